@@ -1,0 +1,1 @@
+"""Runnable examples; each file states what it shows."""

@@ -1,0 +1,1 @@
+"""The demo: a real benchmark, a real (small) model, one machine, no keys."""

@@ -1,0 +1,92 @@
+"""What every Themis model has in common: frozen, strict, closed, and clear when it refuses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NewType, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from themis.core.errors import DefinitionError, did_you_mean
+from themis.core.hashing import check_json
+
+RunId = NewType("RunId", str)
+"""32 hex digits: the digest of a run's identity."""
+DatasetId = NewType("DatasetId", str)
+CaseId = NewType("CaseId", str)
+CaseKey = NewType("CaseKey", str)
+"""Digest of dataset id and case id: two datasets may share case ids."""
+CandidateId = NewType("CandidateId", str)
+MetricId = NewType("MetricId", str)
+ArtifactKey = NewType("ArtifactKey", str)
+"""Digest of all that a step depends on."""
+Fingerprint = NewType("Fingerprint", str)
+
+if TYPE_CHECKING:
+    JSONValue = Any
+    JSONObject = dict[str, Any]
+else:
+    JSONValue = Annotated[Any, AfterValidator(check_json)]
+    JSONObject = Annotated[dict[str, Any], AfterValidator(check_json)]
+
+
+class Model(BaseModel):
+    """Base of all public models: frozen, keyword-only, unknown fields refused, nothing coerced."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
+    )
+
+    if not TYPE_CHECKING:  # the checker derives each model's own signature
+
+        def __init__(self, **data: Any) -> None:
+            try:
+                super().__init__(**data)
+            except ValidationError as error:
+                raise _refusal(type(self), error) from None
+
+    @classmethod
+    def read(cls, data: object, where: str | None = None) -> Self:
+        """Build the model from plain data, as read from a file or a store.
+
+        Raises:
+            DefinitionError: naming the field (under ``where``), the value and the way out.
+        """
+        name = where or cls.__name__
+        if not isinstance(data, dict):
+            raise DefinitionError(f"{name} is {data!r}, but it must be a mapping", field=name)
+        try:
+            return cls(**data)
+        except TypeError as error:  # a key that is not a string
+            raise DefinitionError(f"{name}: {error}", field=name) from None
+
+    def plain(self) -> dict[str, Any]:
+        """Return the model as plain JSON data, fields that are None or empty left out."""
+        data = self.model_dump(mode="json")
+        return {key: value for key, value in data.items() if value not in (None, [], {})}
+
+
+def _refusal(model: type[BaseModel], error: ValidationError) -> DefinitionError:
+    """Turn pydantic's report into one line that names field, value and way out."""
+    reports = error.errors(include_url=False)
+    first = next((one for one in reports if one["type"] == "extra_forbidden"), reports[0])
+    path = ".".join(str(part) for part in first["loc"])
+    name = model.__name__
+    others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        key = str(first["loc"][-1])
+        hint = did_you_mean(key, model.model_fields) if len(first["loc"]) == 1 else ""
+        return DefinitionError(f"{name} has no field '{path}'{hint}{others}", field=path)
+    if first["type"] == "missing":
+        return DefinitionError(f"{name}.{path} is missing{others}", field=path)
+    inner = first.get("ctx", {}).get("error")
+    if isinstance(inner, DefinitionError):
+        said = str(inner)
+        if said.startswith("value"):
+            said = f"{name}.{path}{said.removeprefix('value')}"
+        return DefinitionError(f"{said}{others}", field=inner.field or path, value=inner.value)
+    given = repr(first["input"])
+    given = given if len(given) <= 60 else given[:57] + "..."
+    said = str(inner) if inner is not None else first["msg"].replace("Input should be", "must be")
+    return DefinitionError(
+        f"{name}.{path} = {given}: {said}{others}", field=path, value=first["input"]
+    )

@@ -1,0 +1,86 @@
+"""What a component is told besides its subject.
+
+Ids and ``run_id`` in a context are for logging: nothing that a step's key leaves out may change
+what a component returns. What a component may act on is the seed, the case's metadata and what
+the stage's own context adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from themis.core.base import CandidateId, CaseId, CaseKey, DatasetId, RunId
+from themis.core.models import Case, ParsedOutput
+from themis.core.prompts import PromptSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Common to all stages."""
+
+    run_id: RunId
+    case_id: CaseId
+    dataset_id: DatasetId
+    case_key: CaseKey
+    seed: int | None
+    """The sample's seed; for later stages one derived from the case id."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """The case's metadata, where the component reads it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateContext(Context):
+    """For one sample."""
+
+    prompt_spec: PromptSpec | None = None
+    sample_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectContext(Context):
+    """For a selector. ``judge`` makes a judge call that is a step of its own."""
+
+    candidate_ids: Sequence[CandidateId] = ()
+    judge_models: Sequence[Any] = ()
+    """The run's judges, as JudgeModel; each call through one is journaled and never repeated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReduceContext(Context):
+    """For a reducer."""
+
+    candidate_ids: Sequence[CandidateId] = ()
+    parsed: Mapping[str, ParsedOutput | None] = field(default_factory=dict)
+    """By candidate id, for a reducer that declares ``reads_parsed``; None where parsing failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParseContext(Context):
+    """For a parser."""
+
+    candidate_id: CandidateId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreContext(Context):
+    """For a metric."""
+
+    case: Case
+    parsed_output: ParsedOutput | None
+    dataset_metadata: Mapping[str, Any] = field(default_factory=dict)
+    candidate_id: CandidateId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalScoreContext(ScoreContext):
+    """For a judged metric's workflow."""
+
+    judge_model_refs: Sequence[str] = ()
+    """Names of the run's judges, in the order given."""
+    judge_seed: int | None = None
+    prompt_spec: PromptSpec | None = None
+    judge_config: Mapping[str, Any] = field(default_factory=dict)
+    eval_workflow_config: Mapping[str, Any] = field(default_factory=dict)
+    """This metric's entry in ``workflow_overrides``."""

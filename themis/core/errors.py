@@ -1,0 +1,217 @@
+"""Every error Themis raises, so that one ``except ThemisError`` catches them all.
+
+    ThemisError
+    ├── DefinitionError           what the user wrote is refused, before anything ran
+    │   ├── ConfigError           ... in a file
+    │   ├── UnknownComponentError ... an id or import path that leads nowhere
+    │   └── MissingExtraError     ... an optional dependency that is not installed
+    ├── StoreError                the store cannot do what was asked
+    │   ├── StoreVersionError     ... it was written by a newer Themis
+    │   ├── StoreUnavailableError ... it is gone, full or read-only
+    │   ├── RunNotFoundError      ... it has no such run
+    │   ├── RunExistsError        ... it has this run already and the policy says error
+    │   ├── RunOwnedError         ... another process is working on the run
+    │   ├── LeaseLostError        ... this process no longer owns the run
+    │   └── JournalConflictError  ... an event with this number is there already
+    ├── ComponentError            a component failed; becomes data of one case
+    │   ├── ProviderError         ... an endpoint said so, with what the engine needs to know
+    │   ├── ParseError            ... a parser found nothing it may accept
+    │   └── InvalidResultError    ... it returned what its protocol does not allow
+    └── RunStoppedError           the run stopped early because every case would fail alike
+
+``RunInterrupted`` stands outside the tree: it is a ``KeyboardInterrupt``, so that a script that is
+told to stop does stop, and says how to go on.
+
+A message names the value and the next step; the same facts are attributes for programs.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ThemisError(Exception):
+    """Root of all errors raised by Themis."""
+
+    exit_code = 1
+
+
+class DefinitionError(ThemisError, ValueError):
+    """What the user wrote is refused. Nothing has run and nothing was written."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, field: str | None = None, value: object = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.value = value
+
+
+class ConfigError(DefinitionError):
+    """A config file cannot be read or says something that is not understood."""
+
+
+class UnknownComponentError(DefinitionError):
+    """An id that no catalog knows, or an import path that leads nowhere."""
+
+    def __init__(self, message: str, *, component: str, nearest: str | None = None) -> None:
+        super().__init__(message, field="component", value=component)
+        self.component = component
+        self.nearest = nearest
+
+
+class MissingExtraError(DefinitionError, ImportError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+    def __init__(self, *, extra: str, needed_for: str) -> None:
+        super().__init__(
+            f"{needed_for} needs the extra '{extra}': pip install 'themis-eval[{extra}]'",
+            field="extra",
+            value=extra,
+        )
+        self.extra = extra
+
+
+class StoreError(ThemisError):
+    """The store cannot do what was asked of it."""
+
+    exit_code = 3
+
+
+class StoreVersionError(StoreError):
+    """The store was written by a newer Themis."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, found: int, known: int) -> None:
+        super().__init__(message)
+        self.found = found
+        self.known = known
+
+
+class StoreUnavailableError(StoreError):
+    """The store cannot be opened, read or written."""
+
+    exit_code = 2
+
+
+class RunNotFoundError(StoreError):
+    """The store has no run of this id."""
+
+    exit_code = 2
+
+    def __init__(self, run_id: str, *, nearest: str | None = None) -> None:
+        hint = f"; did you mean '{nearest}'?" if nearest else ""
+        super().__init__(f"no run '{run_id}' in this store{hint}")
+        self.run_id = run_id
+
+
+class RunExistsError(StoreError):
+    """The run is in the store already and ``existing_run_policy`` is "error"."""
+
+    exit_code = 2
+
+
+class RunOwnedError(StoreError):
+    """Another process is working on this run."""
+
+    def __init__(self, message: str, *, owner: object, since: float, epoch: int) -> None:
+        super().__init__(message)
+        self.owner = owner
+        self.since = since
+        self.epoch = epoch
+
+
+class LeaseLostError(StoreError):
+    """This process lost the run to another one; what it had not committed is dropped."""
+
+
+class JournalConflictError(StoreError):
+    """The journal holds an event with this number already."""
+
+
+class ComponentError(ThemisError):
+    """A component failed. The engine turns it into an error of one case."""
+
+
+class ProviderError(ComponentError):
+    """What an endpoint did, in the terms the engine acts on.
+
+    Args:
+        message: one line for the user.
+        status: HTTP status, where there was one.
+        retryable: whether the same request may succeed later; None lets the status decide.
+        retry_after: seconds the endpoint asked to wait.
+        rate_limit: the endpoint's rate-limit figures, as it gave them.
+        fatal: whether every other case would fail alike (bad key, unknown model).
+    """
+
+    RETRYABLE_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retryable: bool | None = None,
+        retry_after: float | None = None,
+        rate_limit: dict[str, object] | None = None,
+        fatal: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        if retryable is None:
+            retryable = status in self.RETRYABLE_STATUS
+        self.retryable = retryable and not fatal
+        self.retry_after = retry_after
+        self.rate_limit = rate_limit
+        self.fatal = fatal
+
+
+class ParseError(ComponentError, ValueError):
+    """A parser found nothing it may accept.
+
+    Args:
+        message: one line for the user.
+        reason: "nothing_found", "ambiguous" or "invalid".
+    """
+
+    def __init__(self, message: str, *, reason: str = "invalid") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class InvalidResultError(ComponentError, TypeError):
+    """A component returned something that its protocol does not allow."""
+
+
+class RunStoppedError(ThemisError):
+    """The run stopped early: its failure would repeat for every case. It can be resumed."""
+
+    def __init__(self, message: str, *, run_id: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
+class RunInterrupted(KeyboardInterrupt):  # noqa: N818 - the name users know from KeyboardInterrupt
+    """The user stopped the run; all that was finished is kept."""
+
+    def __init__(self, message: str, *, run_id: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that looks most like ``word``, or None."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` or, with nothing near, ``"; known: a, b"``."""
+    options = sorted(known)
+    guess = nearest(word, options)
+    if guess is not None:
+        return f"; did you mean '{guess}'?"
+    return f"; known: {', '.join(options)}" if options else ""

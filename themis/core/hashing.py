@@ -1,0 +1,181 @@
+"""Identity: one canonical form of a JSON value, and one tagged digest over it.
+
+A value is checked and normalised (finite numbers only, integral floats as integers, keys sorted by
+code point, lone surrogates refused), encoded once and hashed together with the scheme and the kind
+of thing it is. A key hashes a list of such digests, all of one length, so that no two lists run
+into each other; strings are never concatenated. A change in this file changes every run id: it
+belongs under "Identity" in the changelog.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from themis.core.errors import DefinitionError
+
+SCHEME = "t1"
+DIGEST_BYTES = 16
+_SORTED = orjson.OPT_SORT_KEYS
+
+
+def check_json(value: Any, where: str = "value") -> Any:
+    """Return ``value`` unchanged if it is a JSON value, else raise.
+
+    A JSON value is str, int, float, bool, None, list or dict with str keys, exactly (no
+    subclasses), with finite floats and no lone surrogates.
+
+    Raises:
+        DefinitionError: naming the place inside ``value`` and what stands there.
+    """
+    try:
+        normalise(value)
+        _encode_sorted(value)
+    except (TypeError, ValueError, RecursionError):
+        raise DefinitionError(_complaint(value, where), field=where, value=value) from None
+    return value
+
+
+def normalise(value: Any) -> Any:
+    """Return the value with integral floats as integers (-0.0 as 0).
+
+    Raises:
+        TypeError: not a JSON value. ValueError: not a finite number.
+    """
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if kind is float:
+        if value - value != 0.0:
+            raise ValueError("not finite")
+        return int(value) if value.is_integer() else value
+    if kind is list:
+        return [normalise(item) for item in value]
+    if kind is dict:
+        for key in value:
+            if type(key) is not str:
+                raise TypeError("key")
+        return {key: normalise(item) for key, item in value.items()}
+    raise TypeError(kind.__name__)
+
+
+def canonical(value: Any) -> bytes:
+    """Return the one encoding of a JSON value that identity is computed from.
+
+    Raises:
+        DefinitionError: the value is not a JSON value.
+    """
+    try:
+        return _encode_sorted(normalise(value))
+    except (TypeError, ValueError, RecursionError):
+        raise DefinitionError(_complaint(value, "value"), value=value) from None
+
+
+def digest(kind: str, data: bytes) -> bytes:
+    """Return the 16-byte digest of ``data``, tagged with the scheme and its kind."""
+    return blake2b(b"%s\0%s\0%s" % (SCHEME.encode(), kind.encode(), data), digest_size=16).digest()
+
+
+def digest_value(kind: str, value: Any) -> bytes:
+    """Return the tagged digest of a JSON value."""
+    return digest(kind, canonical(value))
+
+
+def digest_parts(kind: str, parts: Sequence[bytes]) -> bytes:
+    """Return the tagged digest of a list of digests, each of the one fixed length."""
+    data = b"".join(parts)
+    if len(data) != DIGEST_BYTES * len(parts):
+        raise ValueError("every part of a key is a digest of 16 bytes")
+    return digest(kind, data)
+
+
+def text(value: bytes) -> str:
+    """Return a digest as people and stores see it: ``"t1:<hex>"``."""
+    return f"{SCHEME}:{value.hex()}"
+
+
+def encode(value: Any) -> bytes:
+    """Return JSON for storage. Integers of any size survive the round trip.
+
+    orjson stops at 64 bits; such values go through the standard library and are marked by a
+    leading blank, which is legal JSON and tells ``decode`` to read them the same way.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return b" " + json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
+def decode(data: bytes) -> Any:
+    """Read what ``encode`` wrote."""
+    return json.loads(data) if data[:1] == b" " else orjson.loads(data)
+
+
+def _encode_sorted(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, option=_SORTED)
+    except TypeError:
+        plain = json.dumps(
+            value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        )
+        return plain.encode()
+
+
+def _complaint(value: Any, where: str) -> str:
+    """Say what in ``value`` is not JSON, and where, in words a user can act on."""
+    found = _offender(value, where, 0)
+    return found or f"{where} is not a JSON value"
+
+
+def _offender(value: Any, where: str, depth: int) -> str | None:
+    kind = type(value)
+    if depth > 200:
+        return f"{where} is nested more than 200 levels deep"
+    if kind is float and value - value != 0.0:
+        return f"{where} is {value!r}; JSON has finite numbers only (use null for 'no number')"
+    if kind is str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return f"{where} holds a lone surrogate, which is not text"
+        return None
+    if kind in (int, float, bool) or value is None:
+        return None
+    if kind is list:
+        items = [(f"{where}[{index}]", item) for index, item in enumerate(value)]
+    elif kind is dict:
+        for key in value:
+            if type(key) is not str:
+                return f"{where} has the key {key!r}, but keys are strings"
+            if (bad := _offender(key, f"a key of {where}", depth + 1)) is not None:
+                return bad
+        items = [(f"{where}.{key}", item) for key, item in value.items()]
+    else:
+        return f"{where} is {_kind_name(value)}, not a JSON value{_advice(value)}"
+    for place, item in items:
+        if (bad := _offender(item, place, depth + 1)) is not None:
+            return bad
+    return None
+
+
+def _kind_name(value: object) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def _advice(value: object) -> str:
+    if isinstance(value, bytes):
+        return "; decode it to text first"
+    if isinstance(value, (tuple, set, frozenset)):
+        return "; make it a list"
+    if hasattr(value, "isoformat"):
+        return "; use its isoformat()"
+    if hasattr(value, "item"):
+        return "; use its item()"
+    if isinstance(value, (float, int, str)):
+        return "; convert it to the plain type"
+    return ""

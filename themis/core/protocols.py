@@ -1,0 +1,397 @@
+"""Every seam of Themis: what a component must offer, and what the engine asks of a store.
+
+A method may be sync or async; Themis takes both. Attributes beyond those shown are optional and
+read where present:
+
+- ``provider_key`` (generator, judge): the endpoint whose limits apply.
+- ``reads``: what of the case is read, of {"input", "expected_output", "metadata"}; all by default.
+  The engine hands over the case with the rest blanked.
+- ``reads_parsed`` (reducer): it is given the samples' parsed values.
+- ``cpu_bound`` (parser, metric): it is run away from the event loop.
+- ``estimate_tokens(case, ctx)`` (generator): prompt tokens, for limits and estimates.
+- on metrics ``kind`` ("binary" or "value"), ``value_range``, ``higher_is_better``, ``unit``,
+  ``unparsed`` ("incorrect" or "error"), and ``subject`` ("candidate", "candidates",
+  "conversation", "trace") for judged ones; ``aggregate(statistics)`` for corpus metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from themis.core.base import ArtifactKey, RunId
+from themis.core.contexts import (
+    EvalScoreContext,
+    GenerateContext,
+    ParseContext,
+    ReduceContext,
+    ScoreContext,
+    SelectContext,
+)
+from themis.core.events import Artifact, Event, EventKind
+from themis.core.judging import (
+    AggregationResult,
+    CandidateSetSubject,
+    ConversationSubject,
+    JudgeCall,
+    JudgeResponse,
+    ParsedJudgment,
+    RenderedJudgePrompt,
+    TraceSubject,
+)
+from themis.core.models import (
+    Case,
+    GenerationResult,
+    ParsedOutput,
+    ReducedCandidate,
+    Score,
+    ScoreError,
+)
+from themis.core.snapshot import RunSnapshot
+
+T = TypeVar("T")
+Maybe = Awaitable[T] | T
+"""A value, or a promise of one."""
+
+
+class Component(Protocol):
+    """What every component says of itself; all of it is part of identity."""
+
+    @property
+    def component_id(self) -> str:
+        """Name of the component, such as "generator/my_model"."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Version of the component's behaviour."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a text that differs wherever the component would behave differently."""
+        ...
+
+
+class Generator(Component, Protocol):
+    """Produces one candidate for one sample of a case."""
+
+    def generate(self, case: Case, ctx: GenerateContext, /) -> Maybe[GenerationResult]:
+        """Return the candidate. Raise to say that there is none."""
+        ...
+
+
+class CandidateSelector(Component, Protocol):
+    """Chooses among the samples of a case."""
+
+    def select(
+        self, candidates: Sequence[GenerationResult], ctx: SelectContext, /
+    ) -> Maybe[Sequence[GenerationResult]]:
+        """Return those to keep, at least one, in any order."""
+        ...
+
+
+class CandidateReducer(Component, Protocol):
+    """Makes one candidate of several."""
+
+    def reduce(
+        self, candidates: Sequence[GenerationResult], ctx: ReduceContext, /
+    ) -> Maybe[ReducedCandidate]:
+        """Return the one candidate."""
+        ...
+
+
+class Parser(Component, Protocol):
+    """Reads a value out of a candidate's final output."""
+
+    def parse(
+        self, candidate: GenerationResult | ReducedCandidate, ctx: ParseContext, /
+    ) -> Maybe[ParsedOutput]:
+        """Return the value; raise ``ParseError`` where there is none."""
+        ...
+
+
+class PureMetric(Component, Protocol):
+    """Scores a parsed value by itself."""
+
+    def score(
+        self, parsed: ParsedOutput, case: Case, ctx: ScoreContext, /
+    ) -> Maybe[Score | ScoreError]:
+        """Return the score."""
+        ...
+
+
+class EvaluationWorkflow(Protocol):
+    """How a judged metric comes to its value for one subject.
+
+    An optional ``min_judgments`` says how many judgments suffice; all of them by default.
+    """
+
+    def judge_calls(self) -> Sequence[JudgeCall]:
+        """Return the questions to be asked."""
+        ...
+
+    def render_prompt(
+        self, call: JudgeCall, subject: Any, ctx: EvalScoreContext, /
+    ) -> RenderedJudgePrompt:
+        """Return what the judge is asked."""
+        ...
+
+    def parse_judgment(
+        self, call: JudgeCall, response: JudgeResponse, ctx: EvalScoreContext, /
+    ) -> ParsedJudgment:
+        """Read the answer; raise ``ParseError`` where it is no verdict."""
+        ...
+
+    def score_judgment(
+        self, call: JudgeCall, judgment: ParsedJudgment, ctx: EvalScoreContext, /
+    ) -> Score:
+        """Return one judgment's score."""
+        ...
+
+    def aggregate(
+        self,
+        judgments: Sequence[ParsedJudgment],
+        scores: Sequence[Score],
+        ctx: EvalScoreContext,
+        /,
+    ) -> AggregationResult:
+        """Return the metric's value."""
+        ...
+
+
+class LLMMetric(Component, Protocol):
+    """Has judges score one candidate."""
+
+    def build_workflow(
+        self, subject: CandidateSetSubject, ctx: EvalScoreContext, /
+    ) -> EvaluationWorkflow:
+        """Return the workflow for a subject of one candidate."""
+        ...
+
+
+class SelectionMetric(Component, Protocol):
+    """Has judges score a case's candidates together; declares ``subject = "candidates"``."""
+
+    def build_workflow(
+        self, subject: CandidateSetSubject, ctx: EvalScoreContext, /
+    ) -> EvaluationWorkflow:
+        """Return the workflow for all candidates of the case."""
+        ...
+
+
+class TraceMetric(Component, Protocol):
+    """Has judges score the way to a candidate; declares ``subject = "trace"`` or "conversation"."""
+
+    def build_workflow(
+        self, subject: TraceSubject | ConversationSubject, ctx: EvalScoreContext, /
+    ) -> EvaluationWorkflow:
+        """Return the workflow for one trace or conversation."""
+        ...
+
+
+Metric = PureMetric | LLMMetric | SelectionMetric | TraceMetric
+
+
+class JudgeModel(Component, Protocol):
+    """Answers a judge's question."""
+
+    def judge(
+        self, prompt: RenderedJudgePrompt, /, *, seed: int | None = None
+    ) -> Maybe[JudgeResponse]:
+        """Return the answer. Raise to say that there is none."""
+        ...
+
+
+class LifecycleSubscriber(Protocol):
+    """Is told what happens; implements any of these and ``before_``/``after_`` each stage.
+
+    ``before_<stage>(case_id, address)`` is called before a step's work and ``after_<stage>(event)``
+    once its event is committed. One that raises is reported and the run goes on.
+    """
+
+    def on_event(self, event: Event, /) -> object:
+        """Called with every event, after its commit."""
+        ...
+
+
+class TracingProvider(Protocol):
+    """Receives spans, one for each try of a step and each case."""
+
+    def start_span(self, name: str, attributes: Mapping[str, Any], /) -> Any:
+        """Begin a span and return it."""
+        ...
+
+    def end_span(self, span: Any, status: str, /) -> object:
+        """End a span with status "ok" or "error"."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCase:
+    """A case as a store keeps it: once by content."""
+
+    case_id: str
+    digest: bytes
+    """16 bytes over the whole case."""
+    raw: bytes
+    """The case as JSON: input, expected_output, metadata."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A run in a store's list."""
+
+    run_id: RunId
+    created_at: float
+    """Unix seconds at which its snapshot was saved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who holds a run."""
+
+    host: str
+    boot_id: str
+    pid: int
+    process_start: str
+    """When the process began, so that a pid used again is not taken for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to append to a run."""
+
+    run_id: RunId
+    owner: Owner
+    epoch: int
+    """Grows with each new owner; an append under an older one is refused."""
+    since: float
+    expires: float
+    """Unix seconds."""
+
+
+@runtime_checkable
+class RunStore(Protocol):
+    """Keeps runs, events, cases and blobs, and folds nothing.
+
+    Synchronous; called from any thread, one call at a time (an implementation locks). The contract
+    suite in ``themis.testing`` says by test what these lines say by word.
+    """
+
+    def initialize(self) -> None:
+        """Make the store ready: create or migrate it. Calling it again does nothing.
+
+        Raises:
+            StoreVersionError: a newer Themis wrote it. StoreUnavailableError: it cannot be opened.
+        """
+        ...
+
+    def save_snapshot(self, snapshot: RunSnapshot) -> RunSnapshot:
+        """Keep a snapshot under its run id and return the kept one; the first write wins."""
+        ...
+
+    def load_snapshot(self, run_id: RunId) -> RunSnapshot:
+        """Return a run's snapshot.
+
+        Raises:
+            RunNotFoundError: there is none.
+        """
+        ...
+
+    def runs(self) -> Sequence[RunRecord]:
+        """Return all runs, oldest first."""
+        ...
+
+    def append(
+        self, run_id: RunId, events: Sequence[Event], *, epoch: int
+    ) -> Sequence[ArtifactKey]:
+        """Append events with their artifacts: atomic, and durable on return. Reads nothing back
+        where nothing collides.
+
+        An artifact under a new key is kept as version 0. One that ``supersedes``, or that finds
+        another ``code`` standing under its key, is kept as the next version. Otherwise the first
+        committed one wins: the event is made to refer to it, and where the two payloads differ the
+        key is returned, so that its loser can go on from the winner. Each event's ``version`` is
+        set accordingly.
+
+        Returns:
+            Keys of the artifacts that lost to a different payload.
+
+        Raises:
+            JournalConflictError: a ``(run_id, seq)`` is there already; nothing was appended.
+            LeaseLostError: the run has a newer epoch; nothing was appended.
+            StoreUnavailableError: it cannot be written; nothing was appended.
+        """
+        ...
+
+    def events(
+        self, run_id: RunId, *, after: int = 0, kinds: Collection[EventKind] | None = None
+    ) -> Iterator[Event]:
+        """Stream a run's events in order of ``seq``, those above ``after``, artifacts included."""
+        ...
+
+    def case_events(self, run_id: RunId, start: int, stop: int) -> Iterator[Event]:
+        """Stream the events of cases ``start`` to ``stop`` (exclusive), by case index, then seq."""
+        ...
+
+    def lookup(self, keys: Collection[ArtifactKey]) -> Mapping[ArtifactKey, Artifact]:
+        """Return, for each key that has any, its latest version."""
+        ...
+
+    def save_cases(self, fingerprint: str, start: int, cases: Sequence[StoredCase]) -> None:
+        """Keep cases as positions ``start``... of a dataset's manifest; again is no change."""
+        ...
+
+    def cases(self, fingerprint: str, start: int, stop: int) -> Iterator[tuple[int, Case]]:
+        """Stream the kept cases of a manifest's positions ``start`` to ``stop`` (exclusive)."""
+        ...
+
+    def put_blob(self, data: bytes) -> str:
+        """Keep bytes by content and return their reference."""
+        ...
+
+    def get_blob(self, ref: str) -> bytes:
+        """Return the bytes of a reference.
+
+        Raises:
+            KeyError: there are none.
+        """
+        ...
+
+    def lease(
+        self, run_id: RunId, owner: Owner, ttl: float, *, takeover: int | None = None
+    ) -> Lease:
+        """Take the run for ``ttl`` seconds under a new epoch.
+
+        A lease that is expired, released, or whose epoch equals ``takeover`` is replaced.
+
+        Raises:
+            RunOwnedError: somebody holds it, with who, since when and the epoch.
+        """
+        ...
+
+    def renew(self, lease: Lease, ttl: float) -> Lease:
+        """Hold the run for ``ttl`` seconds from now.
+
+        Raises:
+            LeaseLostError: somebody else took it.
+        """
+        ...
+
+    def release(self, lease: Lease) -> None:
+        """Give the run back; nothing happens if it was lost."""
+        ...
+
+    def clear_run(self, run_id: RunId) -> None:
+        """Forget a run, keeping the artifacts that other runs refer to."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections; calling it again does nothing."""
+        ...
+
+
+Listener = Callable[[Sequence[Event]], object]
+"""Is told of events once they are committed."""
+CaseReader = Callable[[int, int], Iterable[Case]]

@@ -1,0 +1,175 @@
+"""What came of a run: per case, per score row, per metric."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import Field
+
+from themis.core.base import JSONObject, Model
+from themis.core.judging import EvaluationExecution
+from themis.core.models import GenerationResult, ParsedOutput, ReducedCandidate, Score
+
+
+class RunStatus(StrEnum):
+    """How a run stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    PARTIAL_FAILURE = "partial_failure"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+class StepFailure(Model):
+    """A step that failed, as data."""
+
+    stage: str
+    category: str
+    """What kind of failure: generation, timeout, reduction, parse_failure, parse_null, judge, ..."""
+    message: str
+    """One line, naming the component and what it did."""
+    cause: str | None = None
+    """Class of the exception."""
+    traceback: str | None = None
+    tries: list[JSONObject] = Field(default_factory=list)
+    """History of the tries that failed: category, message, seconds."""
+    candidate_id: str | None = None
+    component: str | None = None
+    """Name of the parser, metric or judge."""
+    retryable: bool = False
+    fatal: bool = False
+    status: int | None = None
+
+
+class CaseResult(Model):
+    """All that came of one case."""
+
+    case_id: str
+    dataset_id: str
+    case_key: str
+    generated_candidates: list[GenerationResult] = Field(default_factory=list)
+    generation_failures: list[StepFailure] = Field(default_factory=list)
+    reduced_candidate: ReducedCandidate | None = None
+    reduction_error: StepFailure | None = None
+    selected_candidate_ids: list[str] | None = None
+    """What the selector chose, where there is one."""
+    parsed_output: ParsedOutput | None = None
+    """Of the reduced or only candidate, by the run's parser."""
+    parse_error: StepFailure | None = None
+    parsed_outputs: dict[str, ParsedOutput] = Field(default_factory=dict)
+    """By candidate id."""
+    parse_errors: dict[str, StepFailure] = Field(default_factory=dict)
+    """By candidate id."""
+    evaluation_executions: list[EvaluationExecution] = Field(default_factory=list)
+    evaluation_failures: list[StepFailure] = Field(default_factory=list)
+    scores: list[Score] = Field(default_factory=list)
+
+
+Outcome = Literal["correct", "incorrect", "scored", "error"]
+
+
+class ScoreRow(Model):
+    """One line of the score table: one metric of one subject of one case."""
+
+    case_id: str
+    dataset_id: str
+    case_key: str
+    metric_id: str
+    value: float | None
+    """None exactly where the outcome is "error"."""
+    candidate_id: str | None
+    outcome: Outcome
+    error_category: str | None = None
+    """Why it is an error; or, beside "incorrect", which failure of the model's it was."""
+    error_message: str | None = None
+    details: JSONObject = Field(default_factory=dict)
+
+
+class MetricSummary(Model):
+    """A metric over a run. The mean is over cases; a case's score is the mean of its samples'."""
+
+    metric_id: str
+    mean: float | None
+    """None where nothing was scored."""
+    n_cases: int
+    """Cases that have at least one scored row: the mean's denominator."""
+    n_scored: int
+    """Rows that have a value."""
+    n_errors: int
+    """Rows that have none: outages, outside the mean."""
+    n_unparsed: int
+    """Rows whose candidate could not be parsed."""
+    outcomes: dict[str, int] = Field(default_factory=dict)
+    errors: dict[str, int] = Field(default_factory=dict)
+    """Error rows by category."""
+    failures: dict[str, int] = Field(default_factory=dict)
+    """Rows counted incorrect or worst for a failure of the model's, by category."""
+    bounds: list[float] | None = None
+    """The mean had every error been worst, and best; None without a value range."""
+    variance: float | None = None
+    """Sample variance (n - 1) of the cases' scores."""
+    kind: Literal["binary", "value"] = "value"
+    value_range: list[float] | None = None
+    higher_is_better: bool = True
+    unit: str | None = None
+    interval: list[float] | None = None
+    """Confidence interval of the mean; filled in by analysis."""
+    interval_method: str | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The mean."""
+        return self.mean
+
+
+class StageProgress(Model):
+    """Steps of one stage so far."""
+
+    done: int = 0
+    reused: int = 0
+    failed: int = 0
+
+
+class RunProgress(Model):
+    """How far a run is; every count is of committed events."""
+
+    n_cases: int = 0
+    cases_finished: int = 0
+    cases_with_errors: int = 0
+    stages: dict[str, StageProgress] = Field(default_factory=dict)
+    tokens: dict[str, int] = Field(default_factory=dict)
+    """Of the work done, not of what was reused: prompt_tokens, completion_tokens, ..."""
+    latency_ms_sum: float = 0.0
+    oldest: float | None = None
+    """Unix seconds of the oldest generation in the run."""
+    newest: float | None = None
+
+
+class RunEstimate(Model):
+    """What a run would do, before it does it."""
+
+    run_id: str
+    n_cases: int
+    steps: dict[str, int]
+    """Steps by stage, judge calls under "judge" where their number is known beforehand."""
+    to_run: dict[str, int] = Field(default_factory=dict)
+    """Of these, how many generations are not in the store."""
+    prompt_tokens: int | None = None
+    """Of all generations that are not in the store; None where the generator cannot say."""
+    notes: list[str] = Field(default_factory=list)
+
+
+class ExecutionState(Model):
+    """How a run stands, folded from its journal."""
+
+    run_id: str
+    status: RunStatus
+    attempt: int
+    attempts: list[dict[str, Any]] = Field(default_factory=list)
+    """Each attempt's number, mode, start, status."""
+    completed_through_stage: str | None = None
+    progress: RunProgress = Field(default_factory=RunProgress)
+    notes: list[str] = Field(default_factory=list)
