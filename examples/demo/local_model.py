@@ -165,6 +165,9 @@ def _serve(port: int, slots: int, parent: int | None) -> None:
     cores = min(os.cpu_count() or 2, 8)
     params.cpuparams.n_threads = cores
     params.cpuparams_batch.n_threads = cores
+    # Short prompts, each seen once: small batches answer sooner, old prompts are not worth keeping.
+    params.n_batch = 512
+    params.cache_ram_mib = 0
     params.use_jinja = True  # the chat template that the weights carry
     params.ui = False
     server = xllamacpp.Server(params)  # returns when the weights are loaded

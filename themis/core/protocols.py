@@ -16,9 +16,9 @@ read where present:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from themis.core.base import ArtifactKey, RunId
 from themis.core.contexts import (
@@ -51,7 +51,7 @@ from themis.core.models import (
 from themis.core.snapshot import RunSnapshot
 
 T = TypeVar("T")
-Maybe = Awaitable[T] | T
+Maybe: TypeAlias = Awaitable[T] | T
 """A value, or a promise of one."""
 
 
@@ -74,7 +74,11 @@ class Component(Protocol):
 
 
 class Generator(Component, Protocol):
-    """Produces one candidate for one sample of a case."""
+    """Produces one candidate for one sample of a case.
+
+    Later stages see the candidate without ``artifacts``, ``token_usage`` and ``latency_ms``: these
+    are evidence, kept and shown, and no key covers them.
+    """
 
     def generate(self, case: Case, ctx: GenerateContext, /) -> Maybe[GenerationResult]:
         """Return the candidate. Raise to say that there is none."""
@@ -394,4 +398,3 @@ class RunStore(Protocol):
 
 Listener = Callable[[Sequence[Event]], object]
 """Is told of events once they are committed."""
-CaseReader = Callable[[int, int], Iterable[Case]]

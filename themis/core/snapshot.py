@@ -38,7 +38,7 @@ class ComponentRef(Model):
     fingerprint: str
     params: JSONObject = Field(default_factory=dict)
     """What it was made with, where it was made from an id."""
-    reads: list[str] = Field(default_factory=lambda: list(ALL_READS))
+    reads: list[str] = Field(default_factory=lambda: [str(part) for part in ALL_READS])
     """What of the case it is given, sorted."""
     parser: str | None = None
     """For a metric: name of the parser whose value it scores; None for the final output itself."""
@@ -69,7 +69,9 @@ class RunIdentity(Model):
     selector: ComponentRef | None = None
     reducer: ComponentRef | None = None
     parsers: list[ComponentRef] = Field(default_factory=list)
-    """Every parser in use; the run's own first, where it has one."""
+    """Every parser in use, by the run or by a metric."""
+    default_parser: str | None = None
+    """Name of the run's own parser, which reducers and metrics without one read from."""
     metrics: list[ComponentRef] = Field(default_factory=list)
     judges: list[ComponentRef] = Field(default_factory=list)
     num_samples: int = 1

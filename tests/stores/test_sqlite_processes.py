@@ -1,0 +1,178 @@
+"""Several processes use one SQLite file, and any of them may be killed at any moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from themis.core.errors import LeaseLostError
+from themis.stores import sqlite_store
+from themis.testing.store_samples import OTHER_RUN, RUN, artifact, done, key, note, owner
+
+ROOT = str(Path(__file__).resolve().parents[2])
+
+
+def _python(code: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ROOT},
+    )
+
+
+def _assert_sound(path: Path) -> None:
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    db.close()
+
+
+_WRITER = """
+import sys
+from themis.core.base import RunId
+from themis.stores import sqlite_store
+from themis.testing.store_samples import artifact, done
+
+path, run, batches, shared = sys.argv[1], RunId(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+store = sqlite_store(path)
+for batch in range(batches):
+    events = []
+    for n in range(50):
+        seq = batch * 50 + n + 1
+        name = f"shared {seq}" if shared == "shared" else f"{run} {seq}"
+        events.append(done(seq, artifact(name, run), case_index=seq))
+    lost = store.append(run, events, epoch=0)
+    print(batch + 1, flush=True)
+"""
+
+
+def _finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    return output
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_killed_writer_leaves_whole_batches_and_a_sound_file(
+    tmp_path: Path, attempt: int
+) -> None:
+    path = tmp_path / "runs.db"
+    process = _python(_WRITER, path, RUN, 100_000, "own")
+    assert process.stdout is not None
+    said = 0
+    for line in process.stdout:
+        said = int(line)
+        if said >= 5 + attempt * 7:
+            break
+    process.send_signal(signal.SIGKILL)
+    said = max([said, *(int(line) for line in process.stdout if line.endswith("\n"))])
+    process.wait()
+    process.stdout.close()
+    _assert_sound(path)
+    store = sqlite_store(path)
+    events = list(store.events(RUN))
+    assert len(events) % 50 == 0
+    assert len(events) >= said * 50
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert all(event.artifact is not None for event in events)
+    store.append(RUN, [note(len(events) + 1)], epoch=0)
+    store.close()
+
+
+def test_two_processes_append_to_two_runs_in_one_new_file(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    writers = [_python(_WRITER, path, run, 20, "own") for run in (RUN, OTHER_RUN)]
+    for writer in writers:
+        _finish(writer)
+    store = sqlite_store(path)
+    for run in (RUN, OTHER_RUN):
+        assert [event.seq for event in store.events(run)] == list(range(1, 1001))
+    store.close()
+    _assert_sound(path)
+
+
+def test_of_two_processes_with_the_same_keys_both_go_on_from_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    writers = [_python(_WRITER, path, run, 20, "shared") for run in (RUN, OTHER_RUN)]
+    for writer in writers:
+        _finish(writer)
+    store = sqlite_store(path)
+    pairs = zip(store.events(RUN), store.events(OTHER_RUN), strict=True)
+    for one, other in pairs:
+        assert one.artifact is not None
+        assert other.artifact is not None
+        assert one.artifact.raw == other.artifact.raw
+        assert one.artifact.run_id in (RUN, OTHER_RUN)
+    store.close()
+
+
+def test_many_processes_open_a_new_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    code = "import sys; from themis.stores import sqlite_store; sqlite_store(sys.argv[1]).close()"
+    for opener in [_python(code, path) for _ in range(6)]:
+        _finish(opener)
+    _assert_sound(path)
+    store = sqlite_store(path)
+    store.append(RUN, [note(1)], epoch=0)
+    store.close()
+
+
+def test_an_owner_that_lost_its_lease_to_another_process_is_stopped_by_its_next_append(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "runs.db"
+    one, two = sqlite_store(path), sqlite_store(path)
+    lease = one.lease(RUN, owner(1), 60)
+    one.append(RUN, [note(1)], epoch=lease.epoch)
+    taken = two.lease(RUN, owner(2), 60, takeover=lease.epoch)
+    with pytest.raises(LeaseLostError, match=f"epoch {taken.epoch}"):
+        one.append(RUN, [note(2)], epoch=lease.epoch)
+    with pytest.raises(LeaseLostError):
+        one.renew(lease, 60)
+    two.append(RUN, [note(2)], epoch=taken.epoch)
+    one.close()
+    two.close()
+
+
+def test_a_run_cleared_by_another_process_is_written_anew(tmp_path: Path) -> None:
+    one, two = sqlite_store(tmp_path / "runs.db"), sqlite_store(tmp_path / "runs.db")
+    one.append(RUN, [done(1, artifact("a"))], epoch=0)
+    list(one.events(RUN))
+    two.clear_run(RUN)
+    two.append(OTHER_RUN, [done(1, artifact("b"))], epoch=0)
+    one.append(RUN, [done(1, artifact("a"))], epoch=0)
+    (event,) = two.events(RUN)
+    assert event.artifact is not None
+    assert event.artifact.run_id == RUN
+    assert [e.key for e in one.events(OTHER_RUN)] == [key("b")]
+    one.close()
+    two.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_uses_a_connection_of_its_own(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from themis.stores import sqlite_store
+from themis.testing.store_samples import OTHER_RUN, RUN, note
+store = sqlite_store(sys.argv[1])
+store.append(RUN, [note(1)], epoch=0)
+reading = store._database.reading()
+reading.__enter__()  # the child must not wait for a lock that its parent holds
+child = os.fork()
+if child == 0:
+    store.append(OTHER_RUN, [note(1)], epoch=0)
+    store.close()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+reading.__exit__(None, None, None)
+store.append(RUN, [note(2)], epoch=0)
+print(len(list(store.events(RUN))), len(list(store.events(OTHER_RUN))))
+"""
+    assert _finish(_python(code, tmp_path / "runs.db")).split() == ["2", "1"]

@@ -1,0 +1,172 @@
+"""How a run stands, and when things happened."""
+
+from __future__ import annotations
+
+from tests.views.journals import EXACT, Journal, snapshot_of, store_of
+from themis.core.events import Stage, StepAddress
+from themis.core.results import RunStatus
+from themis.views.state import execution_state, run_head
+from themis.views.timeline import timeline
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": 2}
+
+
+def test_a_run_that_never_started_is_pending() -> None:
+    snapshot = snapshot_of(3)
+    state = execution_state(store_of(snapshot, Journal()), snapshot.run_id)
+    assert (state.status, state.attempt, state.progress.n_cases) == (RunStatus.PENDING, 0, 3)
+
+
+def test_a_run_is_running_until_it_is_said_to_have_finished() -> None:
+    snapshot = snapshot_of()
+    journal = Journal()
+    journal.started()
+    assert run_head(store_of(snapshot, journal), snapshot.run_id).status is RunStatus.RUNNING
+    journal.finished("partial_failure")
+    assert (
+        run_head(store_of(snapshot, journal), snapshot.run_id).status is RunStatus.PARTIAL_FAILURE
+    )
+
+
+def test_a_run_whose_failures_were_healed_later_is_completed() -> None:
+    snapshot = snapshot_of(1)
+    journal = Journal()
+    journal.started()
+    journal.failed(0, StepAddress(Stage.GENERATE, 0), "timeout")
+    journal.case_finished(0)
+    journal.finished("partial_failure")
+    journal.started(attempt=2)
+    journal.generate(0)
+    journal.score(0, 1)
+    journal.case_finished(0)
+    journal.finished("completed")
+    state = execution_state(store_of(snapshot, journal), snapshot.run_id)
+    assert state.status is RunStatus.COMPLETED
+    assert state.completed_through_stage == "judge"
+    assert [about["status"] for about in state.attempts] == ["partial_failure", "completed"]
+    assert state.progress.cases_with_errors == 0
+    assert state.progress.stages["generate"].failed == 0
+
+
+def test_an_attempt_that_is_gone_on_with_keeps_its_start_and_runs_again() -> None:
+    snapshot = snapshot_of(1)
+    journal = Journal()
+    first = journal.started()
+    journal.finished("interrupted", through=None)
+    journal.started()
+    state = execution_state(store_of(snapshot, journal), snapshot.run_id)
+    assert state.status is RunStatus.RUNNING
+    assert len(state.attempts) == 1
+    assert state.attempts[0]["started"] == first.at
+    assert "finished" not in state.attempts[0]
+    assert state.completed_through_stage is None
+
+
+def test_progress_counts_steps_once_and_tokens_of_work_done_only() -> None:
+    snapshot = snapshot_of(3)
+    journal = Journal()
+    journal.started()
+    journal.generate(0, token_usage=USAGE, latency_ms=100.0)
+    journal.generate(1, token_usage=USAGE, latency_ms=50.0, reused=True)
+    journal.failed(2, StepAddress(Stage.GENERATE, 0), "timeout")
+    journal.score(0, 1)
+    journal.case_finished(0)
+    progress = execution_state(store_of(snapshot, journal), snapshot.run_id).progress
+    generate = progress.stages["generate"]
+    assert (generate.done, generate.reused, generate.failed) == (2, 1, 1)
+    assert progress.tokens == USAGE
+    assert progress.latency_ms_sum == 100.0
+    assert (progress.cases_finished, progress.cases_with_errors) == (1, 1)
+
+
+def test_tokens_of_superseded_and_judging_work_are_counted() -> None:
+    snapshot = snapshot_of(1)
+    journal = Journal()
+    journal.generate(0, token_usage=USAGE)
+    journal.generate(0, token_usage=USAGE)
+    journal.done(
+        0,
+        StepAddress(Stage.JUDGE, 0, "rubric", "call"),
+        {"call": {}, "prompt": {}, "response": {"text": "", "token_usage": {"prompt_tokens": 5}}},
+    )
+    progress = execution_state(store_of(snapshot, journal), snapshot.run_id).progress
+    assert progress.tokens == {"completion_tokens": 4, "prompt_tokens": 25}
+    assert progress.stages["generate"].done == 1
+
+
+def test_the_oldest_generation_is_dated_by_its_artifact_though_reused() -> None:
+    snapshot = snapshot_of(2)
+    journal = Journal()
+    payload = {"candidate_id": "c", "final_output": "x"}
+    address = StepAddress(Stage.GENERATE, 0)
+    journal.done(0, address, payload, reused=True, made_at=12.0)
+    new = journal.done(1, address, payload)
+    progress = execution_state(store_of(snapshot, journal), snapshot.run_id).progress
+    assert (progress.oldest, progress.newest) == (12.0, new.at)
+
+
+def test_a_judge_that_is_out_makes_no_error_of_the_case_by_itself() -> None:
+    snapshot = snapshot_of(1)
+    journal = Journal()
+    journal.failed(0, StepAddress(Stage.JUDGE, 0, "panel", "call"), "judge")
+    journal.done(0, StepAddress(Stage.JUDGE, 0, "panel"), {"value": 1})
+    progress = execution_state(store_of(snapshot, journal), snapshot.run_id).progress
+    assert progress.cases_with_errors == 0
+    assert progress.stages["judge"].failed == 1
+
+
+def test_a_rerun_counts_its_own_finished_cases() -> None:
+    snapshot = snapshot_of(2)
+    journal = Journal()
+    journal.started()
+    journal.case_finished(0)
+    journal.case_finished(1)
+    journal.finished()
+    journal.started(attempt=2, mode="rerun")
+    journal.case_finished(0)
+    store = store_of(snapshot, journal)
+    assert execution_state(store, snapshot.run_id).progress.cases_finished == 1
+
+
+def test_a_case_that_went_less_far_is_not_finished() -> None:
+    snapshot = snapshot_of(2)
+    journal = Journal()
+    journal.started(until="generate")
+    journal.case_finished(0, through="generate")
+    journal.case_finished(1, through="generate")
+    journal.finished(through="generate")
+    journal.started(attempt=2)
+    journal.case_finished(1)
+    store = store_of(snapshot, journal)
+    assert execution_state(store, snapshot.run_id).progress.cases_finished == 1
+
+
+def test_a_note_is_told_once() -> None:
+    snapshot = snapshot_of(1)
+    journal = Journal()
+    journal.note("code changed")
+    journal.note("code changed")
+    assert run_head(store_of(snapshot, journal), snapshot.run_id).notes == ["code changed"]
+
+
+def test_the_timeline_tells_attempts_and_stages_apart() -> None:
+    snapshot = snapshot_of(2)
+    journal = Journal()
+    first = journal.started()
+    journal.done(
+        0,
+        StepAddress(Stage.GENERATE, 0),
+        {"candidate_id": "c", "final_output": 'says "tries"', "tries": [{"category": "timeout"}]},
+        ms=100.0,
+    )
+    journal.done(1, StepAddress(Stage.GENERATE, 0), {"final_output": '"tries"'}, ms=300.0)
+    last = journal.done(0, StepAddress(Stage.SCORE, 0, EXACT), {"value": 1}, ms=1.0)
+    journal.attempt = 2
+    journal.generate(0, reused=True)
+    one, two = timeline(store_of(snapshot, journal), snapshot)
+    assert (one.first, one.last, one.seconds) == (first.at, last.at, 3.0)
+    assert [stage.stage for stage in one.stages] == ["generate", "score"]
+    generate = one.stages[0]
+    assert (generate.done, generate.retried, generate.max_ms) == (2, 1, 300.0)
+    assert (generate.p50_ms, generate.work_ms) == (100.0, 400.0)
+    assert (two.attempt, two.stages[0].reused, two.stages[0].p50_ms) == (2, 1, None)

@@ -1,0 +1,125 @@
+"""Fingerprinting a function that the user hands in, so that a changed one gives new keys.
+
+Source, defaults, closure values and partial arguments are covered, and so are the constants and
+functions of its own module that it names. Where one of these cannot be told as a JSON value, it is
+refused: the user then names the behaviour with ``fingerprint=``. What a function reads from
+elsewhere (files, the environment, other packages) is not seen.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import linecache
+import textwrap
+from collections.abc import Callable, Iterator
+from types import CodeType, FunctionType
+from typing import Any
+
+from themis.core.errors import DefinitionError
+from themis.core.hashing import check_json, digest_value, text
+
+
+def fingerprint_function(fn: Callable[..., Any], fingerprint: str | None = None) -> str:
+    """Return a digest text that differs wherever the function would behave differently.
+
+    Args:
+        fn: a function, a lambda, or a ``functools.partial`` of one.
+        fingerprint: the user's own text for its behaviour, taken in place of all else.
+
+    Raises:
+        DefinitionError: its behaviour cannot be seen; the message says why and asks for
+            ``fingerprint=``.
+    """
+    if fingerprint is not None:
+        return text(digest_value("function", {"declared": fingerprint}))
+    return text(digest_value("function", _describe(fn, set())))
+
+
+def _describe(fn: Any, seen: set[int]) -> dict[str, Any]:
+    if isinstance(fn, functools.partial):
+        return {
+            "partial": _describe(fn.func, seen),
+            "args": _json(fn, "an argument", list(fn.args)),
+            "keywords": _json(fn, "an argument", fn.keywords),
+        }
+    if not isinstance(fn, FunctionType):
+        raise _refusal(fn, f"is a {type(fn).__name__}, whose behaviour cannot be seen")
+    seen.add(id(fn))
+    return {
+        "source": _source(fn),
+        "defaults": _json(fn, "a default", list(fn.__defaults__ or ())),
+        "keyword_defaults": _json(fn, "a default", fn.__kwdefaults__ or {}),
+        "closure": {
+            name: _json(fn, f"'{name}', which it closes over,", cell.cell_contents)
+            for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True)
+        },
+        "names": dict(_globals(fn, seen)),
+    }
+
+
+def _globals(fn: FunctionType, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """Yield the constants and functions of the function's own module that it names."""
+    for name in sorted(set(_names(fn.__code__))):
+        value = fn.__globals__.get(name)
+        if isinstance(value, FunctionType):
+            if value.__module__ == fn.__module__ and id(value) not in seen:
+                yield name, _describe(value, seen)
+        elif value is not None and not inspect.ismodule(value) and not callable(value):
+            try:
+                yield name, check_json(value)
+            except DefinitionError:
+                continue  # an object of some library's: named in the source, and no more is known
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _source(fn: FunctionType) -> str:
+    try:
+        if fn.__name__ == "<lambda>":
+            return _lambda_source(fn)
+        return textwrap.dedent(inspect.getsource(fn))
+    except (OSError, SyntaxError):
+        raise _refusal(fn, "has no source that can be read") from None
+
+
+def _lambda_source(fn: FunctionType) -> str:
+    """Return a lambda's own text, whatever stands around it."""
+    code = fn.__code__
+    linecache.checkcache(code.co_filename)
+    lines = linecache.getlines(code.co_filename, fn.__globals__)
+    if not lines:
+        raise OSError(code.co_filename)
+    source = "".join(lines)
+    found = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno
+    ]
+    if len(found) != 1:
+        raise _refusal(fn, f"is one of {len(found)} lambdas on its line")
+    return ast.get_source_segment(source, found[0]) or ast.unparse(found[0])
+
+
+def _json(fn: Any, what: str, value: Any) -> Any:
+    if isinstance(value, tuple):
+        value = list(value)
+    try:
+        return check_json(value)
+    except DefinitionError as error:
+        raise _refusal(fn, f"has {what} that is no JSON value ({error})") from None
+
+
+def _refusal(fn: Any, why: str) -> DefinitionError:
+    name = getattr(fn, "__qualname__", None) or type(fn).__name__
+    return DefinitionError(
+        f"the function {name} {why}: give fingerprint='...', a text that you change whenever its "
+        "behaviour changes",
+        field="fingerprint",
+    )

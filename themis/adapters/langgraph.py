@@ -1,0 +1,227 @@
+"""A LangGraph graph, or anything with its calls, as a generator.
+
+Each sample is one execution. A graph's behaviour lies in code that Themis does not see, so that its
+answers are reused across runs only where ``graph_version`` vouches for it. The graph's own limits,
+retries and memory are its own; a checkpointer is given a thread of its own for each execution.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any
+
+from themis.adapters.functions import fingerprint_function
+from themis.adapters.generator import InputBuilder
+from themis.adapters.graph_events import GraphRun
+from themis.adapters.jsonable import is_message, jsonable, message_data
+from themis.adapters.requests import chat_messages
+from themis.adapters.threads import in_daemon_thread
+from themis.core.base import JSONObject, JSONValue
+from themis.core.contexts import GenerateContext
+from themis.core.errors import ComponentError, DefinitionError, ProviderError, did_you_mean
+from themis.core.hashing import check_json, digest_value, text
+from themis.core.models import Case, GenerationResult, Message, TraceStep
+from themis.core.prompts import PromptSpec, is_messages
+
+_CALLS = ("astream_events", "ainvoke", "invoke")
+
+
+class LangGraphGenerator:
+    """Generates by executing a graph once a sample."""
+
+    version = "1"
+
+    def __init__(
+        self,
+        graph: Any,
+        *,
+        graph_id: str,
+        graph_version: str | None,
+        input_builder: InputBuilder | None,
+        output_key: str | None,
+        fingerprint: str | None,
+    ) -> None:
+        if not any(callable(getattr(graph, name, None)) for name in _CALLS):
+            raise DefinitionError(
+                f"graph is a {type(graph).__name__} with neither ainvoke() nor invoke(): "
+                "give a compiled graph, such as builder.compile()",
+                field="graph",
+            )
+        if not graph_id:
+            raise DefinitionError("graph_id is empty: give the graph a name", field="graph_id")
+        self.component_id = f"langgraph/{graph_id}"
+        self.graph_id = graph_id
+        self.graph_version = graph_version
+        self.output_key = output_key
+        everything = {"input", "expected_output", "metadata"}
+        self.reads = frozenset({"input"} if input_builder is None else everything)
+        self._graph = graph
+        self._input_builder = input_builder
+        self._fingerprint = text(
+            digest_value(
+                "graph",
+                {
+                    "graph_id": graph_id,
+                    "graph_version": graph_version,
+                    "input_builder": None
+                    if input_builder is None
+                    else fingerprint_function(input_builder, fingerprint),
+                    "output_key": output_key,
+                },
+            )
+        )
+
+    @property
+    def reuse_across_runs(self) -> bool:
+        """Whether answers may be reused in another run: only where a version vouches for them."""
+        return self.graph_version is not None
+
+    def fingerprint(self) -> str:
+        """Return a digest over the graph's name and version and how it is fed and read."""
+        return self._fingerprint
+
+    async def generate(self, case: Case, ctx: GenerateContext) -> GenerationResult:
+        """Execute the graph and return its output, its trace and, of a message state, the messages.
+
+        Raises:
+            ComponentError: the graph stopped before its end, or its output lacks ``output_key``.
+        """
+        payload = self._payload(case, ctx.prompt_spec or PromptSpec())
+        started = time.perf_counter()
+        state, run = await self._execute(payload)
+        latency_ms = (time.perf_counter() - started) * 1000
+        artifacts: JSONObject = {"graph_id": self.graph_id}
+        if self.graph_version is not None:
+            artifacts["graph_version"] = self.graph_version
+        if self.output_key is not None:
+            artifacts["state"] = jsonable(state)
+        return GenerationResult(
+            candidate_id=f"{case.case_id}-{ctx.sample_index}",
+            final_output=self._output(state),
+            trace=run.trace,
+            conversation=_conversation(state),
+            artifacts=artifacts,
+            token_usage=run.token_usage or None,
+            latency_ms=latency_ms,
+        )
+
+    async def _execute(self, payload: Any) -> tuple[Any, GraphRun]:
+        """Return the final state and what was seen on the way; the graph runs exactly once."""
+        run = GraphRun()
+        options = self._options()
+        if callable(getattr(self._graph, "astream_events", None)):
+            stream = self._graph.astream_events(payload, version="v2", **options)
+            async with aclosing(stream):  # so that a cancelled sample cancels its graph
+                async for event in stream:
+                    run.take(event)
+            if run.has_root:
+                return run.finished(), run
+        if callable(getattr(self._graph, "ainvoke", None)):
+            state = await self._graph.ainvoke(payload, **options)
+        else:
+            state = await in_daemon_thread(lambda: self._graph.invoke(payload, **options))
+        if not run.trace:
+            run.trace.append(
+                TraceStep(
+                    step_name=self.graph_id,
+                    step_type="graph",
+                    input=jsonable(payload),
+                    output=jsonable(state),
+                )
+            )
+        return state, run
+
+    def _options(self) -> dict[str, Any]:
+        if not getattr(self._graph, "checkpointer", None):
+            return {}
+        return {"config": {"configurable": {"thread_id": uuid.uuid4().hex}}}
+
+    def _payload(self, case: Case, spec: PromptSpec) -> Any:
+        """Return what the graph is given.
+
+        Text and chat messages become the messages of a graph that has them in its state; anything
+        else is given as it is.
+        """
+        given: JSONValue = case.input
+        if self._input_builder is not None:
+            given = check_json(self._input_builder(case), "what input_builder returned")
+        content = spec.render_input(given, metadata=case.metadata)
+        takes_messages = "messages" in (getattr(self._graph, "channels", None) or ())
+        if takes_messages and (isinstance(content, str) or is_messages(content)):
+            return {"messages": chat_messages(content, spec.instructions)}
+        if spec.instructions is not None:
+            raise ProviderError(
+                f"graph '{self.graph_id}' is not given messages, so that PromptSpec.instructions "
+                "have no place: put them there with input_builder=",
+                fatal=True,
+            )
+        return content
+
+    def _output(self, state: Any) -> JSONValue:
+        if self.output_key is not None:
+            if not isinstance(state, Mapping) or self.output_key not in state:
+                known = list(map(str, state)) if isinstance(state, Mapping) else []
+                raise ComponentError(
+                    f"graph '{self.graph_id}' ended without output_key '{self.output_key}'"
+                    f"{did_you_mean(self.output_key, known)}"
+                )
+            return _content(state[self.output_key])
+        if isinstance(state, Mapping) and set(state) == {"messages"} and state["messages"]:
+            return _content(state["messages"][-1])
+        return jsonable(state)
+
+
+def langgraph(
+    graph: Any,
+    *,
+    graph_id: str,
+    graph_version: str | None = None,
+    input_builder: InputBuilder | None = None,
+    output_key: str | None = None,
+    fingerprint: str | None = None,
+) -> LangGraphGenerator:
+    """Return a generator that executes a graph.
+
+    Args:
+        graph: a compiled graph, or anything with ``astream_events``, ``ainvoke`` or ``invoke``.
+        graph_id: its name; part of identity.
+        graph_version: its version; raise it when the graph's behaviour changes. Without one,
+            answers are reused within their run only.
+        input_builder: makes the graph's input of a case.
+        output_key: the part of the final state that is the answer. By default it is the last
+            message of a state that is messages only, else the whole state.
+        fingerprint: a name for what ``input_builder`` does, where its source cannot say it.
+
+    Raises:
+        DefinitionError: an argument is not what it must be.
+    """
+    return LangGraphGenerator(
+        graph,
+        graph_id=graph_id,
+        graph_version=graph_version,
+        input_builder=input_builder,
+        output_key=output_key,
+        fingerprint=fingerprint,
+    )
+
+
+def _content(value: Any) -> JSONValue:
+    """Return the content of a message, and of anything else its JSON form."""
+    return jsonable(value.content) if is_message(value) else jsonable(value)
+
+
+def _conversation(state: Any) -> list[Message] | None:
+    messages = state.get("messages") if isinstance(state, Mapping) else None
+    if not isinstance(messages, (list, tuple)):
+        return None
+    said: list[JSONObject] = [
+        message_data(one) if is_message(one) else one
+        for one in messages
+        if is_message(one) or is_messages([one])
+    ]
+    return [
+        Message(role=str(one["role"]), content=jsonable(one["content"])) for one in said
+    ] or None

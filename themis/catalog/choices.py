@@ -1,0 +1,255 @@
+r"""Reading the chosen option out of a model's prose, without ever guessing.
+
+Rules stand in tiers, the clearest first: the whole text is a letter; a final answer is declared
+(``\boxed{C}``, "final answer: C"); a sentence states a choice ("the answer is C", "C is right"); a
+letter is marked as an option ("C) Paris", "**C**", "(C)", "option C"). The first tier that names
+any option decides: one letter is the choice, several are ambiguous. A letter that is denied,
+supposed or asked about is no choice, and a word ("A tough one", "I think") is no letter.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from functools import lru_cache
+from typing import NamedTuple
+
+from themis.core.errors import ParseError
+
+ALL_LETTERS = string.ascii_uppercase
+
+
+class Choice(NamedTuple):
+    """A chosen option."""
+
+    letter: str
+    """In upper case."""
+    rule: str
+    """The tier that found it: whole, final, statement or label."""
+
+
+def read_choice(text: str, letters: str = ALL_LETTERS) -> Choice:
+    """Return the option that a text chooses.
+
+    Args:
+        text: what the model said.
+        letters: letters of the options on offer, in upper case.
+
+    Raises:
+        ParseError: reason "ambiguous" where several are named and none is clearly chosen,
+            "nothing_found" where none is.
+    """
+    rules = _rules(letters)
+    marked = _without_latex(unicodedata.normalize("NFKC", text).replace("’", "'")).strip()
+    plain = _without_emphasis(marked)
+    whole = rules.whole.fullmatch(plain)
+    if whole is not None:
+        return Choice(whole["x"].upper(), "whole")
+    denied: set[str] = set()
+    tiers = (
+        ("final", rules.final, plain),
+        ("statement", rules.statement, plain),
+        ("label", rules.label, plain),
+    )
+    for rule, patterns, where in tiers:
+        named: set[str] = set()
+        for pattern in patterns:
+            for match in pattern.finditer(where):
+                found, end = _mentioned(match, rules)
+                if rule != "final" and (_is_denied(match) or _is_rejected(where, end)):
+                    denied |= found
+                else:
+                    named |= found
+        if rule == "label":
+            named |= {match["x"].upper() for match in rules.bold.finditer(marked)}
+            named -= denied
+        if len(named) == 1:
+            return Choice(named.pop(), rule)
+        if named:
+            raise ParseError(
+                f"the text names several options ({', '.join(sorted(named))}) "
+                "and none is clearly chosen",
+                reason="ambiguous",
+            )
+    raise ParseError("the text names no option", reason="nothing_found")
+
+
+class _Rules(NamedTuple):
+    whole: re.Pattern[str]
+    final: tuple[re.Pattern[str], ...]
+    statement: tuple[re.Pattern[str], ...]
+    label: tuple[re.Pattern[str], ...]
+    bold: re.Pattern[str]
+    more: re.Pattern[str]
+
+
+_BE = (
+    r"(?i:[\"']?(?:\s*(?:\bis\b|'s\b|\b(?:would|should|must|has\s+to|will)\s+be\b"
+    r"|[:=→]|->|\s-\s))+\s*)"
+)
+_FILLER = (
+    r"(?i:(?:(?:clearly|definitely|probably|therefore|thus|indeed|most\s+likely|likely|simply|just"
+    r"|the|correct|right|letter|option|choice|answer)[\s:]+)*)"
+)
+_ABOUT = r"(?i:\s+(?:to|for|of|here|among|from)\b[^.\n:?!]{0,60}?)?"
+_PICK = (
+    r"(?i:\b(?:choos(?:e|ing)|pick(?:ing)?|select(?:ing)?|go(?:ing)?\s+(?:with|for)|vote\s+for"
+    r"|opt\s+for|settle\s+on)\s+)"
+)
+_THINK = (
+    r"(?i:\b(?:think|believe|say|guess|suspect|reckon|conclude)\s+(?:that\s+)?"
+    r"(?:it(?:'s|\s+is|\s+must\s+be|\s+would\s+be)\s+)?)"
+)
+_HENCE = (
+    r"(?i:\b(?:so|thus|hence|therefore|definitely|clearly|probably|surely|obviously|certainly"
+    r"|it's|it\s+is|(?:it\s+)?must\s+be|that's|that\s+is|that\s+leaves|leaving)[,:]?\s+)"
+)
+_RIGHT = (
+    r"(?i:\s+(?:is|must\s+be|would\s+be|seems|looks|has\s+to\s+be)\s+"
+    r"(?:(?:clearly|definitely|probably|indeed|the|most|only)\s+)*"
+    r"(?:right|correct|true|best|answer|accurate|appropriate|valid)\b)"
+)
+# What may stand before "C is right": otherwise the letter is part of a name ("vitamin C is ...").
+_OPENS = (
+    r"(?:^|[.!?:;,\n]\s*|(?i:\b(?:option|choice|answer|letter|think|believe|that|so|because|but"
+    r"|say|since|only|therefore|thus|hence|guess|conclude|suspect)\s+))"
+)
+
+_DENIAL = re.compile(
+    r"\b(?:not|never|neither|nor|cannot|except|rather\s+than|instead\s+of|unlikely|i\s+doubt"
+    r"|rul(?:e|es|ed|ing)\s+out|eliminat\w+|exclud\w+|discard\w*|reject\w*|incorrect|wrong|false"
+    r"|if|suppos\w+|assum\w+|unless|whether|might|may|could|thought|initially|at\s+first)\b|n't\b",
+    re.IGNORECASE,
+)
+_REJECTION = re.compile(
+    r"[^.,;\n]{0,60}?\b(?:(?:is|are|was|were|seems|looks)\s+(?:\w+ly\s+|also\s+|both\s+|all\s+)?"
+    r"(?:wrong|incorrect|false|impossible|out\b|not\b)"
+    r"|(?:isn't|aren't|wasn't|can't\s+be|cannot\s+be)\b)",
+    re.IGNORECASE,
+)
+_CLAUSE_END = re.compile(r"[.!?;,:\n]|\b(?:but|so|then|however|yet)\b", re.IGNORECASE)
+_AFTER_LETTER = re.compile(
+    r"\s+(?:because|since|as|with|and|or|but|which|due|given|here|based|if|when)\b"
+    r"|\s*/\s*[A-Za-z]\b|\s*[(\[]|\s+[-–—=]|\s*$|\s*\n|[.:;!)\]}>\"]+(?![A-Za-z0-9?])|,",
+    re.IGNORECASE,
+)
+_AFTER_IN_LIST = re.compile(
+    r"\s+(?:is|are|would|could|might|may|seems?|looks?|both)\b", re.IGNORECASE
+)
+
+
+@lru_cache(maxsize=32)
+def _rules(letters: str) -> _Rules:
+    any_case = f"[{letters}{letters.lower()}]"
+    not_i = f"[{letters.replace('I', '')}]"  # "the option I like"
+    token = rf"[(\[{{<\"']*(?P<x>{any_case})(?![A-Za-z0-9?]|'[a-z]|[)\]]*\?)"
+    answer = r"(?i:\b(?:answer|choice|option|selection|pick|response|solution|verdict)\b)"
+    line = rf"(?m:^)[ \t>#\-–•]*[(\[\"']*(?P<x>{any_case})"
+    return _Rules(
+        whole=re.compile(rf"[^\w?]*(?P<x>{any_case})[^\w?]*"),
+        final=(
+            re.compile(rf"\\boxed\s*\{{\s*[(\[]?(?P<x>{any_case})(?P<sure>[)\].]?\s*\}})"),
+            re.compile(
+                rf"(?i:<answer>)\s*[(\[]?(?P<x>{any_case})(?P<sure>[)\].]?\s*(?i:</answer>))"
+            ),
+            re.compile(rf"(?i:\bfinal\s+(?:answer|choice)){_BE}{_FILLER}{token}"),
+        ),
+        statement=(
+            re.compile(rf"{answer}{_ABOUT}{_BE}{_FILLER}{token}"),
+            re.compile(rf"{_PICK}{_FILLER}{token}"),
+            re.compile(rf"{_THINK}{_FILLER}{token}"),
+            re.compile(rf"{_HENCE}{_FILLER}{token}"),
+            re.compile(rf"(?m:{_OPENS})[(\[\"']*(?P<x>[{letters}])[)\]\"'.]*(?P<sure>{_RIGHT})"),
+            re.compile(rf"(?<![A-Za-z0-9])[(\[](?P<x>{any_case})[)\]](?P<sure>{_RIGHT})"),
+        ),
+        label=(
+            re.compile(rf"{line}(?P<sure>\s*[).:\]](?=\s|$|[)\]\"']))"),
+            re.compile(rf"{line}(?P<sure>[)\]\"']*\s*$)", re.MULTILINE),
+            re.compile(rf"{line}(?=\s+[-–—=(\[]|,|\s+(?:because|since|as|and|or)\b)"),
+            re.compile(
+                rf"(?<![A-Za-z0-9)\]])[(\[](?P<x>{any_case})(?P<sure>[)\]])(?![A-Za-z0-9(?])"
+            ),
+            re.compile(rf"(?i:\b(?:option|choice|letter)\s+)(?P<x>{not_i})(?P<sure>\b)"),
+            re.compile(rf"(?i:\b(?:option|choice|letter|answer|either|both|between)\s+){token}"),
+        ),
+        bold=re.compile(
+            rf"(?:\*\*|__)\s*[(\[\"']*(?P<x>{any_case})"
+            r"(?:[)\].:\"']*\s*(?:\*\*|__)|[).:\]]\s[^*_\n]*(?:\*\*|__))"
+        ),
+        more=re.compile(
+            r"[)\]\"'.]*(?:\s*,\s*(?:(?:or|and)\s+)?|\s+(?:or|and|&|vs\.?)\s+|\s*/\s*)"
+            rf"(?:(?i:either|option|choice|answer)\s+)*[(\[\"']*(?P<x>{any_case})(?![A-Za-z0-9'])"
+        ),
+    )
+
+
+def _without_latex(text: str) -> str:
+    text = re.sub(r"\\(?:text\w*|math\w*|rm|bf)\s*\{([^{}]*)\}", r"\1", text)
+    return re.sub(r"\\[()\[\]]|\$", "", text)
+
+
+def _without_emphasis(text: str) -> str:
+    text = re.sub(r"[*`]", "", text)
+    return re.sub(r"(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9])", "", text).strip()
+
+
+def _mentioned(match: re.Match[str], rules: _Rules) -> tuple[set[str], int]:
+    """Return the letter of a match, with those that follow it as in "A or B", and where they end.
+
+    No letter is returned where what looks like one is a word.
+    """
+    text, end = match.string, match.end("x")
+    is_sure = match.groupdict().get("sure") is not None
+    if not is_sure and not _is_clear(text, match.start("x"), end):
+        return set(), end
+    named = {match["x"].upper()}
+    while (more := rules.more.match(text, end)) is not None:
+        start, after = more.span("x")
+        letter = more["x"]
+        is_letter = letter.isupper() and letter not in "AI"
+        is_letter = is_letter or _is_clear(text, start, after)
+        if not is_letter and not _AFTER_IN_LIST.match(text, after):
+            break
+        named.add(letter.upper())
+        end = after
+    return named, end
+
+
+def _is_clear(text: str, start: int, end: int) -> bool:
+    """Return whether a letter stands as one: what follows it is not the rest of a phrase."""
+    if text[max(0, start - 1) : start] + text[end : end + 1] in (
+        "()",
+        "[]",
+        "<>",
+        "{}",
+        '""',
+        "''",
+    ):
+        return True
+    letter = text[start]
+    after = _AFTER_LETTER.match(text, end)
+    if letter in "Ii":
+        return after is not None and not after[0].strip().isalpha() and not after[0].startswith(",")
+    if after is not None:
+        return True
+    # "The answer is C Paris": an option's own words begin with a capital; "B cells" do not.
+    return letter.isupper() and letter != "A" and re.match(r"\s+[A-Z][a-z]", text[end:]) is not None
+
+
+def _is_denied(match: re.Match[str]) -> bool:
+    """Return whether the clause up to the letter denies or merely supposes it."""
+    start = max(0, match.start("x") - 200)
+    clause = match.string[start : match.start("x")]
+    own = match.start() - start
+    cuts = [
+        cut.end()
+        for cut in _CLAUSE_END.finditer(clause)
+        if cut.start() < own or cut[0] != ":"  # the colon of "answer: C" ends no clause
+    ]
+    return _DENIAL.search(clause, cuts[-1] if cuts else 0) is not None
+
+
+def _is_rejected(text: str, end: int) -> bool:
+    """Return whether the clause after the letter rejects it ("B is wrong")."""
+    return _REJECTION.match(text, end) is not None

@@ -1,0 +1,51 @@
+"""A judge that needs no model: for tutorials, tests and trying out a judged metric.
+
+Its verdicts follow from the prompt by a hash, so they say nothing about any answer.
+"""
+
+from __future__ import annotations
+
+import re
+
+from themis.catalog.generators import unit_draw
+from themis.catalog.shipped import ShippedComponent
+from themis.core.judging import JudgeResponse, RenderedJudgePrompt
+
+_NUMBERS = re.compile(r"the number from (-?[\d.]+?) to (-?[\d.]+?)\.?(?=\s|$)")
+
+
+class DemoJudge(ShippedComponent):
+    """Passes a fixed share of what it is asked, or rates it in the upper half of the scale.
+
+    Args:
+        pass_rate: share of the prompts that pass, from 0 to 1.
+    """
+
+    component_id = "builtin/demo_judge"
+
+    def __init__(self, *, pass_rate: float = 1.0) -> None:
+        super().__init__(pass_rate=pass_rate)
+        self._pass_rate = self.number_param(
+            "pass_rate", pass_rate, greatest=1, wanted="a number from 0 to 1"
+        )
+
+    async def judge(self, prompt: RenderedJudgePrompt, *, seed: int | None = None) -> JudgeResponse:
+        """Return an answer in the form that the prompt asks for."""
+        draw = unit_draw("demo_judge", [prompt.instructions, prompt.text, seed])
+        passes = draw < self._pass_rate
+        asked = _NUMBERS.findall(prompt.text)
+        if asked:
+            low, high = map(float, asked[-1])
+            place = (draw + 1) / 2 if passes else draw / 2
+            verdict = f"{low + round(place * (high - low)):g}"
+        else:
+            verdict = "PASS" if passes else "FAIL"
+        text = f"Decided by a hash of the prompt.\nVERDICT: {verdict}"
+        return JudgeResponse(
+            text=text,
+            token_usage={
+                "prompt_tokens": len(prompt.text.split()),
+                "completion_tokens": len(text.split()),
+            },
+            latency_ms=0.0,
+        )

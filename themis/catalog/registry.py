@@ -1,0 +1,288 @@
+"""From an id to a component: the one table of names, and the checks between a name and an object.
+
+Ids resolve to strings, so that asking for one part loads that part only. The registry makes
+components and checks that they can be what they are used as; it never calls them, and it gives no
+meaning to what they declare.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Literal, cast, get_args
+
+from themis.core.base import JSONObject
+from themis.core.config import ComponentUse
+from themis.core.errors import (
+    DefinitionError,
+    MissingExtraError,
+    UnknownComponentError,
+    did_you_mean,
+    nearest,
+)
+from themis.core.hashing import check_json
+
+Kind = Literal["generator", "selector", "reducer", "parser", "metric", "judge"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_CATALOG: Mapping[Kind, Mapping[str, str]] = {
+    "generator": {"builtin/demo_generator": "themis.catalog.generators:DemoGenerator"},
+    "selector": {"builtin/best_of_n": "themis.catalog.selectors:BestOfN"},
+    "reducer": {"builtin/majority_vote": "themis.catalog.reducers:MajorityVote"},
+    "parser": {
+        "builtin/choice_letter": "themis.catalog.parsers:ChoiceLetter",
+        "builtin/json_identity": "themis.catalog.parsers:JsonIdentity",
+        "builtin/text": "themis.catalog.parsers:Text",
+    },
+    "metric": {
+        "builtin/choice_accuracy": "themis.catalog.metrics:ChoiceAccuracy",
+        "builtin/exact_match": "themis.catalog.metrics:ExactMatch",
+        "builtin/llm_rubric": "themis.catalog.judged:LLMRubric",
+        "builtin/panel_of_judges": "themis.catalog.judged:PanelOfJudges",
+    },
+    "judge": {"builtin/demo_judge": "themis.catalog.judges:DemoJudge"},
+}
+
+# Adapters go by short names. They fingerprint their own arguments, some of which (an address that
+# stands behind a model_id, a key) are no part of identity, so that no params are recorded for them.
+_ADAPTERS: Mapping[Kind, Mapping[str, str]] = {
+    "generator": {
+        "langgraph": "themis.adapters:langgraph",
+        "openai": "themis.adapters:openai",
+        "vllm": "themis.adapters:vllm",
+    },
+    "judge": {
+        "openai_judge": "themis.adapters:openai_judge",
+        "vllm_judge": "themis.adapters:vllm_judge",
+    },
+}
+
+_METHODS: Mapping[Kind, tuple[str, ...]] = {
+    "generator": ("generate",),
+    "selector": ("select",),
+    "reducer": ("reduce",),
+    "parser": ("parse",),
+    "metric": ("score", "build_workflow"),
+    "judge": ("judge",),
+}
+
+_ADVICE = {
+    "component_id": 'add component_id = "..." naming it',
+    "version": 'add version = "1.0", to be raised when its behaviour changes',
+    "fingerprint()": "add a method that returns a text naming its behaviour",
+    "generate()": "add async def generate(self, case, ctx) -> GenerationResult",
+    "select()": "add async def select(self, candidates, ctx) returning those to keep",
+    "reduce()": "add async def reduce(self, candidates, ctx) -> ReducedCandidate",
+    "parse()": "add def parse(self, candidate, ctx) -> ParsedOutput",
+    "score() or build_workflow()": (
+        "add def score(self, parsed, case, ctx) -> Score, "
+        "or def build_workflow(self, subject, ctx) for a judged metric"
+    ),
+    "judge()": "add async def judge(self, prompt, *, seed=None) -> JudgeResponse",
+}
+
+
+def ids(kind: Kind | None = None) -> list[str]:
+    """Return the catalog's ids, sorted; those of one kind, if given."""
+    kinds = KINDS if kind is None else (kind,)
+    return sorted(component_id for one in kinds for component_id in _CATALOG[one])
+
+
+def kind_of(component_id: str) -> Kind | None:
+    """Return the kind of a known id or adapter name, or None."""
+    for table in (_CATALOG, _ADAPTERS):
+        for kind, known in table.items():
+            if component_id in known:
+                return kind
+    return None
+
+
+def load(component_id: str, kind: Kind) -> Callable[..., Any]:
+    """Return what makes the component of an id, an adapter name or an import path.
+
+    Args:
+        component_id: "builtin/exact_match", "openai", or "pkg.module:factory".
+        kind: what it must be.
+
+    Raises:
+        UnknownComponentError: nothing is there; the message names the nearest id, or what is
+            missing of the path.
+        DefinitionError: the id is known and is something else.
+    """
+    known = kind_of(component_id)
+    if known == kind:
+        return _resolve(_CATALOG[kind].get(component_id) or _ADAPTERS[kind][component_id])
+    if known is not None:
+        raise DefinitionError(
+            f"{component_id} is a {known}, not a {kind}{_of_kind(kind)}", value=component_id
+        )
+    if ":" in component_id:
+        return _resolve(component_id)
+    options = [*_CATALOG[kind], *_ADAPTERS.get(kind, ())]
+    raise UnknownComponentError(
+        f"no {kind} '{component_id}'{did_you_mean(component_id, options)}"
+        + (
+            f" (for an import path, write '{_as_path(component_id)}')"
+            if "." in component_id and "/" not in component_id
+            else ""
+        ),
+        component=component_id,
+        nearest=nearest(component_id, options),
+    )
+
+
+def make(spec: object, kind: Kind) -> tuple[Any, JSONObject]:
+    """Return the component that a spec stands for, and the params it was made with.
+
+    Args:
+        spec: an id, an import path, ``use(...)``, or the component itself.
+        kind: what it must be.
+
+    Returns:
+        The component and its params; the params are empty for objects and adapters, whose
+        fingerprints say it all.
+
+    Raises:
+        UnknownComponentError: an id or path leads nowhere.
+        DefinitionError: a param is unknown, missing or no JSON value, or the component lacks what
+            its kind must have; the message says what to write.
+    """
+    if isinstance(spec, str):
+        return _make(spec, {}, kind)
+    if isinstance(spec, ComponentUse):
+        return _make(spec.use, spec.params, kind)
+    check_component(spec, kind)
+    return spec, {}
+
+
+def check_component(component: object, kind: Kind) -> None:
+    """Check that an object has what a component of its kind must have.
+
+    Raises:
+        DefinitionError: one message with everything that is missing and what to write.
+    """
+    if inspect.isclass(component):
+        raise DefinitionError(
+            f"{component.__name__} is a class; give an instance of it as the {kind}: "
+            f"{component.__name__}(...)",
+            field=kind,
+        )
+    missing = [name for name in ("component_id", "version") if not hasattr(component, name)]
+    if not callable(getattr(component, "fingerprint", None)):
+        missing.append("fingerprint()")
+    methods = _METHODS[kind]
+    if not any(callable(getattr(component, name, None)) for name in methods):
+        missing.append(" or ".join(f"{name}()" for name in methods))
+    if not missing:
+        return
+    name = type(component).__name__
+    listed = "; ".join(
+        f"{name if index == 0 else 'it'} has no {what}: {_ADVICE[what]}"
+        for index, what in enumerate(missing)
+    )
+    raise DefinitionError(listed + _looks_like(component, kind), field=kind)
+
+
+def _make(component_id: str, params: dict[str, Any], kind: Kind) -> tuple[Any, JSONObject]:
+    factory: Any = load(component_id, kind)
+    if hasattr(factory, "component_id") and not inspect.isclass(factory):
+        if params:  # a path may name a component that stands in the module, made already
+            raise DefinitionError(
+                f"{component_id} is a {type(factory).__name__} object and takes no params; "
+                "name the class or function that makes it",
+                field="params",
+            )
+        check_component(factory, kind)
+        return factory, {}
+    if not callable(factory):
+        raise DefinitionError(
+            f"{component_id} is a {type(factory).__name__}, which makes no {kind}", field=kind
+        )
+    _check_params(component_id, factory, params)
+    is_adapter = component_id in _ADAPTERS.get(kind, {})
+    if not is_adapter:
+        for name, value in params.items():
+            check_json(value, f"{component_id}: param '{name}'")
+    component = factory(**params)
+    check_component(component, kind)
+    return component, {} if is_adapter else dict(params)
+
+
+def _check_params(component_id: str, factory: Callable[..., Any], params: dict[str, Any]) -> None:
+    signature = inspect.signature(factory)
+    named = {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+    open_ended = any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()
+    )
+    for name in params:
+        if name not in named and not open_ended:
+            hint = did_you_mean(name, named) if named else "; it takes none"
+            raise DefinitionError(f"{component_id} has no param '{name}'{hint}", field=name)
+    for name, parameter in named.items():
+        if parameter.default is parameter.empty and name not in params:
+            raise DefinitionError(
+                f"{component_id} needs the param '{name}': use(\"{component_id}\", {name}=...)",
+                field=name,
+            )
+
+
+def _resolve(path: str) -> Callable[..., Any]:
+    """Import what "pkg.module:attribute" names."""
+    module_name, _, attribute = path.partition(":")
+    if not module_name or not attribute:
+        raise UnknownComponentError(
+            f"'{path}' is no import path: write 'pkg.module:factory'", component=path
+        )
+    module = _module(module_name, path)
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            names = [name for name in vars(module) if not name.startswith("_")]
+            raise UnknownComponentError(
+                f"'{path}': module '{module_name}' has no '{attribute}'"
+                + (f"; did you mean '{guess}'?" if (guess := nearest(part, names)) else ""),
+                component=path,
+                nearest=nearest(part, names),
+            )
+        found = getattr(found, part)
+    return cast("Callable[..., Any]", found)
+
+
+def _module(name: str, path: str) -> Any:
+    try:
+        return import_module(name)
+    except MissingExtraError:
+        raise
+    except ModuleNotFoundError as error:
+        lacking = error.name or name
+        if name == lacking or name.startswith(f"{lacking}."):
+            said = f"'{path}': there is no module '{lacking}'"
+        else:
+            said = f"'{path}': module '{name}' needs '{lacking}', which is not installed"
+        raise UnknownComponentError(said, component=path) from error
+    except Exception as error:  # a user's module may fail in any way while it loads
+        raise UnknownComponentError(
+            f"'{path}': importing '{name}' failed with {type(error).__name__}: {error}",
+            component=path,
+        ) from error
+
+
+def _of_kind(kind: Kind) -> str:
+    return f"; {kind}s: {', '.join(ids(kind))}"
+
+
+def _as_path(dotted: str) -> str:
+    module, _, attribute = dotted.rpartition(".")
+    return f"{module}:{attribute}"
+
+
+def _looks_like(component: object, kind: Kind) -> str:
+    for other, methods in _METHODS.items():
+        if other != kind and any(callable(getattr(component, name, None)) for name in methods):
+            return f" (it looks like a {other}, and stands where a {kind} is wanted)"
+    return ""

@@ -1,0 +1,62 @@
+"""What the parts of the catalog have in common: they behave as their version and params say.
+
+That is what lets an answer of one be reused in another run. A part whose behaviour depends on
+anything else has no place in the catalog.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from themis.core.errors import DefinitionError
+from themis.core.hashing import digest_value, text
+
+
+def params_fingerprint(**params: Any) -> str:
+    """Return a digest text over a component's parameters, as canonical JSON."""
+    return text(digest_value("params", params))
+
+
+class ShippedComponent:
+    """Base of the catalog's components: a name, a version, and a fingerprint of the params."""
+
+    component_id: str
+    version = "1"
+
+    def __init__(self, **params: Any) -> None:
+        self.params = params
+        """What the component was made with, defaults included."""
+        self._fingerprint = params_fingerprint(**params)
+
+    def fingerprint(self) -> str:
+        """Return the digest of the parameters; with the version, they say all there is."""
+        return self._fingerprint
+
+    def text_param(self, name: str, value: object, wanted: str) -> str:
+        """Return a parameter that must be a text with something in it."""
+        if not isinstance(value, str) or not value.strip():
+            raise self.refuse(name, value, wanted)
+        return value
+
+    def count_param(self, name: str, value: object, *, least: int = 1) -> int:
+        """Return a parameter that must be an integer of at least ``least``."""
+        if type(value) is not int or value < least:
+            raise self.refuse(name, value, f"an integer of at least {least}")
+        return value
+
+    def number_param(
+        self, name: str, value: object, *, greatest: float = math.inf, wanted: str
+    ) -> float:
+        """Return a parameter that must be a number from 0 to ``greatest``."""
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise self.refuse(name, value, wanted)
+        if not (math.isfinite(value) and 0 <= value <= greatest):
+            raise self.refuse(name, value, wanted)
+        return float(value)
+
+    def refuse(self, name: str, value: object, wanted: str) -> DefinitionError:
+        """Return the error that says what a parameter must be."""
+        return DefinitionError(
+            f"{self.component_id}: {name} = {value!r}: must be {wanted}", field=name, value=value
+        )

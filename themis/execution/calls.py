@@ -1,0 +1,110 @@
+"""Calling user code: sync or async, on the loop or away from it.
+
+Sync code that may wait runs in daemon threads, so that one that hangs holds nothing but itself: it
+is abandoned when its step times out, and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+_IDLE_SECONDS = 10.0
+
+
+async def call_inline(function: Callable[[], Any]) -> Any:
+    """Call on the loop, awaiting what it returns if that is a promise."""
+    value = function()
+    return await value if inspect.isawaitable(value) else value
+
+
+class DaemonThreads:
+    """Runs sync calls in daemon threads, made when needed and kept a while for the next call."""
+
+    def __init__(self) -> None:
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = 0
+        self._live = 0
+        self.abandoned = 0
+        """Calls still running when their step had given up on them."""
+
+    async def run(self, function: Callable[[], Any]) -> Any:
+        """Call in a thread and wait for the result; on cancellation the thread is left behind."""
+        task = _Task(function, asyncio.get_running_loop())
+        with self._lock:
+            if self._idle:
+                self._idle -= 1
+            else:
+                self._live += 1
+                threading.Thread(target=self._work, name="themis-call", daemon=True).start()
+        self._tasks.put(task)
+        try:
+            value = await task.future
+        except asyncio.CancelledError:
+            if not task.ended:
+                self.abandoned += 1
+            raise
+        return await value if inspect.isawaitable(value) else value
+
+    def close(self) -> None:
+        """Let idle threads end."""
+        with self._lock:
+            for _ in range(self._live):
+                self._tasks.put(None)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                task = self._tasks.get(timeout=_IDLE_SECONDS)
+            except Empty:
+                with self._lock:
+                    if self._idle and self._tasks.empty():
+                        self._idle -= 1
+                        self._live -= 1
+                        return
+                continue
+            if task is None:
+                return
+            task.run()
+            with self._lock:
+                self._idle += 1
+
+
+class _Task:
+    """One call on its way through a thread."""
+
+    __slots__ = ("ended", "function", "future", "loop")
+
+    def __init__(self, function: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
+        self.function = function
+        self.loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self.ended = False
+
+    def run(self) -> None:
+        value: Any = None
+        error: BaseException | None = None
+        try:
+            value = self.function()
+        except BaseException as raised:  # the one boundary: it becomes the step's failure
+            error = raised
+        self.ended = True
+        try:
+            self.loop.call_soon_threadsafe(self._settle, value, error)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+    def _settle(self, value: Any, error: BaseException | None) -> None:
+        if self.future.done():
+            return
+        if error is None:
+            self.future.set_result(value)
+        elif isinstance(error, Exception):
+            self.future.set_exception(error)
+        else:  # SystemExit and the like, raised by user code in its thread
+            self.future.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))

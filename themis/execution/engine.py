@@ -1,0 +1,143 @@
+"""What the steps of one open run share, and how the run is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from themis.core.base import ArtifactKey
+from themis.core.config import RuntimeConfig
+from themis.core.errors import LeaseLostError, StoreError
+from themis.core.events import Artifact, Event, EventKind, Stage
+from themis.core.results import StepFailure
+from themis.execution.attempt import Attempt
+from themis.execution.calls import DaemonThreads
+from themis.execution.failures import WorkStoppedError
+from themis.execution.hooks import Hooks
+from themis.execution.journal import Journal
+from themis.execution.limits import Limits
+from themis.execution.retry import CallPolicy, policies
+from themis.planning.work import Bound, CompiledRun
+
+_LOG = logging.getLogger("themis")
+PASS_THROUGH = (WorkStoppedError, StoreError, LeaseLostError)
+"""Not failures of a step: they end the case where it stands."""
+
+
+class Engine:
+    """An open run: its compiled definition, its attempt, and the means to take steps."""
+
+    def __init__(
+        self,
+        run: CompiledRun,
+        runtime: RuntimeConfig,
+        *,
+        journal: Journal,
+        attempt: Attempt,
+        hooks: Hooks,
+    ) -> None:
+        self.run = run
+        self.runtime = runtime
+        self.journal = journal
+        self.attempt = attempt
+        self.hooks = hooks
+        self.limits = Limits(runtime)
+        self.policies: dict[Stage, CallPolicy] = policies(runtime)
+        self.threads = DaemonThreads()
+        self.closed_judges: dict[str, str] = {}
+        """Judges whose every call would fail alike, with the message of the first."""
+        self.fatal: StepFailure | None = None
+        """The failure that stopped the run early."""
+        self._stop = asyncio.Event()
+        self._notes: set[str] = set()
+        self._away: dict[int, bool] = {}
+        self.lost: set[int] = set()
+        """Cases that must be gone through again: another process committed one of their steps."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no new work may begin."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Begin no new work; what is in flight may finish."""
+        self._stop.set()
+
+    def stop_for(self, failure: StepFailure) -> None:
+        """Stop early, for a failure that every other case would share."""
+        if self.fatal is None:
+            self.fatal = failure
+        self.stop()
+
+    async def stopped(self) -> None:
+        """Wait until the run is told to stop."""
+        await self._stop.wait()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait between two tries, holding nothing; a run that stops does not wait.
+
+        Raises:
+            WorkStoppedError: the run is stopping.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+        raise WorkStoppedError
+
+    def note(self, text: str) -> None:
+        """Journal something the user should know, once."""
+        if text in self._notes:
+            return
+        self._notes.add(text)
+        _LOG.warning("%s", text)
+        self.journal.append(
+            Event(
+                kind=EventKind.NOTE,
+                attempt=self.attempt.number,
+                at=time.time(),
+                data={"text": text},
+            )
+        )
+
+    def runs_away(self, bound: Bound, method: Callable[..., Any], *, pure: bool) -> bool:
+        """Return whether a component's method runs in a thread.
+
+        Args:
+            bound: the component.
+            method: its method.
+            pure: whether the stage is one of pure steps, which run on the loop unless
+                ``cpu_bound`` is declared.
+        """
+        found = self._away.get(id(bound))
+        if found is None:
+            asynchronous = inspect.iscoroutinefunction(method)
+            if pure:
+                found = bool(getattr(bound.component, "cpu_bound", False)) and not asynchronous
+            else:
+                found = not asynchronous and bound.code is not None
+            self._away[id(bound)] = found
+        return found
+
+    def may_reuse(self, artifact: Artifact, bound: Bound) -> bool:
+        """Return whether an artifact still says what its component would say today."""
+        if not bound.across_runs:
+            return artifact.run_id == self.run.run_id
+        if artifact.code == bound.code:
+            return True
+        cls = type(bound.component)
+        self.note(
+            f"the code of {bound.ref.role} '{bound.name}' ({cls.__module__}.{cls.__qualname__}) "
+            "changed and its fingerprint did not: its earlier results are not reused, its steps "
+            "are done again"
+        )
+        return False
+
+    async def lookup(self, key: ArtifactKey) -> Artifact | None:
+        """Return what the store has under a key."""
+        return await self.journal.lookup(key)

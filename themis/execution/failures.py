@@ -1,0 +1,99 @@
+"""From an exception to data: what failed, why, and whether trying again may help."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from themis.core.errors import ComponentError, ProviderError
+from themis.core.results import StepFailure
+
+_FRAMES = 12
+
+
+class AttemptTimeoutError(TimeoutError):
+    """One try of a step took longer than its timeout."""
+
+
+class ExplainedError(ComponentError):
+    """A failure that the engine itself found, with its own category and what is to be kept of it."""
+
+    retryable = False
+
+    def __init__(
+        self, message: str, *, category: str, execution: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.category = category
+        self.execution = execution
+
+
+class WorkStoppedError(Exception):
+    """The run is stopping: a step that would begin new work is not taken."""
+
+
+def failure_of(
+    error: BaseException,
+    *,
+    stage: str,
+    category: str,
+    component: str,
+    candidate_id: str | None = None,
+    tries: list[dict[str, Any]] | None = None,
+) -> StepFailure:
+    """Return an exception as data.
+
+    Args:
+        error: what was raised.
+        stage: where.
+        category: what it is called where it is not a timeout.
+        component: name of the component that raised it.
+        candidate_id: the candidate it concerns, if any.
+        tries: history of the tries that failed, the last one included.
+    """
+    said = str(error).strip().split("\n", 1)[0] or type(error).__name__
+    provider = error if isinstance(error, ProviderError) else None
+    return StepFailure(
+        stage=stage,
+        category=category_of(error, category),
+        message=f"{component}: {said}",
+        cause=type(error).__name__,
+        traceback=_shown(error),
+        tries=list(tries or []) if tries and len(tries) > 1 else [],
+        candidate_id=candidate_id,
+        component=component,
+        retryable=is_retryable(error),
+        fatal=provider is not None and provider.fatal,
+        status=None if provider is None else provider.status,
+    )
+
+
+def category_of(error: BaseException, otherwise: str) -> str:
+    """Return what a failure is called: a timeout is one wherever it happens."""
+    if isinstance(error, ExplainedError):
+        return error.category
+    return "timeout" if isinstance(error, TimeoutError) else otherwise
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Return whether the same call may succeed a little later.
+
+    What a component marks with a bool ``retryable`` counts; otherwise timeouts and connection
+    failures do.
+    """
+    marked = getattr(error, "retryable", None)
+    if isinstance(marked, bool):
+        return marked
+    return isinstance(error, (TimeoutError, ConnectionError))
+
+
+def _shown(error: BaseException) -> str | None:
+    """The traceback below the engine's own frames."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/themis/execution/" not in frame.filename.replace("\\", "/")
+    ]
+    if not frames:
+        return None
+    return "".join(traceback.format_list(frames[-_FRAMES:])).rstrip()

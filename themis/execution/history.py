@@ -1,0 +1,156 @@
+"""What a run has behind it: its attempts, and how far each case went. A few bytes a case."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from themis.core.events import Event, EventKind, Stage
+from themis.core.protocols import RunStore
+from themis.execution.attempt import Attempt, Mode, make_attempt
+from themis.planning.work import CompiledRun
+
+_MARKS = (EventKind.RUN_STARTED, EventKind.RUN_FINISHED, EventKind.CASE_FINISHED)
+_UNFINISHED = ("interrupted", "failed")
+_OUTAGES, _GENERATED = 8, 16
+
+
+class Ledger:
+    """How far each case went, by its newest end: stage, outages, whether anything was generated."""
+
+    def __init__(self, n_cases: int) -> None:
+        self._state = bytearray(n_cases)
+        self._attempt = array("L", bytes(array("L").itemsize * n_cases))
+
+    def record(self, event: Event) -> None:
+        """Take note of a case's end."""
+        index = event.case_index
+        if index is None or index >= len(self._state):
+            return
+        state = Stage(event.data["through"]).order + 1
+        state |= _OUTAGES if event.data["outages"] else 0
+        state |= _GENERATED if event.data["generated"] else 0
+        self._state[index] = state
+        self._attempt[index] = event.attempt
+
+    def done(self, attempt: Attempt) -> bytearray:
+        """Return, for each case, whether this attempt has nothing left to do there."""
+        through = attempt.until.order + 1
+        number = attempt.number if attempt.redo else None
+        return bytearray(
+            (state & 7) >= through
+            and not state & _OUTAGES
+            and (number is None or went == number)
+            for state, went in zip(self._state, self._attempt, strict=True)
+        )
+
+    def any_outage(self) -> bool:
+        """Return whether some case ended with an outage."""
+        return any(state & _OUTAGES for state in self._state)
+
+    def all_ended(self) -> bool:
+        """Return whether every case ended."""
+        return all(self._state)
+
+    def anything_generated(self) -> bool:
+        """Return whether some case has a candidate."""
+        return any(state & _GENERATED for state in self._state)
+
+
+@dataclass(slots=True)
+class History:
+    """A run's journal, as far as going on needs to know it."""
+
+    ledger: Ledger
+    last_seq: int = 0
+    first_start: Event | None = None
+    """The start event of the latest attempt, which says what it set out to do."""
+    last_start: Event | None = None
+    """The latest start event, that of a resumption included, which says where it ran."""
+    finished: Event | None = None
+    """The end of the latest attempt, if it came to one."""
+
+
+def read_history(store: RunStore, run: CompiledRun) -> History:
+    """Fold a run's journal into its history."""
+    history = History(Ledger(run.snapshot.n_cases))
+    for event in store.events(run.run_id, kinds=_MARKS):
+        history.last_seq = event.seq
+        if event.kind is EventKind.CASE_FINISHED:
+            history.ledger.record(event)
+        elif event.kind is EventKind.RUN_FINISHED:
+            history.finished = event
+        else:
+            if history.first_start is None or history.first_start.attempt != event.attempt:
+                history.first_start = event
+            history.last_start = event
+            history.finished = None
+    # What is left is the tail of steps that were in flight.
+    for event in store.events(run.run_id, after=history.last_seq):
+        history.last_seq = event.seq
+    return history
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the user asked to be done with a run."""
+
+    mode: Mode = "run"
+    until: Stage = Stage.JUDGE
+    redo: frozenset[Stage] = frozenset()
+    metric_ids: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The attempt to be made, and which cases it need not visit."""
+
+    attempt: Attempt
+    resumed: bool
+    done: bytearray
+    changed: list[str]
+    """Components ("role:name") whose code is not what it was when the run last ran."""
+
+
+def decide(history: History, run: CompiledRun, wish: Wish) -> Decision | None:
+    """Return what is to be done, or None if everything is there already."""
+    last = history.first_start
+    changed = _changed_code(history.last_start, run.code())
+    resumed = last is not None and _goes_on(history, last, wish)
+    if last is not None and resumed:
+        attempt = Attempt.from_event(last, run, wish.until)
+    else:
+        attempt = make_attempt(
+            run,
+            number=1 if last is None else last.attempt + 1,
+            mode=wish.mode,
+            until=wish.until,
+            redo=wish.redo,
+            metric_ids=wish.metric_ids,
+        )
+    done = bytearray(run.snapshot.n_cases) if changed else history.ledger.done(attempt)
+    if last is not None and not resumed and wish.mode == "run" and all(done):
+        return None
+    return Decision(attempt=attempt, resumed=resumed, done=done, changed=changed)
+
+
+def _goes_on(history: History, last: Event, wish: Wish) -> bool:
+    """Return whether the last attempt is unfinished and is what the user wants to be gone on with."""
+    finished = history.finished
+    if finished is not None and finished.data["status"] not in _UNFINISHED:
+        return False
+    if wish.mode == "run":
+        return True
+    same_redo = last.data["redo"] == sorted(stage.value for stage in wish.redo)
+    metric_ids = None if wish.metric_ids is None else sorted(wish.metric_ids)
+    same_mode: bool = last.data["mode"] == wish.mode
+    return same_mode and same_redo and last.data["metric_ids"] == metric_ids
+
+
+def _changed_code(start: Event | None, code: Mapping[str, str | None]) -> list[str]:
+    if start is None:
+        return []
+    then: Mapping[str, Any] = start.data.get("provenance", {}).get("code", {})
+    return sorted(name for name, now in code.items() if then.get(name) != now)

@@ -1,0 +1,97 @@
+"""Telling others: subscribers and tracing. Theirs to look, never to change or to break a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from themis.core.config import STAGE_NAMES
+from themis.core.errors import DefinitionError
+from themis.core.events import Event, EventKind, StepAddress
+from themis.core.protocols import TracingProvider
+
+_LOG = logging.getLogger("themis")
+_AFTER = (EventKind.STEP_DONE, EventKind.STEP_FAILED)
+
+
+class Hooks:
+    """The subscribers and the tracing provider of one run."""
+
+    def __init__(
+        self, subscribers: Sequence[Any] | None, tracing: TracingProvider | None
+    ) -> None:
+        self._tracing = tracing
+        self._reported: set[tuple[int, str]] = set()
+        self._on_event: list[Callable[..., Any]] = []
+        self._before: dict[str, list[Callable[..., Any]]] = {}
+        self._after: dict[str, list[Callable[..., Any]]] = {}
+        for subscriber in subscribers or ():
+            self._subscribe(subscriber)
+        self.listens = bool(self._on_event or self._after)
+        """Whether anybody wants to be told of events."""
+
+    def before(self, case_id: str, address: StepAddress) -> None:
+        """Tell that a step's work is about to begin."""
+        if self._before:
+            for method in self._before.get(address.stage, ()):
+                self._tell(method, case_id, address)
+
+    def committed(self, events: Sequence[Event]) -> None:
+        """Tell of events, after their commit."""
+        for event in events:
+            for method in self._on_event:
+                self._tell(method, event)
+            if event.kind in _AFTER and event.address is not None:
+                for method in self._after.get(event.address.stage, ()):
+                    self._tell(method, event)
+
+    @contextmanager
+    def span(self, name: str, attributes: Mapping[str, Any]) -> Iterator[None]:
+        """Trace what happens within; an error is passed on."""
+        if self._tracing is None:
+            yield
+            return
+        span = self._tell(self._tracing.start_span, name, attributes)
+        status = "error"
+        try:
+            yield
+            status = "ok"
+        finally:
+            self._tell(self._tracing.end_span, span, status)
+
+    @property
+    def traces(self) -> bool:
+        """Whether there is a tracing provider."""
+        return self._tracing is not None
+
+    def _subscribe(self, subscriber: Any) -> None:
+        found = False
+        if callable(getattr(subscriber, "on_event", None)):
+            self._on_event.append(subscriber.on_event)
+            found = True
+        for stage in STAGE_NAMES:
+            for table, name in ((self._before, f"before_{stage}"), (self._after, f"after_{stage}")):
+                method = getattr(subscriber, name, None)
+                if callable(method):
+                    table.setdefault(stage, []).append(method)
+                    found = True
+        if not found:
+            raise DefinitionError(
+                f"subscriber {type(subscriber).__name__} has neither on_event nor any "
+                "before_/after_ method of a stage",
+                field="subscribers",
+            )
+
+    def _tell(self, method: Callable[..., Any], *args: Any) -> Any:
+        """Call a listener; one that raises is reported once and the run goes on."""
+        try:
+            return method(*args)
+        except Exception as error:
+            owner = getattr(method, "__self__", None)
+            name = f"{type(owner).__name__}.{getattr(method, '__name__', method)}"
+            if (id(owner), name) not in self._reported:
+                self._reported.add((id(owner), name))
+                _LOG.warning("%s raised %s: %s; the run goes on", name, type(error).__name__, error)
+            return None

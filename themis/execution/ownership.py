@@ -1,0 +1,91 @@
+"""Who works on a run: one process at a time, told apart from one that is gone."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+from themis.core.base import RunId
+from themis.core.errors import RunOwnedError
+from themis.core.protocols import Lease, Owner, RunStore
+
+TTL = 30.0
+"""Seconds a lease lasts without renewal."""
+
+
+def this_process() -> Owner:
+    """Return what this process says of itself in a lease."""
+    return Owner(
+        host=socket.gethostname(),
+        boot_id=_boot_id(),
+        pid=os.getpid(),
+        process_start=_started(os.getpid()) or "unknown",
+    )
+
+
+def take(store: RunStore, run_id: RunId) -> Lease:
+    """Take a run, at once from an owner on this host that is gone.
+
+    Raises:
+        RunOwnedError: somebody is working on it; says who, where and since when.
+    """
+    me = this_process()
+    try:
+        return store.lease(run_id, me, TTL)
+    except RunOwnedError as error:
+        owner = error.owner
+        if isinstance(owner, Owner) and is_gone(owner):
+            return store.lease(run_id, me, TTL, takeover=error.epoch)
+        raise RunOwnedError(
+            f"run {run_id} is being worked on by {_described(owner)} since "
+            f"{datetime.fromtimestamp(error.since, UTC):%Y-%m-%d %H:%M:%S} UTC; "
+            "wait for it or stop it",
+            owner=owner,
+            since=error.since,
+            epoch=error.epoch,
+        ) from None
+
+
+def is_gone(owner: Owner) -> bool:
+    """Return whether an owner surely runs no more; False where that cannot be known from here."""
+    me = this_process()
+    if owner.host != me.host:
+        return False
+    if owner.boot_id != me.boot_id:
+        return bool(owner.boot_id and me.boot_id)
+    return _started(owner.pid) != owner.process_start
+
+
+def _described(owner: object) -> str:
+    if isinstance(owner, Owner):
+        return f"process {owner.pid} on {owner.host}"
+    return str(owner)
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str | None:
+    """Return when a process began, as the system tells it; None if there is no such process."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] == "Z" else fields[19]
+    except (OSError, IndexError):
+        pass
+    if Path("/proc/self/stat").exists():
+        return None
+    try:  # no /proc: only the pid can be asked after
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        return "unknown"
+    return "unknown"
+
+

@@ -1,0 +1,301 @@
+"""Opening or resuming a run and keeping many cases moving, until they are done or told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from themis.core.base import ArtifactKey
+from themis.core.config import RuntimeConfig
+from themis.core.errors import RunExistsError
+from themis.core.events import Event, EventKind
+from themis.core.protocols import Lease, Listener, RunStore, TracingProvider
+from themis.core.results import RunStatus, StepFailure
+from themis.core.snapshot import Provenance
+from themis.execution.case import CaseRun, walk
+from themis.execution.engine import Engine
+from themis.execution.failures import WorkStoppedError
+from themis.execution.feed import CaseFeed, recall
+from themis.execution.history import Decision, History, Ledger, Wish, decide, read_history
+from themis.execution.hooks import Hooks
+from themis.execution.journal import Journal
+from themis.execution.ownership import take
+from themis.execution.stopping import Stopper, on_signals
+from themis.planning.work import CompiledRun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How an execution ended.
+
+    Attributes:
+        status: how the run stands.
+        fatal: the failure that stopped it early, if one did.
+        worked: whether there was anything to do.
+    """
+
+    status: RunStatus
+    fatal: StepFailure | None = None
+    worked: bool = True
+
+
+async def execute(
+    run: CompiledRun,
+    store: RunStore,
+    *,
+    runtime: RuntimeConfig,
+    wish: Wish,
+    provenance: Provenance,
+    stopper: Stopper,
+    listeners: Sequence[Listener] = (),
+    subscribers: Sequence[Any] | None = None,
+    tracing: TracingProvider | None = None,
+) -> Ended:
+    """Carry a run as far as was wished for.
+
+    Raises:
+        RunExistsError: the run is there and the policy is "error".
+        RunOwnedError: another process works on it.
+        StoreError: the store stayed away, or the run was lost to another process.
+        DefinitionError: the data changed since the run was compiled.
+    """
+    hooks = Hooks(subscribers, tracing)
+    store.save_snapshot(run.snapshot)
+    lease = take(store, run.run_id)
+    try:
+        history = read_history(store, run)
+        if history.last_seq and runtime.existing_run_policy == "error":
+            raise RunExistsError(
+                f"run {run.run_id} is in the store already and existing_run_policy is 'error'; "
+                "set it to 'auto' to go on with it or 'rerun' to do it again"
+            )
+        decision = decide(history, run, wish)
+        if decision is None:
+            finished = history.finished
+            status = RunStatus(finished.data["status"]) if finished else RunStatus.COMPLETED
+            return Ended(status=status, worked=False)
+        opened = _OpenRun(run, store, runtime, lease, history, decision, hooks, listeners)
+        with hooks.span("themis.run", {"themis.run_id": run.run_id}), on_signals(stopper):
+            return await opened.carry_out(provenance, stopper)
+    finally:
+        with suppress(Exception):  # a store that is gone has nothing to give back
+            store.release(lease)
+
+
+class _OpenRun:
+    """A run while it is being worked on."""
+
+    def __init__(
+        self,
+        run: CompiledRun,
+        store: RunStore,
+        runtime: RuntimeConfig,
+        lease: Lease,
+        history: History,
+        decision: Decision,
+        hooks: Hooks,
+        listeners: Sequence[Listener],
+    ) -> None:
+        self._run = run
+        self._store = store
+        self._runtime = runtime
+        self._decision = decision
+        self._ledger: Ledger = history.ledger
+        self._has_history = history.last_seq > 0
+        self._hooks = hooks
+        self._listeners = listeners
+        self._in_flight: dict[int, CaseRun] = {}
+        self._lost: dict[int, CaseRun] = {}
+        self._abort = asyncio.Event()
+        self._journal = Journal(
+            store,
+            lease,
+            last_seq=history.last_seq,
+            committed=self._committed,
+            retry_attempts=runtime.store_retry_attempts,
+            retry_delay=runtime.store_retry_delay,
+        )
+        self._engine = Engine(
+            run, runtime, journal=self._journal, attempt=decision.attempt, hooks=hooks
+        )
+
+    async def carry_out(self, provenance: Provenance, stopper: Stopper) -> Ended:
+        """Do the work and journal how it ended."""
+        engine = self._engine
+        stopper.attach(engine.stop, self._stop_at_once)
+        try:
+            self._begin(provenance)
+            await self._move()
+            status = self._status()
+            self._say(EventKind.RUN_FINISHED, self._end_data(status))
+            await self._journal.flush()
+            return Ended(status=status, fatal=engine.fatal)
+        except BaseException:
+            if self._journal.error is None:
+                self._say(EventKind.RUN_FINISHED, self._end_data(RunStatus.INTERRUPTED))
+            raise
+        finally:
+            stopper.detach()
+            await self._journal.close()
+            engine.threads.close()
+            await self._close_components()
+
+    def _begin(self, provenance: Provenance) -> None:
+        decision = self._decision
+        data = {
+            **decision.attempt.data(),
+            "n_cases": self._run.snapshot.n_cases,
+            "done_cases": sum(decision.done),
+            "provenance": provenance.plain(),
+        }
+        if decision.resumed:
+            data["resumed"] = True
+        self._say(EventKind.RUN_STARTED, data)
+        for name in decision.changed:
+            self._engine.note(
+                f"the code of {name} changed since this run last ran; its steps are done again"
+            )
+
+    async def _move(self) -> None:
+        """Keep cases moving until all are done, or no longer than the grace time after a stop."""
+        working = asyncio.create_task(self._work())
+        failed = asyncio.create_task(self._journal.failed.wait())
+        grace = asyncio.create_task(self._grace())
+        try:
+            await asyncio.wait({working, failed, grace}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (failed, grace):
+                task.cancel()
+            if not working.done():
+                working.cancel()
+            await asyncio.gather(failed, grace, return_exceptions=True)
+        try:
+            await working
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+        await self._journal.flush()
+
+    async def _work(self) -> None:
+        feed = CaseFeed(
+            self._engine, self._store, done=self._decision.done, has_history=self._has_history
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(feed.fill())
+            for _ in range(min(self._runtime.max_concurrent_tasks, len(self._decision.done))):
+                tasks.create_task(self._walk_cases(feed))
+        await self._journal.flush()
+        while self._lost and not self._engine.stopping:
+            await self._walk_lost()
+
+    async def _walk_cases(self, feed: CaseFeed) -> None:
+        async for case in feed:
+            await self._walk(case)
+            await self._journal.room()
+
+    async def _walk(self, case: CaseRun) -> None:
+        self._in_flight[case.index] = case
+        attributes = {"themis.case_id": case.case.case_id}
+        try:
+            if self._hooks.traces:
+                with self._hooks.span("themis.case", attributes):
+                    await walk(case)
+            else:
+                await walk(case)
+        except WorkStoppedError:
+            return
+        finally:
+            if not case.changed:  # nothing will be committed that takes it off
+                self._in_flight.pop(case.index, None)
+
+    async def _walk_lost(self) -> None:
+        """Go again through cases of which another process committed a step first."""
+        lost, self._lost = self._lost, {}
+        for index, case in lost.items():
+            events = await self._journal.request(partial(self._events_of, index))
+            recall(case, events)
+            await self._walk(case)
+        await self._journal.flush()
+
+    def _events_of(self, index: int) -> list[Event]:
+        """Runs in the journal's thread."""
+        return list(self._store.case_events(self._run.run_id, index, index + 1))
+
+    def _committed(self, events: Sequence[Event], lost: Sequence[ArtifactKey]) -> None:
+        """Called on the loop with events that are durable."""
+        losers = set(lost)
+        for event in events:
+            index = event.case_index
+            if index is None:
+                continue
+            if losers and event.key in losers and index in self._in_flight:
+                self._lost[index] = self._in_flight[index]
+            if event.kind is EventKind.CASE_FINISHED:
+                self._ledger.record(event)
+                self._in_flight.pop(index, None)
+        for listener in self._listeners:
+            listener(events)
+        if self._hooks.listens:
+            self._hooks.committed(events)
+
+    async def _grace(self) -> None:
+        """Return when a stop was asked for and the time for what is in flight is over."""
+        await self._engine.stopped()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._runtime.drain_timeout):
+                await self._abort.wait()
+
+    def _stop_at_once(self) -> None:
+        self._engine.stop()
+        self._abort.set()
+
+    def _status(self) -> RunStatus:
+        if self._engine.fatal is not None:
+            return RunStatus.FAILED
+        if not self._ledger.all_ended():
+            return RunStatus.INTERRUPTED
+        if not self._ledger.anything_generated():
+            return RunStatus.FAILED
+        if self._ledger.any_outage():
+            return RunStatus.PARTIAL_FAILURE
+        return RunStatus.COMPLETED
+
+    def _end_data(self, status: RunStatus) -> dict[str, Any]:
+        data: dict[str, Any] = {
+            "status": status.value,
+            "through": self._decision.attempt.until.value,
+        }
+        if self._engine.fatal is not None:
+            data["reason"] = self._engine.fatal.message
+        return data
+
+    def _say(self, kind: EventKind, data: dict[str, Any]) -> None:
+        self._journal.append(
+            Event(kind=kind, attempt=self._decision.attempt.number, at=time.time(), data=data)
+        )
+
+    async def _close_components(self) -> None:
+        """Let components close what they opened on this loop."""
+        for bound in self._run.bounds():
+            close = getattr(bound.component, "aclose", None)
+            if close is None:
+                continue
+            with suppress(Exception):  # the results are safe; a client that cannot close is not news
+                promise = close()
+                if inspect.isawaitable(promise):
+                    await promise
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error of a group: the others are its echoes."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,0 +1,287 @@
+"""The stage step, taken alike at every stage.
+
+    key -> in this run? in the store? (unless this attempt redoes the stage)
+        -> for each try: wait for the limits -> call with a timeout -> release;
+           back off without holding a slot
+        -> journal -> (after the commit) tell subscribers
+
+What is peculiar to a stage (its key, its call, what it makes of the result) is in ``stages/``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from themis.core.base import ArtifactKey
+from themis.core.events import Artifact, Event, EventKind, StepAddress
+from themis.core.hashing import encode
+from themis.core.results import StepFailure
+from themis.execution.engine import PASS_THROUGH, Engine
+from themis.execution.failures import (
+    AttemptTimeoutError,
+    ExplainedError,
+    WorkStoppedError,
+    category_of,
+    failure_of,
+    is_retryable,
+)
+from themis.execution.retry import CallPolicy
+from themis.planning.work import Bound
+
+if TYPE_CHECKING:
+    from themis.execution.case import CaseRun
+
+Payload = dict[str, Any]
+_ONCE = CallPolicy()
+
+
+@dataclass(slots=True, kw_only=True)
+class Step:
+    """What a stage says of one step.
+
+    Attributes:
+        address: its place within the case.
+        key: digest of all it depends on.
+        bound: the component that does it.
+        call: does it, and returns the component's result or a promise of it.
+        seal: checks that result and makes the payload of it.
+        category: what its failure is called.
+        away: whether the call runs in a thread.
+        paid: whether the work is worth a question to the store before doing it.
+        known_absent: whether the store was asked for this key already, in vain.
+        tokens: prompt tokens the call would use, for limits.
+        candidate_id: the candidate it concerns; may be told by ``seal``.
+    """
+
+    address: StepAddress
+    key: ArtifactKey
+    bound: Bound
+    call: Callable[[], Any]
+    seal: Callable[[Any], Payload]
+    category: str
+    away: bool = False
+    paid: bool = False
+    known_absent: bool = False
+    tokens: Callable[[], int] | None = None
+    candidate_id: str | None = None
+
+
+class Taken:
+    """How a step ended: a payload (with the component's own result where it was made just now),
+    or a failure."""
+
+    __slots__ = ("failure", "payload", "value")
+
+    def __init__(
+        self,
+        payload: Payload | None = None,
+        value: Any = None,
+        failure: StepFailure | None = None,
+    ) -> None:
+        self.payload: Payload = payload or {}
+        self.value = value
+        self.failure = failure
+
+
+async def take(case: CaseRun, step: Step) -> Taken:
+    """Take one step: find its artifact, or do the work and journal it.
+
+    Raises:
+        WorkStoppedError: the run is stopping and this would be new work.
+        StoreError: the store cannot be asked.
+    """
+    engine = case.engine
+    artifact = case.earlier(step)
+    if artifact is not None:
+        return Taken(artifact.payload)
+    redone = engine.attempt.redoes(step.address)
+    stale = False
+    if not redone:
+        artifact = await _find(case, step)
+        if artifact is not None:
+            if engine.may_reuse(artifact, step.bound):
+                _journal_reuse(case, step, artifact)
+                return Taken(artifact.payload)
+            stale = True
+    if engine.stopping and (step.paid or step.away):
+        raise WorkStoppedError
+    tries: list[dict[str, Any]] = []
+    began = time.perf_counter()
+    try:
+        value, payload = await _work(case, step, tries)
+        if tries:
+            payload["tries"] = tries
+        raw = encode(payload)
+    except PASS_THROUGH:
+        raise
+    except Exception as error:
+        return Taken(failure=_journal_failure(case, step, error, tries))
+    now = time.time()
+    made = Artifact(
+        key=step.key,
+        raw=raw,
+        at=now,
+        code=_code(engine, step.bound),
+        supersedes=redone or stale,
+    )
+    case.emit(
+        Event(
+            kind=EventKind.STEP_DONE,
+            attempt=engine.attempt.number,
+            at=now,
+            case_index=case.index,
+            address=step.address,
+            candidate_id=step.candidate_id,
+            key=step.key,
+            data={"ms": round((time.perf_counter() - began) * 1000.0, 3)},
+            artifact=made,
+        )
+    )
+    return Taken(payload, value)
+
+
+async def _find(case: CaseRun, step: Step) -> Artifact | None:
+    found = case.found.get(step.key)
+    if found is None and not step.known_absent and (step.paid or case.reusing):
+        found = await case.engine.lookup(step.key)
+    return found
+
+
+async def _work(case: CaseRun, step: Step, tries: list[dict[str, Any]]) -> tuple[Any, Payload]:
+    """Call the component, again where that may help, and seal what it gave."""
+    engine = case.engine
+    engine.hooks.before(case.case.case_id, step.address)
+    policy = engine.policies.get(step.address.stage) if step.paid else None
+    if policy is None:
+        return await _traced(case, step, 1, _ONCE)
+    number = 0
+    while True:
+        number += 1
+        began = time.perf_counter()
+        tokens = step.tokens() if step.tokens is not None else 0
+        held = await engine.limits.acquire(step.address.stage, step.bound.provider_key, tokens)
+        try:
+            if engine.stopping:
+                raise WorkStoppedError
+            return await _traced(case, step, number, policy)
+        except PASS_THROUGH:
+            raise
+        except Exception as error:
+            tries.append(_try(error, step, began))
+            if number >= policy.attempts or not is_retryable(error):
+                raise
+            wait = policy.wait(number, error)
+        finally:
+            engine.limits.release(held)
+        await engine.pause(wait)
+
+
+async def _traced(
+    case: CaseRun, step: Step, number: int, policy: CallPolicy
+) -> tuple[Any, Payload]:
+    if not case.engine.hooks.traces:
+        return await _once(case.engine, step, policy)
+    address = step.address
+    attributes = {
+        "themis.run_id": case.engine.run.run_id,
+        "themis.case_id": case.case.case_id,
+        "themis.stage": address.stage.value,
+        "themis.component": step.bound.name,
+        "themis.try": number,
+    }
+    if address.sample is not None:
+        attributes["themis.sample"] = address.sample
+    with case.engine.hooks.span(f"themis.{address.stage.value}", attributes):
+        return await _once(case.engine, step, policy)
+
+
+async def _once(engine: Engine, step: Step, policy: CallPolicy) -> tuple[Any, Payload]:
+    """Make one try, within its timeout."""
+    if policy.timeout is None:
+        value = await _call(engine, step)
+    else:
+        try:
+            async with asyncio.timeout(policy.timeout) as limit:
+                value = await _call(engine, step)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise AttemptTimeoutError(f"no answer within {policy.timeout:g} s") from None
+    return value, step.seal(value)
+
+
+async def _call(engine: Engine, step: Step) -> Any:
+    if step.away:
+        return await engine.threads.run(step.call)
+    value = step.call()
+    return await value if inspect.isawaitable(value) else value
+
+
+def _code(engine: Engine, bound: Bound) -> str | None:
+    return bound.code if bound.across_runs else f"run:{engine.run.run_id}"
+
+
+def _try(error: Exception, step: Step, began: float) -> dict[str, Any]:
+    said = str(error).strip().split("\n", 1)[0]
+    entry: dict[str, Any] = {
+        "category": category_of(error, step.category),
+        "cause": type(error).__name__,
+        "message": said,
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    status = getattr(error, "status", None)
+    if isinstance(status, int):
+        entry["status"] = status
+    return entry
+
+
+def _journal_reuse(case: CaseRun, step: Step, artifact: Artifact) -> None:
+    """Journal that the step is done, by an artifact that was there before."""
+    case.emit(
+        Event(
+            kind=EventKind.STEP_DONE,
+            attempt=case.engine.attempt.number,
+            at=time.time(),
+            case_index=case.index,
+            address=step.address,
+            candidate_id=step.candidate_id or case.candidate_name(step.address, artifact.payload),
+            key=step.key,
+            version=artifact.version,
+            reused=True,
+        )
+    )
+
+
+def _journal_failure(
+    case: CaseRun, step: Step, error: Exception, tries: list[dict[str, Any]]
+) -> StepFailure:
+    failure = failure_of(
+        error,
+        stage=step.address.stage.value,
+        category=step.category,
+        component=step.bound.name,
+        candidate_id=step.candidate_id,
+        tries=tries,
+    )
+    case.outages += 1
+    data: dict[str, Any] = {"failure": failure.plain()}
+    if isinstance(error, ExplainedError) and error.execution is not None:
+        data["execution"] = error.execution
+    case.emit(
+        Event(
+            kind=EventKind.STEP_FAILED,
+            attempt=case.engine.attempt.number,
+            at=time.time(),
+            case_index=case.index,
+            address=step.address,
+            candidate_id=step.candidate_id,
+            key=step.key,
+            data=data,
+        )
+    )
+    return failure

@@ -1,0 +1,112 @@
+"""Generation: one sample of a case from the generator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from themis.core.contexts import GenerateContext
+from themis.core.errors import InvalidResultError
+from themis.core.events import Stage, StepAddress
+from themis.core.models import GenerationResult
+from themis.core.results import StepFailure
+from themis.execution.case import Candidate, CaseRun
+from themis.execution.stage import Payload, Step, take
+from themis.planning.keys import output_digest
+from themis.planning.seeds import sample_seed
+
+
+async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
+    """Return one sample's candidate, or why there is none."""
+    engine, bound = case.engine, case.engine.run.generator
+    address = StepAddress(Stage.GENERATE, sample)
+    view = case.view(bound.reads)
+    common = case.common(bound.reads)
+    common["seed"] = sample_seed(engine.run.snapshot.identity.seeds, case.case.case_id, sample)
+    context = GenerateContext(
+        **common, prompt_spec=engine.run.prompt_spec, sample_index=sample
+    )
+    content = b""
+
+    def seal(value: Any) -> Payload:
+        nonlocal content
+        if not isinstance(value, GenerationResult):
+            raise InvalidResultError(
+                f"generate() returned {_named(value)}, not a GenerationResult"
+            )
+        content = output_digest(value)
+        step.candidate_id = case.sample_id(value.candidate_id, sample)
+        return payload_of(value)
+
+    component = bound.component
+    counts = engine.limits.counts_tokens(bound.provider_key)
+    step = Step(
+        address=address,
+        key=case.generate_keys[sample],
+        bound=bound,
+        call=lambda: component.generate(view, context),
+        seal=seal,
+        category="generation",
+        away=engine.runs_away(bound, component.generate, pure=False),
+        paid=True,
+        known_absent=True,
+        tokens=(lambda: int(component.estimate_tokens(view, context)))
+        if counts and hasattr(component, "estimate_tokens")
+        else None,
+    )
+    taken = await take(case, step)
+    if taken.failure is not None:
+        if taken.failure.fatal:
+            engine.stop_for(taken.failure)
+        return taken.failure
+    result = taken.value
+    if result is None:
+        case.reusing = case.reusing or address not in case.prior
+        result = result_of(taken.payload)
+        content = output_digest(result)
+    candidate_id = case.sample_id(result.candidate_id, sample)
+    return Candidate(
+        sample=sample,
+        candidate_id=candidate_id,
+        shown=_without_evidence(result, candidate_id),
+        content=content,
+    )
+
+
+def payload_of(result: GenerationResult) -> Payload:
+    """Return a generation as it is stored: fields that say nothing left out."""
+    payload: Payload = {
+        "candidate_id": result.candidate_id,
+        "final_output": result.final_output,
+    }
+    if result.trace is not None:
+        payload["trace"] = [step.model_dump(mode="json") for step in result.trace]
+    if result.conversation is not None:
+        payload["conversation"] = [turn.model_dump(mode="json") for turn in result.conversation]
+    for name in ("artifacts", "token_usage", "latency_ms"):
+        value = getattr(result, name)
+        if value is not None:
+            payload[name] = value
+    return payload
+
+
+def result_of(payload: Payload) -> GenerationResult:
+    """Return a generation as it was stored."""
+    fields = {name: value for name, value in payload.items() if name != "tries"}
+    return GenerationResult(**fields)
+
+
+def _without_evidence(result: GenerationResult, candidate_id: str) -> GenerationResult:
+    """Return what later stages are shown: their keys do not cover evidence, so they do not see it."""
+    if (
+        result.artifacts is None
+        and result.token_usage is None
+        and result.latency_ms is None
+        and result.candidate_id == candidate_id
+    ):
+        return result
+    blank = {"artifacts": None, "token_usage": None, "latency_ms": None}
+    return result.model_copy(update={**blank, "candidate_id": candidate_id})
+
+
+def _named(value: object) -> str:
+    return "None" if value is None else f"{type(value).__name__} {value!r:.60}"

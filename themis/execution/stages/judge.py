@@ -1,0 +1,318 @@
+"""Judging: a metric's workflow of judge calls, each a step of its own, and their aggregation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from themis.core.base import CandidateId
+from themis.core.contexts import EvalScoreContext
+from themis.core.errors import ComponentError, InvalidResultError
+from themis.core.events import Event, EventKind, Stage, StepAddress
+from themis.core.hashing import digest, digest_parts
+from themis.core.judging import (
+    AggregationResult,
+    CandidateSetSubject,
+    ConversationSubject,
+    JudgeCall,
+    JudgedCandidate,
+    JudgeResponse,
+    ParsedJudgment,
+    RenderedJudgePrompt,
+    TraceSubject,
+    WorkflowFailure,
+)
+from themis.core.models import ConversationTrace, GenerationResult, Score, WorkflowTrace
+from themis.core.results import StepFailure
+from themis.execution.calls import call_inline
+from themis.execution.case import Candidate, CaseRun, gather
+from themis.execution.engine import PASS_THROUGH
+from themis.execution.failures import ExplainedError, failure_of
+from themis.execution.stage import Payload, Step, take
+from themis.execution.stages.score import checked_number
+from themis.planning.keys import aggregate_key, judge_call_key
+from themis.planning.seeds import derived_seed
+from themis.planning.work import Bound
+
+
+class JudgeFailedError(ComponentError):
+    """A judge gave no answer."""
+
+    retryable = False
+
+
+async def judge(
+    case: CaseRun, metric: Bound, candidates: Sequence[Candidate], sample: int | None
+) -> None:
+    """Take every step of one judged metric of one subject.
+
+    Args:
+        case: the case.
+        metric: the judged metric.
+        candidates: the one candidate it is about, or all of the case.
+        sample: index of that sample; None for the reduced candidate or the whole case.
+    """
+    one = candidates[0] if metric.facts.subject != "candidates" else None
+    candidate_id = None if one is None else one.candidate_id
+    context = _context(case, metric, candidate_id)
+    address = StepAddress(Stage.JUDGE, sample, metric.name)
+    try:
+        subject = _subject(metric, candidates)
+        workflow = await call_inline(lambda: metric.component.build_workflow(subject, context))
+        calls = list(await call_inline(workflow.judge_calls))
+        _check_calls(calls, case)
+        asked = await gather(
+            [_call(case, workflow, call, subject, context, address) for call in calls]
+        )
+    except PASS_THROUGH:
+        raise
+    except Exception as error:
+        _journal_broken(case, metric, address, candidate_id, error)
+        return
+    await _aggregate(case, metric, workflow, calls, asked, candidates, context, address)
+
+
+class _Asked:
+    """One call's outcome: a judgment with its score, or why there is none."""
+
+    __slots__ = ("failure", "judgment", "score")
+
+    def __init__(
+        self,
+        judgment: ParsedJudgment | None = None,
+        score: Score | None = None,
+        failure: WorkflowFailure | None = None,
+    ) -> None:
+        self.judgment = judgment
+        self.score = score
+        self.failure = failure
+
+
+async def ask(
+    case: CaseRun,
+    judge: Bound,
+    prompt: RenderedJudgePrompt,
+    *,
+    seed: int | None,
+    call: JudgeCall | None = None,
+    address: StepAddress | None = None,
+    candidate_id: str | None = None,
+) -> JudgeResponse | StepFailure:
+    """Take one judge call as a step of its own.
+
+    A selector's call has no ``address`` of its own: it stands under the digest of its key.
+    """
+    engine = case.engine
+    repeat = 0 if call is None else call.repeat
+    plain = prompt.plain()
+    key = judge_call_key(judge.digest, plain, seed, repeat)
+    if address is None:
+        address = StepAddress(Stage.SELECT, None, judge.name, digest("call", key.encode()).hex())
+    component = judge.component
+
+    def perform() -> Any:
+        if judge.name in engine.closed_judges:
+            raise JudgeFailedError(engine.closed_judges[judge.name])
+        return component.judge(prompt, seed=seed)
+
+    def seal(value: Any) -> Payload:
+        if not isinstance(value, JudgeResponse):
+            raise InvalidResultError(
+                f"judge() returned {type(value).__name__}, not a JudgeResponse"
+            )
+        asked = call or JudgeCall(call_id=address.call or "", judge=judge.name)
+        return {"call": asked.plain(), "prompt": plain, "response": value.plain()}
+
+    step = Step(
+        address=address,
+        key=key,
+        bound=judge,
+        call=perform,
+        seal=seal,
+        category="judge",
+        away=engine.runs_away(judge, component.judge, pure=False),
+        paid=True,
+        candidate_id=candidate_id,
+    )
+    taken = await take(case, step)
+    if taken.failure is None:
+        return taken.value or JudgeResponse(**taken.payload["response"])
+    if taken.failure.fatal:
+        engine.closed_judges.setdefault(judge.name, taken.failure.message)
+    return taken.failure
+
+
+async def _call(
+    case: CaseRun,
+    workflow: Any,
+    call: JudgeCall,
+    subject: Any,
+    context: EvalScoreContext,
+    metric: StepAddress,
+) -> _Asked:
+    """Ask one question and read the answer."""
+    prompt = await call_inline(lambda: workflow.render_prompt(call, subject, context))
+    response = await ask(
+        case,
+        case.engine.run.judges[call.judge],
+        prompt,
+        seed=derived_seed(case.case.case_id, "judge", call.repeat),
+        call=call,
+        address=metric._replace(call=call.call_id),
+        candidate_id=context.candidate_id,
+    )
+    if isinstance(response, StepFailure):
+        return _Asked(failure=_failed(call, response.category, response.message))
+    try:
+        judgment = await call_inline(lambda: workflow.parse_judgment(call, response, context))
+        score = await call_inline(lambda: workflow.score_judgment(call, judgment, context))
+    except Exception as error:
+        return _Asked(failure=_failed(call, "unreadable_verdict", str(error)))
+    return _Asked(judgment, score)
+
+
+async def _aggregate(
+    case: CaseRun,
+    metric: Bound,
+    workflow: Any,
+    calls: list[JudgeCall],
+    asked: Sequence[_Asked],
+    candidates: Sequence[Candidate],
+    context: EvalScoreContext,
+    address: StepAddress,
+) -> None:
+    judgments = [one.judgment for one in asked if one.judgment is not None]
+    scores = [one.score for one in asked if one.score is not None]
+    failures = [one.failure for one in asked if one.failure is not None]
+    execution: Payload = {
+        "calls": [call.plain() for call in calls],
+        "judgments": [one.model_dump(mode="json", exclude_none=True) for one in judgments],
+        "scores": [one.model_dump(mode="json") for one in scores],
+        "failures": [one.plain() for one in failures],
+    }
+    needed = getattr(workflow, "min_judgments", None)
+    needed = len(calls) if needed is None else needed
+
+    def call() -> Any:
+        if len(judgments) < needed or not judgments:
+            why = failures[0].reason if failures else "no judge was asked"
+            raise ExplainedError(
+                f"{len(judgments)} of {len(calls)} judgments, {needed} needed: {why}",
+                category="judge",
+                execution=execution,
+            )
+        return workflow.aggregate(judgments, scores, context)
+
+    def seal(value: Any) -> Payload:
+        if not isinstance(value, AggregationResult):
+            raise InvalidResultError(
+                f"aggregate() returned {type(value).__name__}, not an AggregationResult"
+            )
+        number = checked_number(value.value, metric.facts)
+        return {"value": number, "details": value.details, **execution}
+
+    await take(
+        case,
+        Step(
+            address=address,
+            key=aggregate_key(
+                metric.digest,
+                digest_parts("list", [one.content for one in candidates]),
+                case.digests.read_by(metric.reads),
+                case.dataset_digest,
+                case.engine.run.workflow,
+                [execution["judgments"], execution["failures"]],
+            ),
+            bound=metric,
+            call=call,
+            seal=seal,
+            category="judge",
+            candidate_id=context.candidate_id,
+        ),
+    )
+
+
+def _context(case: CaseRun, metric: Bound, candidate_id: str | None) -> EvalScoreContext:
+    identity = case.engine.run.snapshot.identity
+    return EvalScoreContext(
+        **case.common(metric.reads),
+        case=case.view(metric.reads),
+        parsed_output=None,
+        dataset_metadata=case.dataset_metadata,
+        candidate_id=None if candidate_id is None else CandidateId(candidate_id),
+        judge_model_refs=list(case.engine.run.judges),
+        judge_seed=derived_seed(case.case.case_id, "judge", 0),
+        prompt_spec=identity.judge_prompt_spec,
+        judge_config=identity.judge_config,
+        eval_workflow_config=identity.workflow_overrides.get(metric.name, {}),
+    )
+
+
+def _subject(metric: Bound, candidates: Sequence[Candidate]) -> Any:
+    """Return what the metric is about, in the form its declared subject has."""
+    first = candidates[0]
+    kind = metric.facts.subject
+    shown = first.shown
+    if kind == "trace":
+        steps = shown.trace if isinstance(shown, GenerationResult) else None
+        if steps is None:
+            raise InvalidResultError("the candidate has no trace")
+        trace = WorkflowTrace(trace_id=first.candidate_id, steps=steps)
+        return TraceSubject(candidate_id=first.candidate_id, trace=trace)
+    if kind == "conversation":
+        turns = shown.conversation if isinstance(shown, GenerationResult) else None
+        if turns is None:
+            raise InvalidResultError("the candidate has no conversation")
+        conversation = ConversationTrace(trace_id=first.candidate_id, messages=turns)
+        return ConversationSubject(candidate_id=first.candidate_id, conversation=conversation)
+    return CandidateSetSubject(
+        candidates=[
+            JudgedCandidate(candidate_id=one.candidate_id, final_output=one.shown.final_output)
+            for one in candidates
+        ]
+    )
+
+
+def _check_calls(calls: Sequence[JudgeCall], case: CaseRun) -> None:
+    judges = case.engine.run.judges
+    seen: set[str] = set()
+    for call in calls:
+        if call.judge not in judges:
+            raise InvalidResultError(
+                f"judge call '{call.call_id}' asks for '{call.judge}'; known: {', '.join(judges)}"
+            )
+        if call.call_id in seen:
+            raise InvalidResultError(f"two judge calls have the id '{call.call_id}'")
+        seen.add(call.call_id)
+
+
+def _failed(call: JudgeCall, category: str, reason: str) -> WorkflowFailure:
+    return WorkflowFailure(
+        call_id=call.call_id, judge=call.judge, category=category, reason=reason or category
+    )
+
+
+def _journal_broken(
+    case: CaseRun, metric: Bound, address: StepAddress, candidate_id: str | None, error: Exception
+) -> None:
+    """Journal that a metric's own code failed before it came to a judgment."""
+    failure = failure_of(
+        error,
+        stage=Stage.JUDGE.value,
+        category="scoring",
+        component=metric.name,
+        candidate_id=candidate_id,
+    )
+    case.outages += 1
+    case.emit(
+        Event(
+            kind=EventKind.STEP_FAILED,
+            attempt=case.engine.attempt.number,
+            at=time.time(),
+            case_index=case.index,
+            address=address,
+            candidate_id=candidate_id,
+            data={"failure": failure.plain()},
+        )
+    )

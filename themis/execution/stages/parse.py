@@ -1,0 +1,126 @@
+"""Parsing: a value read out of a candidate. A parser that finds none is a result, not an outage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from themis.core.base import CandidateId
+from themis.core.contexts import ParseContext
+from themis.core.errors import InvalidResultError
+from themis.core.events import Stage, StepAddress
+from themis.core.models import ParsedOutput
+from themis.execution.case import Candidate, CaseRun, Parsed
+from themis.execution.failures import is_retryable
+from themis.execution.stage import Payload, Step, take
+from themis.planning.keys import failure_digest, parse_key, parsed_digest
+from themis.planning.work import Bound
+
+_SHOWN = frozenset({"metadata"})
+
+
+async def parse(case: CaseRun, parser: Bound, subject: Candidate) -> Parsed:
+    """Return what a parser reads out of a subject."""
+    engine = case.engine
+    reads = parser.reads & _SHOWN
+    context = ParseContext(**case.common(reads), candidate_id=CandidateId(subject.candidate_id))
+    component = parser.component
+    taken = await take(
+        case,
+        Step(
+            address=StepAddress(Stage.PARSE, subject.sample, parser.name),
+            key=parse_key(parser.digest, subject.content, case.digests.read_by(reads)),
+            bound=parser,
+            call=_Call(component.parse, subject.shown, context),
+            seal=_seal,
+            category="parser",
+            away=engine.runs_away(parser, component.parse, pure=True),
+            candidate_id=subject.candidate_id,
+        ),
+    )
+    if taken.failure is not None:  # an error of the machinery, not of the model
+        return _failed(taken.failure.category, taken.failure.message, outage=True)
+    failure = taken.payload.get("failure")
+    if failure is not None:
+        return _failed(failure["category"], failure["message"])
+    output = taken.value if isinstance(taken.value, ParsedOutput) else None
+    if output is None:
+        output = parsed_of(taken.payload)
+    return Parsed(
+        output=output, content=parsed_digest(output.value, output.format, output.metadata)
+    )
+
+
+def unparsed(subject: Candidate) -> Parsed:
+    """Return the final output as it is, for a metric without a parser."""
+    output = ParsedOutput.model_construct(
+        value=subject.shown.final_output, format=None, metadata={}
+    )
+    return Parsed(output=output, content=parsed_digest(output.value, None, {}))
+
+
+def parsed_of(payload: Payload) -> ParsedOutput:
+    """Return a parsed output as it was stored."""
+    return ParsedOutput(
+        value=payload["value"],
+        format=payload.get("format"),
+        metadata=payload.get("metadata", {}),
+    )
+
+
+class _Call:
+    """Calls a parser and turns what it raises into the model's failure, sync or async."""
+
+    __slots__ = ("args", "method")
+
+    def __init__(self, method: Any, *args: Any) -> None:
+        self.method = method
+        self.args = args
+
+    def __call__(self) -> Any:
+        try:
+            value = self.method(*self.args)
+        except Exception as error:
+            return _as_failure(error)
+        return self._later(value) if hasattr(value, "__await__") else value
+
+    async def _later(self, promise: Any) -> Any:
+        try:
+            return await promise
+        except Exception as error:
+            return _as_failure(error)
+
+
+def _as_failure(error: Exception) -> Payload:
+    if is_retryable(error):  # a connection or a timeout says nothing about the model
+        raise error
+    said = str(error).strip().split("\n", 1)[0] or type(error).__name__
+    failure = {"category": "parse_failure", "message": said, "cause": type(error).__name__}
+    if (reason := getattr(error, "reason", None)) is not None:
+        failure["reason"] = str(reason)
+    return {"failure": failure}
+
+
+def _seal(value: Any) -> Payload:
+    if isinstance(value, dict) and set(value) == {"failure"}:
+        return value
+    if not isinstance(value, ParsedOutput):
+        raise InvalidResultError(f"parse() returned {type(value).__name__}, not a ParsedOutput")
+    if value.value is None:
+        return {"failure": {"category": "parse_null", "message": "the parser gave no value"}}
+    payload: Payload = {"value": value.value}
+    if value.format is not None:
+        payload["format"] = value.format
+    if value.metadata:
+        payload["metadata"] = value.metadata
+    parsed_digest(value.value, value.format, value.metadata)  # refuses what is not JSON
+    return payload
+
+
+def _failed(category: str, message: str, *, outage: bool = False) -> Parsed:
+    return Parsed(
+        output=None,
+        content=failure_digest(category),
+        category=category,
+        message=message,
+        outage=outage,
+    )

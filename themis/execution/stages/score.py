@@ -1,0 +1,117 @@
+"""Scoring: a parsed value against the case, by a metric that needs nobody else."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from themis.core.base import CandidateId
+from themis.core.contexts import ScoreContext
+from themis.core.errors import ComponentError, InvalidResultError
+from themis.core.events import Stage, StepAddress
+from themis.core.models import Score, ScoreError
+from themis.core.snapshot import MetricFacts
+from themis.execution.case import Candidate, CaseRun, Parsed
+from themis.execution.failures import ExplainedError
+from themis.execution.stage import Payload, Step, take
+from themis.planning.keys import score_key
+from themis.planning.work import Bound
+
+
+class ScoreRefused(ComponentError):  # noqa: N818 - a metric's answer, not a defect
+    """The metric said that it cannot score this."""
+
+    def __init__(self, error: ScoreError) -> None:
+        super().__init__(error.reason)
+        self.retryable = error.retryable
+
+
+async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed) -> None:
+    """Take the score step of one subject and metric."""
+    engine, facts = case.engine, metric.facts
+    context = ScoreContext(
+        **case.common(metric.reads),
+        case=case.view(metric.reads),
+        parsed_output=parsed.output,
+        dataset_metadata=case.dataset_metadata,
+        candidate_id=CandidateId(subject.candidate_id),
+    )
+    component = metric.component
+
+    def call() -> Any:
+        if parsed.output is None:
+            if parsed.outage:
+                raise ExplainedError(parsed.message or "", category=parsed.category or "parse")
+            return by_rule(facts, parsed.category or "parse_failure", parsed.message or "")
+        return component.score(parsed.output, context.case, context)
+
+    await take(
+        case,
+        Step(
+            address=StepAddress(Stage.SCORE, subject.sample, metric.name),
+            key=score_key(
+                metric.digest,
+                parsed.content,
+                case.digests.read_by(metric.reads),
+                case.dataset_digest,
+            ),
+            bound=metric,
+            call=call,
+            seal=lambda value: seal(value, facts),
+            category="scoring",
+            away=engine.runs_away(metric, component.score, pure=True),
+            candidate_id=subject.candidate_id,
+        ),
+    )
+
+
+def by_rule(facts: MetricFacts, category: str, message: str) -> Payload:
+    """Return the score of a candidate that could not be read, as the field's conventions have it.
+
+    A binary metric counts it incorrect; a bounded one gives its worst value; where neither is
+    possible, or the metric says so, it is an error.
+    """
+    if facts.unparsed == "error" or facts.value_range is None:
+        raise ExplainedError(message, category=category)
+    worst = facts.value_range[0] if facts.higher_is_better else facts.value_range[1]
+    return {
+        "value": 0 if facts.kind == "binary" else worst,
+        "failure": {"category": category, "message": message},
+    }
+
+
+def seal(value: Any, facts: MetricFacts) -> Payload:
+    """Check a metric's answer and return it as it is stored."""
+    if isinstance(value, dict) and "failure" in value:
+        return value
+    if isinstance(value, ScoreError):
+        raise ScoreRefused(value)
+    if not isinstance(value, Score):
+        raise InvalidResultError(
+            f"score() returned {type(value).__name__}, not a Score or ScoreError"
+        )
+    number = checked_number(value.value, facts)
+    payload: Payload = {"value": number}
+    if value.details:
+        payload["details"] = value.details
+    return payload
+
+
+def checked_number(value: Any, facts: MetricFacts) -> float | int:
+    """Return a score as a number the metric's declarations allow.
+
+    Raises:
+        InvalidResultError: it is not finite, not 0 or 1 for a binary metric, or out of range.
+    """
+    number = int(value) if isinstance(value, bool) else value
+    if not math.isfinite(number):
+        raise InvalidResultError(f"the score is {value!r}; it must be a finite number")
+    if facts.kind == "binary" and number not in (0, 1):
+        raise InvalidResultError(f"the score is {value!r}, but a binary metric gives 0 or 1")
+    if facts.value_range is not None:
+        low, high = facts.value_range
+        if not low <= number <= high:
+            raise InvalidResultError(
+                f"the score is {value!r}, outside the declared range [{low:g}, {high:g}]"
+            )
+    return int(number) if facts.kind == "binary" else number

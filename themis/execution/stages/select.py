@@ -1,0 +1,93 @@
+"""Selection: which samples go on. A selector's judge calls are steps of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from themis.core.base import CandidateId
+from themis.core.contexts import SelectContext
+from themis.core.errors import InvalidResultError
+from themis.core.events import Stage, StepAddress
+from themis.core.judging import JudgeResponse, RenderedJudgePrompt
+from themis.execution.case import Candidate, CaseRun
+from themis.execution.stage import Payload, Step, take
+from themis.execution.stages.judge import JudgeFailedError, ask
+from themis.planning.keys import select_key
+from themis.planning.work import Bound
+
+
+async def select(case: CaseRun, candidates: Sequence[Candidate]) -> list[Candidate] | None:
+    """Return the samples that go on, in sample order, or None where the selector failed."""
+    engine, bound = case.engine, case.engine.run.selector
+    assert bound is not None
+    judges = list(engine.run.judges.values())
+    ids = [CandidateId(one.candidate_id) for one in candidates]
+    context = SelectContext(
+        **case.common(bound.reads),
+        candidate_ids=ids,
+        judge_models=[JournaledJudge(case, judge) for judge in judges],
+    )
+    shown = [one.shown for one in candidates]
+    component = bound.component
+    taken = await take(
+        case,
+        Step(
+            address=StepAddress(Stage.SELECT),
+            key=select_key(
+                bound.digest,
+                [one.content for one in candidates],
+                case.digests.read_by(bound.reads),
+                [judge.digest for judge in judges],
+            ),
+            bound=bound,
+            call=lambda: component.select(shown, context),
+            seal=lambda value: _seal(value, ids),
+            category="selection",
+            away=engine.runs_away(bound, component.select, pure=False),
+            paid=True,
+        ),
+    )
+    if taken.failure is not None:
+        return None
+    return [candidates[place] for place in taken.payload["chosen"]]
+
+
+class JournaledJudge:
+    """A judge as a selector sees it: each answer is journaled, and none is asked for twice."""
+
+    def __init__(self, case: CaseRun, judge: Bound) -> None:
+        self._case = case
+        self._judge = judge
+        self.component_id = judge.ref.component_id
+        self.version = judge.ref.version
+
+    def fingerprint(self) -> str:
+        """Return the judge's own fingerprint."""
+        return self._judge.ref.fingerprint
+
+    async def judge(
+        self, prompt: RenderedJudgePrompt, /, *, seed: int | None = None
+    ) -> JudgeResponse:
+        """Ask the judge.
+
+        Raises:
+            JudgeFailedError: it gave no answer.
+        """
+        response = await ask(self._case, self._judge, prompt, seed=seed)
+        if isinstance(response, JudgeResponse):
+            return response
+        raise JudgeFailedError(response.message)
+
+
+def _seal(value: Any, ids: Sequence[str]) -> Payload:
+    if not isinstance(value, (list, tuple)) or not value:
+        raise InvalidResultError("select() must return at least one of the candidates it was given")
+    places = {name: place for place, name in enumerate(ids)}
+    chosen: set[int] = set()
+    for one in value:
+        name = getattr(one, "candidate_id", None)
+        if name not in places:
+            raise InvalidResultError(f"select() returned {name!r}, which it was not given")
+        chosen.add(places[name])
+    return {"chosen": sorted(chosen)}

@@ -1,0 +1,183 @@
+"""One call for the plain case: a model, some data, a metric."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from themis.core.config import (
+    EvaluationConfig,
+    GenerationConfig,
+    GeneratorLike,
+    JudgeLike,
+    MetricLike,
+    ParserLike,
+    ReducerLike,
+    RuntimeConfig,
+    SelectorLike,
+    StorageConfig,
+)
+from themis.core.errors import DefinitionError
+from themis.core.models import Case, Dataset
+from themis.core.prompts import PromptSpec
+from themis.core.protocols import RunStore
+from themis.experiment.experiment import Experiment
+from themis.experiment.result import RunResult
+
+DEFAULT_PATH = Path(".themis") / "runs.db"
+Data = Dataset | Sequence[Dataset] | Sequence[Mapping[str, Any]]
+
+
+class EvaluateOptions(TypedDict, total=False):
+    """What ``evaluate`` takes besides model, data and metric."""
+
+    parser: ParserLike | None
+    """Reads the value that metrics score."""
+    judge: JudgeLike | Sequence[JudgeLike] | None
+    """A judge, or several."""
+    samples: int
+    """Samples a case; 1 by default."""
+    selector: SelectorLike | None
+    reducer: ReducerLike | None
+    prompt_spec: PromptSpec | None
+    storage: StorageConfig | None
+    """Where the run is kept; ``.themis/runs.db`` by default, and the path is said."""
+    runtime: RuntimeConfig | None
+    seeds: Sequence[int] | None
+    workflow_overrides: Mapping[str, Any] | None
+    judge_config: Mapping[str, Any] | None
+    store: RunStore | None
+    """An open store in place of ``storage``."""
+    environment_metadata: Mapping[str, Any] | None
+    until_stage: str
+    subscribers: Sequence[Any] | None
+    tracing_provider: Any
+    progress: bool | None
+
+
+def evaluate(
+    *,
+    model: GeneratorLike,
+    data: Data,
+    metric: MetricLike | Sequence[MetricLike] | None = None,
+    **options: Unpack[EvaluateOptions],
+) -> RunResult:
+    """Evaluate a model on data and return the result; the run is kept and resumes by itself.
+
+    Args:
+        model: a generator: an id, an import path, ``use(...)``, an adapter or an own object.
+        data: a Dataset, several, or mappings with ``input`` and ``expected_output``.
+        metric: a metric or several; none only generates.
+        **options: see ``EvaluateOptions``.
+
+    Example:
+        ``evaluate(model="builtin/demo_generator", data=[{"input": "2+2", "expected_output": "4"}],
+        metric="builtin/exact_match")``
+    """
+    experiment = _experiment(model, data, metric, options)
+    return experiment.run(**_run_options(options))
+
+
+async def evaluate_async(
+    *,
+    model: GeneratorLike,
+    data: Data,
+    metric: MetricLike | Sequence[MetricLike] | None = None,
+    **options: Unpack[EvaluateOptions],
+) -> RunResult:
+    """Do what ``evaluate`` does, on the caller's event loop."""
+    experiment = _experiment(model, data, metric, options)
+    return await experiment.run_async(**_run_options(options))
+
+
+def as_datasets(data: Data) -> list[Dataset]:
+    """Return data as datasets.
+
+    Mappings become one dataset named "data"; a mapping without ``case_id`` is numbered from 1.
+
+    Raises:
+        DefinitionError: it is neither datasets nor mappings.
+    """
+    if isinstance(data, Dataset):
+        return [data]
+    if isinstance(data, (str, bytes, Mapping)) or not isinstance(data, Sequence):
+        raise DefinitionError(
+            f"data is {type(data).__name__}: give a Dataset, several, or a list of mappings; "
+            "for a file, Dataset.from_jsonl(path)",
+            field="data",
+            value=data,
+        )
+    datasets = [item for item in data if isinstance(item, Dataset)]
+    if datasets and len(datasets) == len(data):
+        return datasets
+    cases: list[Case] = []
+    for number, item in enumerate(data, start=1):
+        if isinstance(item, Case):
+            cases.append(item)
+        elif isinstance(item, Mapping):
+            cases.append(Case.read({"case_id": str(number), **item}, f"data[{number - 1}]"))
+        else:
+            raise DefinitionError(
+                f"data[{number - 1}] is {type(item).__name__}; it must be a mapping with 'input'",
+                field="data",
+                value=item,
+            )
+    return [Dataset(dataset_id="data", cases=cases)]
+
+
+def _experiment(
+    model: GeneratorLike, data: Data, metric: Any, options: EvaluateOptions
+) -> Experiment:
+    _refuse_unknown(options)
+    samples = options.get("samples", 1)
+    storage = options.get("storage")
+    if storage is None:
+        if options.get("store") is not None:
+            storage = StorageConfig(store="memory")
+        else:
+            storage = StorageConfig(store="sqlite", parameters={"path": str(DEFAULT_PATH)})
+            if options.get("progress") is not False:
+                sys.stderr.write(f"themis: runs are kept in {DEFAULT_PATH}\n")
+    return Experiment(
+        generation=GenerationConfig(
+            generator=model,
+            candidate_policy={"num_samples": samples},
+            prompt_spec=options.get("prompt_spec"),
+            selector=options.get("selector"),
+            reducer=options.get("reducer"),
+        ),
+        evaluation=EvaluationConfig(
+            metrics=_as_list(metric),
+            parsers=_as_list(options.get("parser")),
+            judge_models=_as_list(options.get("judge")),
+            judge_config=dict(options.get("judge_config") or {}),
+            workflow_overrides=dict(options.get("workflow_overrides") or {}),
+        ),
+        storage=storage,
+        runtime=options.get("runtime"),
+        datasets=as_datasets(data),
+        seeds=options.get("seeds") or (),
+        environment_metadata=options.get("environment_metadata"),
+    )
+
+
+def _run_options(options: EvaluateOptions) -> Any:
+    names = ("until_stage", "subscribers", "tracing_provider", "progress", "store")
+    return {name: options[name] for name in names if name in options}  # type: ignore[literal-required]
+
+
+def _refuse_unknown(options: EvaluateOptions) -> None:
+    from themis.core.errors import did_you_mean
+
+    known = [*EvaluateOptions.__annotations__, "model", "data", "metric"]
+    for name in options:
+        if name not in known:
+            raise TypeError(f"evaluate() has no argument '{name}'{did_you_mean(name, known)}")
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -1,0 +1,290 @@
+"""An experiment: what to run, written down once, and the verbs that carry it out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TypedDict, Unpack
+
+from themis.core.config import EvaluationConfig, GenerationConfig, RuntimeConfig, StorageConfig
+from themis.core.errors import (
+    DefinitionError,
+    RunInterrupted,
+    RunStoppedError,
+    did_you_mean,
+)
+from themis.core.events import Stage
+from themis.core.models import Dataset
+from themis.core.protocols import Listener, RunStore, TracingProvider
+from themis.core.results import RunEstimate, RunStatus
+from themis.core.snapshot import RunSnapshot
+from themis.execution.attempt import Mode, stages_from
+from themis.execution.history import Wish
+from themis.execution.stopping import Stopper
+from themis.experiment.result import RunResult
+from themis.experiment.running import run_blocking
+from themis.planning.work import CompiledRun
+from themis.stores.factory import open_store
+
+_SECTIONS: Mapping[str, type] = {
+    "generation": GenerationConfig,
+    "evaluation": EvaluationConfig,
+    "storage": StorageConfig,
+    "runtime": RuntimeConfig,
+}
+
+
+class RunOptions(TypedDict, total=False):
+    """What every verb of an experiment takes."""
+
+    runtime: RuntimeConfig | None
+    """Settings in place of the experiment's."""
+    store: RunStore | None
+    """A store in place of the experiment's."""
+    subscribers: Sequence[Any] | None
+    """Objects with ``on_event`` or any ``before_``/``after_`` method of a stage."""
+    tracing_provider: TracingProvider | None
+    """Receives spans."""
+    progress: bool | None
+    """True shows progress, False shows nothing, None (the default) shows it on a terminal."""
+
+
+class Experiment:
+    """What to run: datasets, a generator, an evaluation, and where to keep it all.
+
+    Args:
+        generation: what produces candidates.
+        evaluation: what scores them.
+        storage: where the run is kept.
+        runtime: concurrency, limits, timeouts, retries; never part of identity.
+        datasets: what is asked; at least one.
+        seeds: one a sample, or none to have them derived.
+        environment_metadata: facts about this environment, kept as provenance.
+
+    Raises:
+        DefinitionError: an argument is not what it should be.
+    """
+
+    def __init__(
+        self,
+        *,
+        generation: GenerationConfig,
+        evaluation: EvaluationConfig,
+        storage: StorageConfig,
+        runtime: RuntimeConfig | None = None,
+        datasets: Sequence[Dataset] = (),
+        seeds: Sequence[int] = (),
+        environment_metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.generation = generation
+        self.evaluation = evaluation
+        self.storage = storage
+        self.runtime = runtime if runtime is not None else RuntimeConfig()
+        self.datasets = list(datasets)
+        self.seeds = list(seeds)
+        self.environment_metadata = dict(environment_metadata or {})
+        for name, model in _SECTIONS.items():
+            _check(name, getattr(self, name), model)
+        for index, dataset in enumerate(self.datasets):
+            _check(f"datasets[{index}]", dataset, Dataset)
+        self._store: RunStore | None = None
+
+    @classmethod
+    def from_config(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Read an experiment from a YAML or TOML file.
+
+        Args:
+            path: the file; relative paths inside it are taken from its folder.
+            overrides: ``"section.key=value"`` each, the value read as YAML.
+
+        Raises:
+            ConfigError: the file is missing or broken. DefinitionError: it says what is refused.
+        """
+        from themis.experiment.config_file import read_experiment
+
+        return cls(**read_experiment(Path(path), list(overrides)))
+
+    @property
+    def store(self) -> RunStore:
+        """The experiment's own store, opened when first needed and kept."""
+        if self._store is None:
+            self._store = open_store(self.storage)
+        return self._store
+
+    def compile(self) -> RunSnapshot:
+        """Check everything and return the immutable snapshot, with its ``run_id``.
+
+        Raises:
+            DefinitionError: with one line that names the field, the value and the way out.
+        """
+        return self._compile(self.runtime).snapshot
+
+    def run(self, *, until_stage: str = "judge", **options: Unpack[RunOptions]) -> RunResult:
+        """Run, resume, or reuse: whatever is not done yet is done.
+
+        Args:
+            until_stage: the last stage to take ("generate", "select", "reduce", "parse", "score",
+                "judge").
+            **options: see ``RunOptions``.
+
+        Raises:
+            RunStoppedError: a failure that every case would share; resumable once mended.
+            RunInterrupted: Ctrl-C; what was finished is kept.
+        """
+        stopper = Stopper()
+        return run_blocking(
+            lambda: self._carry_out(self._run_wish(until_stage, options), stopper, options), stopper
+        )
+
+    async def run_async(
+        self, *, until_stage: str = "judge", **options: Unpack[RunOptions]
+    ) -> RunResult:
+        """Do what ``run`` does, on the caller's event loop."""
+        return await self._carry_out(self._run_wish(until_stage, options), Stopper(), options)
+
+    def replay(
+        self,
+        *,
+        stage: str,
+        metric_ids: Sequence[str] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> RunResult:
+        """Do a stage and those below it again, and nothing above.
+
+        Args:
+            stage: the first stage to do again.
+            metric_ids: of parsing, scoring and judging, only what these metrics need.
+            **options: see ``RunOptions``.
+        """
+        stopper = Stopper()
+        wish = self._redo_wish("replay", stage, metric_ids)
+        return run_blocking(lambda: self._carry_out(wish, stopper, options), stopper)
+
+    async def replay_async(
+        self,
+        *,
+        stage: str,
+        metric_ids: Sequence[str] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> RunResult:
+        """Do what ``replay`` does, on the caller's event loop."""
+        wish = self._redo_wish("replay", stage, metric_ids)
+        return await self._carry_out(wish, Stopper(), options)
+
+    def rejudge(
+        self, *, metric_ids: Sequence[str] | None = None, **options: Unpack[RunOptions]
+    ) -> RunResult:
+        """Ask the judges again, of all judged metrics or of those named."""
+        stopper = Stopper()
+        wish = self._redo_wish("rejudge", "judge", metric_ids)
+        return run_blocking(lambda: self._carry_out(wish, stopper, options), stopper)
+
+    async def rejudge_async(
+        self, *, metric_ids: Sequence[str] | None = None, **options: Unpack[RunOptions]
+    ) -> RunResult:
+        """Do what ``rejudge`` does, on the caller's event loop."""
+        wish = self._redo_wish("rejudge", "judge", metric_ids)
+        return await self._carry_out(wish, Stopper(), options)
+
+    def estimate(self, *, store: RunStore | None = None) -> RunEstimate:
+        """Return what a run would do, before it does it."""
+        from themis.planning.estimate import estimate
+
+        return estimate(self._compile(self.runtime), store or self.store)
+
+    def _compile(self, runtime: RuntimeConfig) -> CompiledRun:
+        from themis.planning.compile import compile_run
+
+        return compile_run(
+            generation=self.generation,
+            evaluation=self.evaluation,
+            datasets=self.datasets,
+            seeds=self.seeds,
+            environment=self.environment_metadata,
+            store=self.storage.store,
+            runtime=runtime.model_dump(mode="json", exclude_defaults=True),
+        )
+
+    def _run_wish(self, until_stage: str, options: RunOptions) -> Wish:
+        runtime = options.get("runtime") or self.runtime
+        until = _stage(until_stage, "until_stage")
+        if runtime.existing_run_policy == "rerun":
+            return Wish(mode="rerun", until=until, redo=frozenset(Stage))
+        return Wish(until=until)
+
+    def _redo_wish(self, mode: Mode, stage: str, metric_ids: Sequence[str] | None) -> Wish:
+        first = _stage(stage, "stage")
+        known = [_metric_name(metric) for metric in self.evaluation.metrics]
+        for metric_id in metric_ids or ():
+            if metric_id not in known:
+                raise DefinitionError(
+                    f"metric_ids names '{metric_id}'{did_you_mean(metric_id, known)}",
+                    field="metric_ids",
+                    value=metric_id,
+                )
+        return Wish(mode=mode, redo=stages_from(first), metric_ids=metric_ids)
+
+    async def _carry_out(self, wish: Wish, stopper: Stopper, options: RunOptions) -> RunResult:
+        from themis.execution.runner import execute
+        from themis.experiment.progress import shown_progress
+
+        for name in options:
+            if name not in RunOptions.__annotations__:
+                raise TypeError(
+                    f"no option '{name}'{did_you_mean(name, RunOptions.__annotations__)}"
+                )
+        runtime = options.get("runtime") or self.runtime
+        run = self._compile(runtime)
+        store = options.get("store")
+        target = self.store if store is None else store
+        with shown_progress(options.get("progress"), run.snapshot) as display:
+            listeners: list[Listener] = [] if display is None else [display.committed]
+            ended = await execute(
+                run,
+                target,
+                runtime=runtime,
+                wish=wish,
+                provenance=run.snapshot.provenance,
+                stopper=stopper,
+                listeners=listeners,
+                subscribers=options.get("subscribers"),
+                tracing=options.get("tracing_provider"),
+            )
+        if ended.status is RunStatus.INTERRUPTED:
+            raise RunInterrupted(
+                f"run {run.run_id} was interrupted; all that was finished is kept. Run it again "
+                "to go on from there",
+                run_id=run.run_id,
+            )
+        if ended.fatal is not None:
+            raise RunStoppedError(
+                f"run {run.run_id} stopped early, since every case would fail alike: "
+                f"{ended.fatal.message}. Mend it and run again: what was finished is kept",
+                run_id=run.run_id,
+            )
+        return RunResult(target, run.snapshot)
+
+
+def _stage(name: str, field: str) -> Stage:
+    try:
+        return Stage(name)
+    except ValueError:
+        known = [stage.value for stage in Stage]
+        raise DefinitionError(
+            f"{field} = {name!r}{did_you_mean(str(name), known)}", field=field, value=name
+        ) from None
+
+
+def _metric_name(metric: Any) -> str:
+    name = getattr(metric, "name", None) or getattr(metric, "component_id", None)
+    return name or getattr(metric, "use", None) or str(metric)
+
+
+def _check(name: str, value: object, model: type) -> None:
+    if not isinstance(value, model):
+        raise DefinitionError(
+            f"{name} is {type(value).__name__}; it must be a {model.__name__}",
+            field=name,
+            value=value,
+        )
+

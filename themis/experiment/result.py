@@ -1,0 +1,147 @@
+"""What a run came to, as a person looks at it: headline numbers first, cases as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any, overload
+
+from themis.analysis.intervals import summarize
+from themis.analysis.tables import plain_table
+from themis.core.base import RunId
+from themis.core.errors import MissingExtraError
+from themis.core.protocols import RunStore
+from themis.core.results import (
+    CaseResult,
+    ExecutionState,
+    MetricSummary,
+    RunProgress,
+    RunStatus,
+    ScoreRow,
+)
+from themis.core.snapshot import RunSnapshot
+from themis.views.results import case_result, case_results
+from themis.views.scores import metric_summaries, score_rows
+from themis.views.state import execution_state
+
+
+class CaseResults(Sequence[CaseResult]):
+    """The run's cases in dataset order, read from the store as they are asked for."""
+
+    def __init__(self, store: RunStore, snapshot: RunSnapshot) -> None:
+        self._store = store
+        self._snapshot = snapshot
+
+    def __len__(self) -> int:
+        """Return the number of cases."""
+        return self._snapshot.n_cases
+
+    @overload
+    def __getitem__(self, index: int) -> CaseResult: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[CaseResult]: ...
+    def __getitem__(self, index: int | slice) -> CaseResult | list[CaseResult]:
+        """Return one case, or a list of those of a slice."""
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        position = index + len(self) if index < 0 else index
+        if not 0 <= position < len(self):
+            raise IndexError(f"case {index} of {len(self)}")
+        return case_result(self._store, self._snapshot, position)
+
+    def __iter__(self) -> Iterator[CaseResult]:
+        """Stream the cases, page by page."""
+        return case_results(self._store, self._snapshot)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} cases of run {self._snapshot.run_id}>"
+
+
+class RunResult:
+    """A run's results.
+
+    Attributes:
+        run_id: the run.
+        snapshot: what was asked.
+        cases: a sequence of ``CaseResult``, read as needed.
+    """
+
+    def __init__(self, store: RunStore, snapshot: RunSnapshot) -> None:
+        self._store = store
+        self.snapshot = snapshot
+        self.run_id: RunId = snapshot.run_id
+        self.cases = CaseResults(store, snapshot)
+
+    @cached_property
+    def state(self) -> ExecutionState:
+        """How the run stands, folded from its journal when first asked for."""
+        return execution_state(self._store, self.run_id)
+
+    @property
+    def status(self) -> RunStatus:
+        """How the run stands."""
+        return self.state.status
+
+    @property
+    def completed_through_stage(self) -> str | None:
+        """The last stage that every case went through."""
+        return self.state.completed_through_stage
+
+    @property
+    def progress(self) -> RunProgress:
+        """Counts of steps, tokens and errors."""
+        return self.state.progress
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the run, such as code that changed."""
+        return self.state.notes
+
+    @cached_property
+    def metrics(self) -> Mapping[str, MetricSummary]:
+        """By metric id: value, interval, counts and bounds."""
+        return {one.metric_id: one for one in summarize(metric_summaries(self._store, self.snapshot))}
+
+    def score_rows(self) -> Iterator[ScoreRow]:
+        """Stream the score table: one row for each metric of each subject of each case."""
+        return score_rows(self._store, self.snapshot)
+
+    def table(self) -> str:
+        """Return the headline table as plain text: one line a metric."""
+        return plain_table(list(self.metrics.values()))
+
+    def to_pandas(self) -> Any:
+        """Return the score table as a pandas DataFrame, one row a score.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        try:
+            pandas: Any = import_module("pandas")
+        except ImportError:
+            raise MissingExtraError(extra="pandas", needed_for="RunResult.to_pandas()") from None
+        rows = [row.model_dump() for row in self.score_rows()]
+        return pandas.DataFrame(rows, columns=list(ScoreRow.model_fields))
+
+    def report(self, path: str | Path) -> Path:
+        """Write a report and return its path; the format follows from the suffix.
+
+        Args:
+            path: ending in .html, .md, .json, .csv or .tex.
+        """
+        # Reporting stands beside this package, so it is reached by name, as catalog ids are.
+        reporting: Any = import_module("themis.reporting")
+        target = Path(path)
+        reporting.Reporter(self._store).write(self.run_id, target)
+        return target
+
+    def __repr__(self) -> str:
+        head = f"Run {self.run_id}: {self.status.value}, {len(self.cases)} cases"
+        return f"{head}\n{self.table()}" if self.metrics else head
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(repr(self))}</pre>"

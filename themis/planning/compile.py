@@ -1,0 +1,236 @@
+"""From a definition to a run: everything that can be refused is refused here, before a cent is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from themis.core.config import ComponentUse, EvaluationConfig, GenerationConfig
+from themis.core.errors import DefinitionError, did_you_mean
+from themis.core.hashing import check_json, digest_value
+from themis.core.models import Dataset
+from themis.core.prompts import PromptSpec
+from themis.core.redaction import is_secret_name
+from themis.core.snapshot import RunIdentity, RunSnapshot
+from themis.planning.components import bind, bind_all, bind_object
+from themis.planning.datasets import read_datasets
+from themis.planning.keys import prompt_digest
+from themis.planning.provenance import collect
+from themis.planning.work import Bound, CompiledRun
+
+
+def compile_run(
+    *,
+    generation: GenerationConfig,
+    evaluation: EvaluationConfig,
+    datasets: Sequence[Dataset],
+    seeds: Sequence[int],
+    environment: Mapping[str, Any],
+    store: str | None = None,
+    runtime: Mapping[str, Any] | None = None,
+) -> CompiledRun:
+    """Check a definition and return the run it stands for.
+
+    Raises:
+        DefinitionError: with one line that names the field, the value and the way out.
+    """
+    _check_seeds(seeds, generation.num_samples)
+    prompt_spec = _or_none(generation.prompt_spec)
+    generator = _bind_generator(generation, prompt_spec)
+    selector = _optional(generation.selector, "selector")
+    reducer = _optional(generation.reducer, "reducer")
+    judges = {one.name: one for one in bind_all(evaluation.judge_models, "judge", "judge_models")}
+    parsers, default_parser = _bind_run_parser(evaluation)
+    metrics = _bind_metrics(evaluation, parsers, default_parser)
+    _check_judges(metrics, selector, list(judges))
+    _check_overrides(evaluation, metrics)
+    refs, manifests = read_datasets(datasets, prompt_spec)
+    identity = RunIdentity(
+        datasets=refs,
+        generator=generator.ref,
+        selector=None if selector is None else selector.ref,
+        reducer=None if reducer is None else reducer.ref,
+        parsers=[one.ref for one in parsers.values()],
+        default_parser=default_parser,
+        metrics=[one.ref for one in metrics],
+        judges=[one.ref for one in judges.values()],
+        num_samples=generation.num_samples,
+        prompt_spec=prompt_spec,
+        judge_prompt_spec=_or_none(evaluation.prompt_spec),
+        judge_config=evaluation.judge_config,
+        workflow_overrides=evaluation.workflow_overrides,
+        seeds=list(seeds),
+    )
+    everything = [generator, selector, reducer, *parsers.values(), *metrics, *judges.values()]
+    code = {f"{one.ref.role}:{one.name}": one.code for one in everything if one is not None}
+    _check_environment(environment)
+    provenance = collect(environment=environment, code=code, store=store, runtime=runtime)
+    return CompiledRun(
+        snapshot=RunSnapshot(identity=identity, provenance=provenance),
+        datasets=list(datasets),
+        manifests=manifests,
+        generator=generator,
+        selector=selector,
+        reducer=reducer,
+        parsers=parsers,
+        metrics=metrics,
+        judges=judges,
+        prompt=prompt_digest(prompt_spec),
+        workflow=_workflow_digest(evaluation),
+    )
+
+
+def _or_none(spec: PromptSpec | None) -> PromptSpec | None:
+    return None if spec is None or spec.is_empty() else spec
+
+
+def _optional(spec: Any, role: Any) -> Bound | None:
+    return None if spec is None else bind(spec, role, f"generation.{role}")
+
+
+def _bind_generator(generation: GenerationConfig, prompt_spec: PromptSpec | None) -> Bound:
+    where = "generation.generator"
+    bound = bind(generation.generator, "generator", where)
+    if prompt_spec is None or not prompt_spec.uses_metadata() or "metadata" in bound.reads:
+        return bound
+    return bind_object(
+        bound.component,
+        "generator",
+        where,
+        name=bound.name,
+        params=bound.ref.params,
+        extra_reads=frozenset({"metadata"}),
+    )
+
+
+def _bind_run_parser(evaluation: EvaluationConfig) -> tuple[dict[str, Bound], str | None]:
+    if not evaluation.parsers:
+        return {}, None
+    one = bind(evaluation.parsers[0], "parser", "parsers[0]")
+    return {one.name: one}, one.name
+
+
+def _bind_metrics(
+    evaluation: EvaluationConfig, parsers: dict[str, Bound], default_parser: str | None
+) -> list[Bound]:
+    """Bind the metrics; a metric's own parser joins ``parsers`` under a name of its own."""
+    metrics: list[Bound] = []
+    for plain, spec in zip(
+        bind_all(evaluation.metrics, "metric", "metrics"), evaluation.metrics, strict=True
+    ):
+        own = spec.parser if isinstance(spec, ComponentUse) else None
+        parser = default_parser
+        if own is not None:
+            parser = _join_parser(bind(own, "parser", f"metrics '{plain.name}'.parser"), parsers)
+        metrics.append(
+            bind_object(
+                plain.component,
+                "metric",
+                f"metrics '{plain.name}'",
+                name=plain.name,
+                params=plain.ref.params,
+                parser=parser,
+            )
+        )
+    return metrics
+
+
+def _join_parser(parser: Bound, parsers: dict[str, Bound]) -> str:
+    """Return the name under which a metric's parser stands among the run's."""
+    for name, other in parsers.items():
+        if other.digest == parser.digest:
+            return name
+    if parser.name in parsers:
+        raise DefinitionError(
+            f"two different parsers go by the name '{parser.name}'; "
+            "tell them apart with use(..., name=...)",
+            field="parser",
+            value=parser.name,
+        )
+    parsers[parser.name] = parser
+    return parser.name
+
+
+def _check_seeds(seeds: Sequence[int], samples: int) -> None:
+    if not seeds:
+        return
+    for seed in seeds:
+        if type(seed) is not int:
+            raise DefinitionError(f"seeds holds {seed!r}: seeds are integers", field="seeds")
+    if len(seeds) != samples:
+        raise DefinitionError(
+            f"seeds has {len(seeds)} values for num_samples = {samples}: give one seed a sample, "
+            "or none to have them derived",
+            field="seeds",
+            value=list(seeds),
+        )
+    if len(set(seeds)) < len(seeds):
+        twice = next(seed for seed in seeds if list(seeds).count(seed) > 1)
+        raise DefinitionError(
+            f"seeds holds {twice} twice: equal seeds give equal samples; make them differ",
+            field="seeds",
+            value=list(seeds),
+        )
+
+
+def _check_judges(metrics: list[Bound], selector: Bound | None, judges: list[str]) -> None:
+    for metric in metrics:
+        if not metric.facts.judged:
+            continue
+        if not judges:
+            raise DefinitionError(
+                f"metric '{metric.name}' needs a judge, but judge_models is empty: "
+                "set EvaluationConfig(judge_models=[...])",
+                field="judge_models",
+            )
+        needed = getattr(metric.component, "judges_needed", None)
+        if needed is None:
+            continue
+        for judge in needed(judges):
+            if judge not in judges:
+                raise DefinitionError(
+                    f"metric '{metric.name}' asks for the judge '{judge}'"
+                    f"{did_you_mean(judge, judges)}",
+                    field="judge",
+                    value=judge,
+                )
+    if selector is not None and getattr(selector.component, "needs_judge", False) and not judges:
+        raise DefinitionError(
+            f"selector '{selector.name}' needs a judge, but judge_models is empty: "
+            "set EvaluationConfig(judge_models=[...])",
+            field="judge_models",
+        )
+
+
+def _check_overrides(evaluation: EvaluationConfig, metrics: list[Bound]) -> None:
+    names = [metric.name for metric in metrics]
+    for key in evaluation.workflow_overrides:
+        if key not in names:
+            raise DefinitionError(
+                f"workflow_overrides names the metric '{key}', which the run does not have"
+                f"{did_you_mean(key, names)}",
+                field="workflow_overrides",
+                value=key,
+            )
+
+
+def _check_environment(environment: Mapping[str, Any]) -> None:
+    check_json(dict(environment), "environment_metadata")
+    for key, value in environment.items():
+        if is_secret_name(key) and value:
+            raise DefinitionError(
+                f"environment_metadata['{key}'] looks like a secret; metadata is stored and "
+                "shown, so leave it out",
+                field="environment_metadata",
+            )
+
+
+def _workflow_digest(evaluation: EvaluationConfig) -> bytes:
+    return digest_value(
+        "workflow",
+        [
+            prompt_digest(evaluation.prompt_spec).hex(),
+            evaluation.judge_config,
+            evaluation.workflow_overrides,
+        ],
+    )

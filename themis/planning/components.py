@@ -1,0 +1,163 @@
+"""From what the user wrote to bound components: resolved, checked, named, digested."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+from themis.catalog.registry import make
+from themis.core.base import JSONObject
+from themis.core.config import ComponentUse
+from themis.core.errors import DefinitionError, did_you_mean
+from themis.core.hashing import check_json
+from themis.core.snapshot import ALL_READS, ComponentRef, MetricFacts
+from themis.planning.behaviour import code_digest
+from themis.planning.keys import component_digest
+from themis.planning.work import Bound
+
+Role = Literal["generator", "selector", "reducer", "parser", "metric", "judge"]
+_SUBJECTS = ("candidate", "candidates", "conversation", "trace")
+
+
+def bind(spec: Any, role: Role, where: str) -> Bound:
+    """Return the component that a spec stands for.
+
+    Args:
+        spec: an id, an import path, a ``ComponentUse`` or an object.
+        role: what it must be.
+        where: the field it stands in, for messages.
+
+    Raises:
+        DefinitionError: it is not such a component; the message names the field and the way out.
+    """
+    if spec is None:
+        raise DefinitionError(f"{where} is None: name a {role}", field=where)
+    component, params = make(spec, role)
+    name = spec.name if isinstance(spec, ComponentUse) and spec.name else component.component_id
+    return bind_object(component, role, where, name=name, params=params)
+
+
+def bind_object(
+    component: Any,
+    role: Role,
+    where: str,
+    *,
+    name: str,
+    params: JSONObject,
+    parser: str | None = None,
+    extra_reads: frozenset[str] = frozenset(),
+) -> Bound:
+    """Return an object bound under a name, its declarations checked."""
+    for attribute in ("component_id", "version"):
+        value = getattr(component, attribute, None)
+        if not isinstance(value, str) or not value:
+            raise DefinitionError(
+                f"{where}: {type(component).__name__}.{attribute} is {value!r}; "
+                "it must be a non-empty text",
+                field=where,
+            )
+    fingerprint = component.fingerprint()
+    if not isinstance(fingerprint, str):
+        raise DefinitionError(
+            f"{where}: {type(component).__name__}.fingerprint() gave "
+            f"{type(fingerprint).__name__}; it must give a text",
+            field=where,
+        )
+    reads = _reads(component, where) | extra_reads
+    ref = ComponentRef(
+        role=role,
+        name=name,
+        component_id=component.component_id,
+        version=component.version,
+        fingerprint=fingerprint,
+        params=check_json(dict(params), f"{where}.params"),
+        reads=sorted(reads),
+        parser=parser,
+        metric=_facts(component, where) if role == "metric" else None,
+    )
+    return Bound(
+        ref=ref,
+        component=component,
+        digest=component_digest(ref),
+        reads=reads,
+        code=code_digest(component),
+        across_runs=bool(getattr(component, "reuse_across_runs", True)),
+        provider_key=getattr(component, "provider_key", None),
+    )
+
+
+def bind_all(specs: Sequence[Any], role: Role, where: str) -> list[Bound]:
+    """Return several components of one role; their names must differ."""
+    bound: list[Bound] = []
+    for index, spec in enumerate(specs):
+        one = bind(spec, role, f"{where}[{index}]")
+        if any(other.name == one.name for other in bound):
+            raise DefinitionError(
+                f"{where} holds '{one.name}' twice; tell them apart with use(..., name=...)",
+                field=where,
+                value=one.name,
+            )
+        bound.append(one)
+    return bound
+
+
+def _reads(component: Any, where: str) -> frozenset[str]:
+    declared = getattr(component, "reads", None)
+    if declared is None:
+        return frozenset(ALL_READS)
+    if isinstance(declared, str):
+        declared = (declared,)
+    for part in declared:
+        if part not in ALL_READS:
+            raise DefinitionError(
+                f"{where}: {type(component).__name__}.reads has {part!r}"
+                f"{did_you_mean(str(part), ALL_READS)}",
+                field=where,
+                value=part,
+            )
+    return frozenset(declared)
+
+
+def _facts(metric: Any, where: str) -> MetricFacts:
+    name = type(metric).__name__
+    judged = hasattr(metric, "build_workflow")
+    kind = _one_of(metric, "kind", ("binary", "value"), "value", where)
+    given = getattr(metric, "value_range", None)
+    if given is None and kind == "binary":
+        given = (0, 1)
+    if given is not None:
+        low, high = given
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise DefinitionError(
+                f"{where}: {name}.value_range is {given!r}; it must be two finite numbers, "
+                "the least first",
+                field=where,
+            )
+        given = [float(low), float(high)]
+    return MetricFacts(
+        kind=cast(Any, kind),
+        value_range=given,
+        higher_is_better=bool(getattr(metric, "higher_is_better", True)),
+        unit=getattr(metric, "unit", None),
+        unparsed=cast(
+            Any, _one_of(metric, "unparsed", ("incorrect", "error"), "incorrect", where)
+        ),
+        subject=cast(Any, _one_of(metric, "subject", _SUBJECTS, "candidate", where)),
+        judged=judged,
+        aggregated=callable(getattr(metric, "aggregate", None)) and not judged,
+    )
+
+
+def _one_of(
+    component: Any, attribute: str, allowed: Sequence[str], default: str, where: str
+) -> str:
+    value = getattr(component, attribute, default)
+    if value not in allowed:
+        raise DefinitionError(
+            f"{where}: {type(component).__name__}.{attribute} is {value!r}; "
+            f"it must be one of {', '.join(allowed)}",
+            field=where,
+            value=value,
+        )
+    return str(value)

@@ -1,0 +1,99 @@
+"""What a run would do, counted before it does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from themis.core.base import ArtifactKey, CaseId, DatasetId
+from themis.core.contexts import GenerateContext
+from themis.core.models import Case
+from themis.core.protocols import RunStore
+from themis.core.results import RunEstimate
+from themis.planning.keys import CaseDigests, case_key, generate_key
+from themis.planning.seeds import sample_seed
+from themis.planning.work import CompiledRun
+
+_PAGE = 256
+
+
+def estimate(run: CompiledRun, store: RunStore | None) -> RunEstimate:
+    """Return how many steps the run has, and how many generations are not in the store yet.
+
+    Args:
+        run: the compiled run.
+        store: where earlier work may be found; None counts everything as new.
+    """
+    identity = run.snapshot.identity
+    cases, samples = run.snapshot.n_cases, identity.num_samples
+    subjects = 1 if run.reducer is not None else samples
+    judged = [one for one in run.metrics if one.facts.judged]
+    steps = {
+        "generate": cases * samples,
+        "select": cases if run.selector is not None else 0,
+        "reduce": cases if run.reducer is not None else 0,
+        "parse": cases * subjects * len(run.parsers),
+        "score": cases * subjects * (len(run.metrics) - len(judged)),
+        "judge": cases
+        * sum(1 if one.facts.subject == "candidates" else subjects for one in judged),
+    }
+    new, tokens = _count_new(run, store)
+    notes = ["steps under 'judge' are judged metrics; each asks at least one judge call"]
+    if not judged:
+        notes = []
+    if tokens is None:
+        notes.append("the generator does not estimate tokens")
+    return RunEstimate(
+        run_id=run.run_id,
+        n_cases=cases,
+        steps={stage: count for stage, count in steps.items() if count},
+        to_run={"generate": new},
+        prompt_tokens=tokens,
+        notes=notes,
+    )
+
+
+
+
+def _count_new(run: CompiledRun, store: RunStore | None) -> tuple[int, int | None]:
+    """Return the generations to be made and, if the generator can tell, their prompt tokens."""
+    new = 0
+    counts = getattr(run.generator.component, "estimate_tokens", None)
+    tokens: int | None = 0 if counts is not None else None
+    pairs = _cases(run)
+    while page := list(islice(pairs, _PAGE)):
+        wanted: dict[ArtifactKey, tuple[str, Case, int]] = {}
+        for dataset_id, case in page:
+            read = CaseDigests(case).read_by(run.generator.reads)
+            for sample in range(run.snapshot.identity.num_samples):
+                seed = sample_seed(run.snapshot.identity.seeds, case.case_id, sample)
+                key = generate_key(run.generator.digest, run.prompt, read, sample, seed)
+                wanted[key] = (dataset_id, case, sample)
+        found = store.lookup(list(wanted)) if store is not None else {}
+        for key, (dataset_id, case, sample) in wanted.items():
+            if key in found:
+                continue
+            new += 1
+            if tokens is not None and counts is not None:
+                tokens += int(counts(case, _context(run, dataset_id, case, sample)))
+    return new, tokens
+
+
+def _cases(run: CompiledRun) -> Iterator[tuple[str, Case]]:
+    for dataset in run.datasets:
+        for case in dataset:
+            yield dataset.dataset_id, case
+
+
+def _context(run: CompiledRun, dataset_id: str, case: Case, sample: int) -> Any:
+    return GenerateContext(
+        run_id=run.run_id,
+        case_id=CaseId(case.case_id),
+        dataset_id=DatasetId(dataset_id),
+        case_key=case_key(dataset_id, case.case_id),
+        seed=sample_seed(run.snapshot.identity.seeds, case.case_id, sample),
+        metadata=case.metadata,
+        prompt_spec=run.prompt_spec,
+        sample_index=sample,
+    )

@@ -1,0 +1,176 @@
+"""Keys: the digest of all that a step depends on, and nothing else.
+
+The digests of the run's parts are computed once, those of a case once; a key is one more digest
+over a handful of them. What each kind of key covers is said at its function. Ids in contexts, run
+ids, latencies and names in tables are never in a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from themis.core.base import ArtifactKey, CaseKey, JSONValue
+from themis.core.hashing import digest_parts, digest_value, text
+from themis.core.models import Case, GenerationResult, Message, TraceStep
+from themis.core.prompts import PromptSpec
+from themis.core.snapshot import ComponentRef
+
+NOTHING = digest_value("nothing", None)
+"""Stands for a part that is absent or not read."""
+_EMPTY = digest_value("part", {})
+_NULL = digest_value("part", None)
+
+
+def component_digest(ref: ComponentRef) -> bytes:
+    """Digest of what a component is: not the name it goes by, nor the parser it is paired with."""
+    facts = None if ref.metric is None else [
+        ref.metric.kind,
+        ref.metric.value_range,
+        ref.metric.unparsed,
+        ref.metric.subject,
+    ]
+    return digest_value(
+        "component",
+        [ref.role, ref.component_id, ref.version, ref.fingerprint, ref.params, ref.reads, facts],
+    )
+
+
+def prompt_digest(spec: PromptSpec | None) -> bytes:
+    """Digest of prompt material; an empty spec is none."""
+    if spec is None or spec.is_empty():
+        return NOTHING
+    return digest_value("prompt", spec.model_dump(mode="json", exclude_defaults=True))
+
+
+def case_key(dataset_id: str, case_id: str) -> CaseKey:
+    """Return the id of a case across the run's datasets: 32 hex digits."""
+    return CaseKey(digest_value("case_key", [dataset_id, case_id]).hex())
+
+
+class CaseDigests:
+    """The digests of one case's parts, and of the parts that a component reads."""
+
+    __slots__ = ("_cache", "_parts", "whole")
+
+    def __init__(self, case: Case) -> None:
+        self._parts = {
+            "expected_output": _part(case.expected_output),
+            "input": _part(case.input),
+            "metadata": _part(case.metadata),
+        }
+        self._cache: dict[frozenset[str], bytes] = {}
+        identity = digest_value("part", case.case_id)
+        self._parts["case_id"] = identity
+        self.whole = self.read_by(frozenset(("expected_output", "input", "metadata")))
+        """Digest of the whole case."""
+
+    def read_by(self, reads: frozenset[str]) -> bytes:
+        """Return the digest of the case id and the named parts."""
+        found = self._cache.get(reads)
+        if found is None:
+            parts = self._parts
+            found = self._cache[reads] = digest_parts(
+                "case",
+                [
+                    parts["case_id"],
+                    parts["input"] if "input" in reads else NOTHING,
+                    parts["expected_output"] if "expected_output" in reads else NOTHING,
+                    parts["metadata"] if "metadata" in reads else NOTHING,
+                ],
+            )
+        return found
+
+
+def _part(value: JSONValue) -> bytes:
+    if value is None:
+        return _NULL
+    if value == {} and type(value) is dict:
+        return _EMPTY
+    return digest_value("part", value)
+
+
+@lru_cache(maxsize=1024)
+def _draw(index: int, seed: int | None) -> bytes:
+    return digest_value("draw", [index, seed])
+
+
+def output_digest(result: GenerationResult) -> bytes:
+    """Digest of a candidate's content: output and, where there are any, trace and conversation."""
+    return content_digest(result.final_output, result.trace, result.conversation)
+
+
+def content_digest(
+    output: JSONValue,
+    trace: Sequence[TraceStep] | None = None,
+    conversation: Sequence[Message] | None = None,
+) -> bytes:
+    """Digest of what flows from a candidate into later stages; no ids, no timings of its own."""
+    if trace is None and conversation is None:
+        return digest_value("output", output)
+    steps = None if trace is None else [step.model_dump(mode="json") for step in trace]
+    said = None if conversation is None else [turn.model_dump(mode="json") for turn in conversation]
+    return digest_value("output with trace", [output, steps, said])
+
+
+def parsed_digest(value: JSONValue, format: str | None, metadata: JSONValue) -> bytes:  # noqa: A002
+    """Digest of a parsed value."""
+    return digest_value("parsed", [value, format, metadata])
+
+
+def failure_digest(category: str) -> bytes:
+    """Digest standing for a candidate that could not be read, by category."""
+    return digest_value("unread", category)
+
+
+def generate_key(
+    generator: bytes, prompt: bytes, case: bytes, sample: int, seed: int | None
+) -> ArtifactKey:
+    """Generator, prompt material, case id and what the generator reads, sample index, seed."""
+    return _key("generate", (generator, prompt, case, _draw(sample, seed)))
+
+
+def select_key(
+    selector: bytes, contents: Iterable[bytes], case: bytes, judges: Iterable[bytes]
+) -> ArtifactKey:
+    """Selector, the candidates' contents in order, the case, the judges it may ask."""
+    return _key("select", (selector, _many(contents), case, _many(judges)))
+
+
+def reduce_key(
+    reducer: bytes, contents: Iterable[bytes], parsed: Iterable[bytes], case: bytes
+) -> ArtifactKey:
+    """Reducer, the candidates' contents in order, their parsed values where read, the case."""
+    return _key("reduce", (reducer, _many(contents), _many(parsed), case))
+
+
+def parse_key(parser: bytes, content: bytes, case: bytes) -> ArtifactKey:
+    """Parser, the candidate's content, case id and metadata: all that a parser is shown."""
+    return _key("parse", (parser, content, case))
+
+
+def score_key(metric: bytes, parsed: bytes, case: bytes, dataset: bytes) -> ArtifactKey:
+    """Metric, the parsed value, the case, the dataset's metadata."""
+    return _key("score", (metric, parsed, case, dataset))
+
+
+def judge_call_key(judge: bytes, prompt: JSONValue, seed: int | None, repeat: int) -> ArtifactKey:
+    """Judge, the rendered prompt, judge seed, repeat index."""
+    return _key("judge call", (judge, digest_value("rendered", prompt), _draw(repeat, seed)))
+
+
+def aggregate_key(
+    metric: bytes, content: bytes, case: bytes, dataset: bytes, workflow: bytes, judgments: JSONValue
+) -> ArtifactKey:
+    """Metric, subject's content, case, dataset's metadata, judge prompt and settings, judgments."""
+    return _key(
+        "judge", (metric, content, case, dataset, workflow, digest_value("judgments", judgments))
+    )
+
+
+def _many(parts: Iterable[bytes]) -> bytes:
+    return digest_parts("list", list(parts))
+
+
+def _key(kind: str, parts: Sequence[bytes]) -> ArtifactKey:
+    return ArtifactKey(text(digest_parts(kind, parts)))

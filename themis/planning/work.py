@@ -1,0 +1,97 @@
+"""A run that is ready to be carried out: the snapshot and the live components behind its refs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from themis.core.base import RunId
+from themis.core.models import Dataset
+from themis.core.prompts import PromptSpec
+from themis.core.snapshot import ComponentRef, MetricFacts, RunSnapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """A component reference and the object it stands for."""
+
+    ref: ComponentRef
+    component: Any
+    digest: bytes
+    """16 bytes over what the component is; enters keys."""
+    reads: frozenset[str]
+    code: str | None
+    """Digest of its code; None for shipped components."""
+    across_runs: bool
+    """Whether its fingerprint covers its behaviour, so that other runs' results may be reused."""
+    provider_key: str | None
+
+    @property
+    def name(self) -> str:
+        """The name it goes by in tables."""
+        return self.ref.name
+
+    @property
+    def facts(self) -> MetricFacts:
+        """What a metric's numbers mean."""
+        return self.ref.metric or MetricFacts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What compile saw of a dataset: enough to notice that it changed before the run."""
+
+    fingerprint: str
+    n_cases: int
+    digests: bytes
+    """16 bytes a case, in order."""
+
+    def digest_at(self, position: int) -> bytes:
+        """Return the digest of the case at a position."""
+        return self.digests[16 * position : 16 * position + 16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledRun:
+    """All that execution needs to know, checked."""
+
+    snapshot: RunSnapshot
+    datasets: list[Dataset]
+    manifests: list[Manifest]
+    generator: Bound
+    selector: Bound | None
+    reducer: Bound | None
+    parsers: Mapping[str, Bound]
+    """By name; every parser in use."""
+    metrics: list[Bound]
+    judges: Mapping[str, Bound]
+    """By name, in the order given."""
+    prompt: bytes
+    """Digest of the generation's prompt material."""
+    workflow: bytes
+    """Digest of judge prompt spec, judge config and workflow overrides."""
+
+    @property
+    def run_id(self) -> RunId:
+        """Digest of the run's identity."""
+        return self.snapshot.run_id
+
+    @property
+    def prompt_spec(self) -> PromptSpec | None:
+        """The generation's prompt material."""
+        return self.snapshot.identity.prompt_spec
+
+    @property
+    def default_parser(self) -> str | None:
+        """Name of the run's own parser, which reducers read from."""
+        return self.snapshot.identity.default_parser
+
+    def bounds(self) -> list[Bound]:
+        """Return every component of the run."""
+        single = [one for one in (self.generator, self.selector, self.reducer) if one is not None]
+        return [*single, *self.parsers.values(), *self.metrics, *self.judges.values()]
+
+    def code(self) -> dict[str, str | None]:
+        """Return the digest of each component's code, by "role:name"."""
+        return {f"{one.ref.role}:{one.name}": one.code for one in self.bounds()}

@@ -1,0 +1,152 @@
+"""Stores by name: from what a config says to a store that is ready.
+
+It checks a store's parameters against the store's own signature, so that a typo is refused before
+anything runs. It keeps no store: each call makes a new one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from typing import TypeAlias
+
+from themis.core.config import StorageConfig
+from themis.core.errors import DefinitionError, did_you_mean
+from themis.core.protocols import RunStore
+from themis.stores.memory import InMemoryRunStore
+from themis.stores.sqlite import SqliteRunStore
+from themis.stores.sqlite_database import Synchronous
+
+StoreFactory: TypeAlias = Callable[..., RunStore]
+"""A store's class, or a function that makes one."""
+_Maker: TypeAlias = Callable[..., object]  # what a user's factory gives is checked, not believed
+_SHIPPED: dict[str, _Maker] = {"memory": InMemoryRunStore, "sqlite": SqliteRunStore}
+_registered: dict[str, _Maker] = {}
+
+
+def register_store(name: str, factory: StoreFactory) -> None:
+    """Make a store known by name, for ``StorageConfig(store=name)``.
+
+    Registering a name again replaces what it stood for, except for the stores Themis ships.
+
+    Args:
+        name: what users write.
+        factory: the store's class, or a function that returns one; its parameters are what
+            ``StorageConfig.parameters`` may hold.
+
+    Raises:
+        DefinitionError: the name is empty or a shipped store's, or the factory cannot be called.
+    """
+    if not name.strip():
+        raise DefinitionError(
+            f"a store is registered under a name, not {name!r}", field="store", value=name
+        )
+    if name in _SHIPPED:
+        raise DefinitionError(
+            f"'{name}' is a store that Themis ships; register yours under another name",
+            field="store",
+            value=name,
+        )
+    if not callable(factory):
+        raise DefinitionError(
+            f"the store '{name}' needs a class or a function that makes it, not {factory!r}",
+            field="store",
+            value=factory,
+        )
+    _registered[name] = factory
+
+
+def check_storage(config: StorageConfig) -> None:
+    """Check that a config names a known store and its parameters, opening nothing.
+
+    Raises:
+        DefinitionError: naming what is unknown, with the nearest known name, or what is missing.
+    """
+    _check_parameters(config.store, _factory(config.store), config.parameters)
+
+
+def open_store(config: StorageConfig) -> RunStore:
+    """Return the store that a config describes, ready for use.
+
+    Each call makes a store: one of "memory" begins empty.
+
+    Raises:
+        DefinitionError: the store or a parameter is unknown, or one is missing.
+        StoreUnavailableError: it cannot be opened. StoreVersionError: a newer Themis wrote it.
+    """
+    factory = _factory(config.store)
+    _check_parameters(config.store, factory, config.parameters)
+    store = factory(**config.parameters)
+    if not isinstance(store, RunStore):
+        lacking = [name for name in _protocol_methods() if not hasattr(store, name)]
+        raise DefinitionError(
+            f"the store '{config.store}' gave {type(store).__name__}, which lacks "
+            f"{', '.join(lacking)} of a RunStore; themis.testing has a contract suite for stores",
+            field="store",
+            value=config.store,
+        )
+    store.initialize()
+    return store
+
+
+def sqlite_store(
+    path: str | os.PathLike[str],
+    *,
+    synchronous: Synchronous = "full",
+    busy_timeout: float = 30.0,
+) -> SqliteRunStore:
+    """Return the SQLite store of a file, opened; the file is made where there is none.
+
+    Args:
+        path: the file.
+        synchronous: "full" syncs each append to disk; "normal" and "off" relax it.
+        busy_timeout: seconds to wait while another process writes.
+
+    Raises:
+        DefinitionError: an argument is not of these.
+        StoreUnavailableError: it cannot be opened. StoreVersionError: a newer Themis wrote it.
+    """
+    store = SqliteRunStore(path, synchronous=synchronous, busy_timeout=busy_timeout)
+    store.initialize()
+    return store
+
+
+def _factory(name: str) -> _Maker:
+    known = _SHIPPED | _registered
+    if name not in known:
+        raise DefinitionError(
+            f"StorageConfig.store = '{name}': there is no such store{did_you_mean(name, known)}",
+            field="store",
+            value=name,
+        )
+    return known[name]
+
+
+def _check_parameters(name: str, factory: _Maker, given: dict[str, object]) -> None:
+    signature = inspect.signature(factory).parameters.values()
+    named = {
+        parameter.name: parameter
+        for parameter in signature
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature)
+    for key in given:
+        if key not in named and not takes_any:
+            hint = did_you_mean(str(key), named) or "; it takes none"
+            raise DefinitionError(
+                f"StorageConfig.parameters has '{key}', which the store '{name}' does not know"
+                f"{hint}",
+                field=f"parameters.{key}",
+                value=key,
+            )
+    for key, parameter in named.items():
+        if parameter.default is parameter.empty and key not in given:
+            raise DefinitionError(
+                f"StorageConfig.parameters lacks '{key}', which the store '{name}' needs",
+                field=f"parameters.{key}",
+            )
+
+
+def _protocol_methods() -> list[str]:
+    return [name for name in vars(RunStore) if not name.startswith("_")]

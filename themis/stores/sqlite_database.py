@@ -1,0 +1,213 @@
+"""One SQLite file and the one connection to it: opening, locking, transactions, plain errors.
+
+It knows how to get at a file and how to say in one line why it cannot. It knows nothing of runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+from typing import Literal
+
+from themis.core.errors import DefinitionError, StoreUnavailableError, did_you_mean
+from themis.stores.sqlite_schema import migrate, schema_number
+
+Synchronous = Literal["full", "normal", "off"]
+_LEVELS = ("full", "normal", "off")
+_CHECKPOINT_PAGES = 4000
+_WAL_KEPT_BYTES = 32 * 1024 * 1024
+_CACHE_KIB = 16 * 1024
+_BUSY_POLL_SECONDS = 0.02
+
+_left_to_parents: list[sqlite3.Connection] = []
+"""Connections a forked child came by: closing one there would touch what its parent works with."""
+
+
+class Database:
+    """A SQLite file, opened when first needed.
+
+    Args:
+        path: the file; made, with its folder, where there is none.
+        synchronous: when SQLite syncs; "full" at every commit.
+        busy_timeout: seconds to wait for another process's lock.
+
+    Raises:
+        DefinitionError: an argument is not of these.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, synchronous: Synchronous, busy_timeout: float
+    ) -> None:
+        self.path = _checked_path(path)
+        if synchronous not in _LEVELS:
+            raise DefinitionError(
+                f"synchronous = {synchronous!r} is not one of {', '.join(_LEVELS)}"
+                f"{did_you_mean(str(synchronous), _LEVELS)}",
+                field="synchronous",
+                value=synchronous,
+            )
+        if type(busy_timeout) not in (int, float) or not 0 <= busy_timeout <= 86_400:
+            raise DefinitionError(
+                f"busy_timeout = {busy_timeout!r}: must be seconds, from 0 to 86400",
+                field="busy_timeout",
+                value=busy_timeout,
+            )
+        self._synchronous = synchronous
+        self._busy_timeout = float(busy_timeout)
+        self._connection: sqlite3.Connection | None = None
+        self._lock = RLock()
+        self._pid = os.getpid()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Hold the connection alone for a few statements.
+
+        Raises:
+            StoreUnavailableError: the file cannot be opened or read.
+        """
+        self._leave_parent()
+        with self._lock:
+            try:
+                yield self._connection or self._open()
+            except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
+                raise  # ours to answer for, not the file's
+            except sqlite3.Error as error:
+                raise self._unavailable(error) from error
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold the connection alone within one transaction: kept on leaving, undone on an error.
+
+        Raises:
+            StoreUnavailableError: the file cannot be written; nothing was.
+        """
+        with self.reading() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Close the connection, if there is one; the next use opens the file anew."""
+        self._leave_parent()
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _leave_parent(self) -> None:
+        """In a forked child, leave connection and lock to the parent."""
+        if os.getpid() != self._pid:
+            if self._connection is not None:
+                _left_to_parents.append(self._connection)
+                self._connection = None
+            self._lock = RLock()
+            self._pid = os.getpid()
+
+    def _open(self) -> sqlite3.Connection:
+        self._make_folder()
+        db = sqlite3.connect(
+            self.path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
+        )
+        try:
+            schema_number(db, self.path)
+            self._use_wal(db)
+            db.execute(f"PRAGMA synchronous = {self._synchronous}")
+            if self._synchronous == "full":
+                db.execute("PRAGMA fullfsync = 1")  # else macOS leaves commits in the disk's cache
+            db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            db.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
+            db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            migrate(db, self.path)
+        except BaseException:
+            db.close()
+            raise
+        self._connection = db
+        return db
+
+    def _use_wal(self, db: sqlite3.Connection) -> None:
+        """Switch to WAL. SQLite does not wait here for other processes that do the same."""
+        deadline = time.monotonic() + self._busy_timeout
+        while True:
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_BUSY_POLL_SECONDS)
+
+    def _make_folder(self) -> None:
+        path = Path(self.path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise StoreUnavailableError(
+                    f"'{path}' is a folder; name a file in it, such as '{path / 'runs.db'}'"
+                )
+        except OSError as error:
+            raise StoreUnavailableError(
+                f"cannot make the folder of '{path}': {error.strerror or error}; "
+                "choose a path in a folder that can be written"
+            ) from error
+
+    def _unavailable(self, error: sqlite3.Error) -> StoreUnavailableError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        reason, way_out = _REASONS.get(code, (str(error), "check the disk and choose another path"))
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            reason = f"{reason} for {self._busy_timeout:g} seconds"
+        return StoreUnavailableError(f"store '{self.path}': {reason}; {way_out}")
+
+
+_LOCKED = (
+    "another process has kept it locked",
+    "let that process finish and run again, or raise the store's busy_timeout",
+)
+_REASONS = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_FULL: ("the disk is full", "free some space and run again to go on"),
+    sqlite3.SQLITE_READONLY: (
+        "it is read-only",
+        "make the file and its folder writable, or choose another path",
+    ),
+    sqlite3.SQLITE_PERM: ("access is denied", "check its permissions, or choose another path"),
+    sqlite3.SQLITE_CANTOPEN: (
+        "the file cannot be opened",
+        "choose a path in a folder that can be written",
+    ),
+    sqlite3.SQLITE_NOTADB: ("the file is not a SQLite database", "choose another path"),
+    sqlite3.SQLITE_CORRUPT: (
+        "the file is damaged",
+        "restore it from a copy, or save what is readable with sqlite3's .recover",
+    ),
+}
+
+
+def _checked_path(path: object) -> str:
+    if not isinstance(path, (str, os.PathLike)):
+        raise DefinitionError(
+            f"path = {path!r}: must be the path of a file", field="path", value=path
+        )
+    name = os.fspath(path)
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
+        raise DefinitionError(
+            f"path = {name!r}: must be the path of a file", field="path", value=name
+        )
+    if name == ":memory:":
+        raise DefinitionError(
+            "path = ':memory:': use the store 'memory' for a store without a file",
+            field="path",
+            value=name,
+        )
+    return os.path.abspath(os.path.expanduser(name))  # a later chdir does not move the store

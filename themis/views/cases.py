@@ -1,0 +1,97 @@
+"""Where a run's cases lie: from a position in the run to the stored case, and from an id back.
+
+A run's cases are its datasets' cases, one dataset after the other. It reads what the store kept
+and never a dataset's own source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from themis.core.base import CaseKey
+from themis.core.errors import DefinitionError
+from themis.core.hashing import digest_value
+from themis.core.models import Case
+from themis.core.protocols import RunStore
+from themis.core.snapshot import RunSnapshot
+
+
+class RunCase(NamedTuple):
+    """A case at its place in a run."""
+
+    position: int
+    """From 0, over the run's datasets in order."""
+    dataset_id: str
+    case_key: CaseKey
+    case: Case
+
+    @property
+    def case_id(self) -> str:
+        """Its id within its dataset."""
+        return self.case.case_id
+
+
+def case_key(dataset_id: str, case_id: str) -> CaseKey:
+    """Return the id of a case across the run's datasets: 32 hex digits."""
+    return CaseKey(digest_value("case_key", [dataset_id, case_id]).hex())
+
+
+def run_cases(
+    store: RunStore, snapshot: RunSnapshot, start: int = 0, stop: int | None = None
+) -> Iterator[RunCase]:
+    """Stream a run's cases from position ``start`` to ``stop`` (exclusive; to the end by default).
+
+    A case that the store was not given yet is passed over.
+    """
+    end = snapshot.n_cases if stop is None else min(stop, snapshot.n_cases)
+    offset = 0
+    for dataset in snapshot.identity.datasets:
+        lower, upper = max(start - offset, 0), min(end - offset, dataset.n_cases)
+        if lower < upper:
+            for position, case in store.cases(dataset.fingerprint, lower, upper):
+                key = case_key(dataset.dataset_id, case.case_id)
+                yield RunCase(offset + position, dataset.dataset_id, key, case)
+        offset += dataset.n_cases
+
+
+def find_case(
+    store: RunStore,
+    snapshot: RunSnapshot,
+    case_id: str,
+    *,
+    dataset_id: str | None = None,
+    case_key: str | None = None,
+) -> RunCase:
+    """Return the case of an id.
+
+    Args:
+        store: where the run is.
+        snapshot: the run.
+        case_id: the case's id.
+        dataset_id: its dataset, where two datasets share case ids.
+        case_key: or its key, which says both.
+
+    Raises:
+        DefinitionError: there is no such case, or more than one.
+    """
+    found = [
+        case
+        for case in run_cases(store, snapshot)
+        if case.case_id == case_id
+        and dataset_id in (None, case.dataset_id)
+        and case_key in (None, case.case_key)
+    ]
+    if not found:
+        where = f" in dataset '{dataset_id}'" if dataset_id else ""
+        raise DefinitionError(
+            f"run {snapshot.run_id} has no case '{case_id}'{where}", field="case_id", value=case_id
+        )
+    if len(found) > 1:
+        names = ", ".join(f"'{case.dataset_id}'" for case in found)
+        raise DefinitionError(
+            f"case '{case_id}' is in several datasets: give dataset_id, one of {names}",
+            field="dataset_id",
+            value=case_id,
+        )
+    return found[0]

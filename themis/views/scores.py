@@ -1,0 +1,290 @@
+"""The score table: one row for each metric of each subject of each case, and their summaries.
+
+A row is an error where the newest thing known of it is a failure, be it its own or one upstream;
+so nothing leaves the denominator unseen. Summaries are kept as exact sums: cases may come in any
+order. It draws no conclusion from the numbers; intervals are analysis.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from themis.core.errors import DefinitionError, did_you_mean
+from themis.core.events import Event, EventKind, Stage, StepAddress
+from themis.core.protocols import RunStore
+from themis.core.results import MetricSummary, Outcome, ScoreRow
+from themis.core.snapshot import ComponentRef, MetricFacts, RunIdentity, RunSnapshot
+from themis.views.cases import RunCase, run_cases
+from themis.views.exact import Moments, mean_of, scaled
+from themis.views.steps import (
+    PAGE,
+    CaseSteps,
+    Subject,
+    fold_cases,
+    newest_failure,
+    read_steps,
+    subjects,
+    whole_case,
+)
+
+UNPARSED = frozenset({"parse_failure", "parse_null"})
+"""Categories of a candidate that could not be parsed."""
+
+
+class Scored(NamedTuple):
+    """One row of the score table, without the case's names.
+
+    ``category`` and ``message`` say why there is no value or, beside one, for which failure of the
+    model's it was given by rule.
+    """
+
+    metric_id: str
+    sample: int | None
+    candidate_id: str | None
+    value: float | None
+    outcome: Outcome
+    category: str | None
+    message: str | None
+    details: dict[str, Any]
+    event: Event
+    """The score, or the failure that stands in its place."""
+
+    def row(self, case: RunCase) -> ScoreRow:
+        """Return the row under the case's names."""
+        return ScoreRow(
+            case_id=case.case_id,
+            dataset_id=case.dataset_id,
+            case_key=case.case_key,
+            metric_id=self.metric_id,
+            value=self.value,
+            candidate_id=self.candidate_id,
+            outcome=self.outcome,
+            error_category=self.category,
+            error_message=self.message,
+            details=self.details,
+        )
+
+
+def facts_of(metric: ComponentRef) -> MetricFacts:
+    """Return what a metric's numbers mean; the defaults where it does not say."""
+    return metric.metric or MetricFacts()
+
+
+def chosen_metrics(
+    snapshot: RunSnapshot, metric_ids: Collection[str] | None = None
+) -> list[ComponentRef]:
+    """Return the run's metrics, or those named, in the run's order.
+
+    Raises:
+        DefinitionError: the run has no metric of one of the names.
+    """
+    metrics = snapshot.identity.metrics
+    if metric_ids is None:
+        return metrics
+    known = [metric.name for metric in metrics]
+    for name in metric_ids:
+        if name not in known:
+            raise DefinitionError(
+                f"run {snapshot.run_id} has no metric '{name}'{did_you_mean(name, known)}",
+                field="metric_ids",
+                value=name,
+            )
+    return [metric for metric in metrics if metric.name in metric_ids]
+
+
+def score_case(
+    steps: CaseSteps, identity: RunIdentity, metrics: Sequence[ComponentRef]
+) -> list[Scored]:
+    """Return a case's rows: by metric, then by sample. What is still to come has none."""
+    each = subjects(steps, identity)
+    found: list[Scored] = []
+    for metric in metrics:
+        facts = facts_of(metric)
+        together = facts.subject == "candidates"
+        for subject in (whole_case(steps, identity),) if together else each:
+            event = _standing(steps, metric, facts, subject)
+            if event is not None:
+                found.append(_scored(metric.name, facts, subject, event))
+    return found
+
+
+def _standing(
+    steps: CaseSteps, metric: ComponentRef, facts: MetricFacts, subject: Subject
+) -> Event | None:
+    """Return what stands for a row: its score, its failure or, where newer, one upstream."""
+    stage = Stage.JUDGE if facts.judged else Stage.SCORE
+    event = steps.newest.get(StepAddress(stage, subject.sample, metric.name))
+    blocked = subject.blocked
+    if metric.parser is not None and not facts.judged:  # judges are shown the output as it is
+        parse = steps.newest.get(StepAddress(Stage.PARSE, subject.sample, metric.parser))
+        blocked = newest_failure(blocked, parse)
+    if event is None or (blocked is not None and blocked.seq > event.seq):
+        return blocked
+    return event
+
+
+def _scored(name: str, facts: MetricFacts, subject: Subject, event: Event) -> Scored:
+    candidate = event.candidate_id or subject.candidate_id
+    if event.kind is EventKind.STEP_FAILED:
+        failure = event.data["failure"]
+        return Scored(
+            name,
+            subject.sample,
+            candidate,
+            None,
+            "error",
+            failure["category"],
+            failure["message"],
+            {},
+            event,
+        )
+    assert event.artifact is not None  # a store gives every step that is done its artifact
+    payload = event.artifact.payload
+    value = float(payload["value"])
+    failure = payload.get("failure") or {}
+    outcome: Outcome = "scored"
+    if facts.kind == "binary":
+        outcome = "correct" if value == 1.0 else "incorrect"
+    return Scored(
+        name,
+        subject.sample,
+        candidate,
+        value,
+        outcome,
+        failure.get("category"),
+        failure.get("message"),
+        payload.get("details") or {},
+        event,
+    )
+
+
+class MetricFold:
+    """Fold over one metric's rows, a case at a time, in any order."""
+
+    def __init__(self, metric: ComponentRef) -> None:
+        self._name = metric.name
+        self._facts = facts_of(metric)
+        self._cases = Moments()
+        self._low = 0
+        self._high = 0
+        self._n_bounded = 0
+        self._n_scored = 0
+        self._n_unparsed = 0
+        self._outcomes: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
+        value_range = self._facts.value_range
+        self._range = None if value_range is None else [scaled(float(end)) for end in value_range]
+
+    def add(self, rows: Sequence[Scored]) -> None:
+        """Take all rows of one case; none is no change."""
+        if not rows:
+            return
+        total = 0
+        n_scored = 0
+        for row in rows:
+            self._outcomes[row.outcome] += 1
+            if row.category is not None:
+                counts = self._errors if row.value is None else self._failures
+                counts[row.category] += 1
+                self._n_unparsed += row.category in UNPARSED
+            if row.value is not None:
+                n_scored += 1
+                total += scaled(row.value)
+        self._n_scored += n_scored
+        if n_scored:
+            self._cases.add(mean_of(total, n_scored))
+        if self._range is not None:
+            low, high = self._range
+            n_errors = len(rows) - n_scored
+            self._n_bounded += 1
+            self._low += scaled(mean_of(total + n_errors * low, len(rows)))
+            self._high += scaled(mean_of(total + n_errors * high, len(rows)))
+
+    def summary(self) -> MetricSummary:
+        """Return the metric over the cases so far, without an interval."""
+        facts = self._facts
+        bounds = None
+        if self._range is not None and self._n_bounded:
+            bounds = [mean_of(end, self._n_bounded) for end in (self._low, self._high)]
+        return MetricSummary(
+            metric_id=self._name,
+            mean=self._cases.mean,
+            n_cases=self._cases.count,
+            n_scored=self._n_scored,
+            n_errors=self._outcomes["error"],
+            n_unparsed=self._n_unparsed,
+            outcomes=_sorted(self._outcomes),
+            errors=_sorted(self._errors),
+            failures=_sorted(self._failures),
+            bounds=bounds,
+            variance=self._cases.variance,
+            kind=facts.kind,
+            value_range=facts.value_range,
+            higher_is_better=facts.higher_is_better,
+            unit=facts.unit,
+        )
+
+
+def _sorted(counts: Counter[str]) -> dict[str, int]:
+    return {name: count for name, count in sorted(counts.items()) if count}
+
+
+class ScoresFold:
+    """Fold over whole cases: the summaries of a run's metrics, or of some of them."""
+
+    def __init__(self, snapshot: RunSnapshot, metric_ids: Collection[str] | None = None) -> None:
+        self._identity = snapshot.identity
+        self._metrics = chosen_metrics(snapshot, metric_ids)
+        self._folds = {metric.name: MetricFold(metric) for metric in self._metrics}
+
+    def take(self, steps: CaseSteps) -> None:
+        """Take one case."""
+        rows = score_case(steps, self._identity, self._metrics)
+        if len(self._folds) == 1:
+            next(iter(self._folds.values())).add(rows)
+            return
+        for name, fold in self._folds.items():
+            fold.add([row for row in rows if row.metric_id == name])
+
+    def summaries(self) -> list[MetricSummary]:
+        """Return a summary for each metric, in the run's order."""
+        return [fold.summary() for fold in self._folds.values()]
+
+
+def metric_summaries(
+    store: RunStore, snapshot: RunSnapshot, metric_ids: Collection[str] | None = None
+) -> list[MetricSummary]:
+    """Return the summaries of a run's metrics, reading its journal page by page.
+
+    Raises:
+        DefinitionError: the run has no metric of one of the names.
+    """
+    fold = ScoresFold(snapshot, metric_ids)
+    fold_cases(store, snapshot, fold)
+    return fold.summaries()
+
+
+def score_rows(
+    store: RunStore,
+    snapshot: RunSnapshot,
+    metric_ids: Collection[str] | None = None,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+) -> Iterator[ScoreRow]:
+    """Stream the score table of cases ``start`` to ``stop`` (exclusive), in the cases' order.
+
+    Raises:
+        DefinitionError: the run has no metric of one of the names.
+    """
+    metrics = chosen_metrics(snapshot, metric_ids)
+    end = snapshot.n_cases if stop is None else min(stop, snapshot.n_cases)
+    for lower in range(start, end, PAGE):
+        upper = min(lower + PAGE, end)
+        names = {case.position: case for case in run_cases(store, snapshot, lower, upper)}
+        for steps in read_steps(store, snapshot.run_id, lower, upper):
+            for scored in score_case(steps, snapshot.identity, metrics):
+                yield scored.row(names[steps.index])

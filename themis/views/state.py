@@ -1,0 +1,211 @@
+"""How a run stands: its attempts and status, and how far its steps are.
+
+What was journaled is taken at its word: whether the process behind a running attempt is still alive
+is for the store's lease to say.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from themis.core.base import RunId
+from themis.core.events import Event, EventKind, Stage, StepAddress
+from themis.core.protocols import RunStore
+from themis.core.results import ExecutionState, RunProgress, RunStatus, StageProgress
+from themis.views.exact import Moments
+from themis.views.steps import CaseSteps, fold_cases
+
+RUN_KINDS = frozenset({EventKind.RUN_STARTED, EventKind.RUN_FINISHED, EventKind.NOTE})
+
+
+class RunHead:
+    """Fold over a run's own events, in order of their numbers: few, however many the cases.
+
+    Attributes:
+        attempts: by number, what is known of each attempt.
+        attempt: number of the newest attempt, 0 before the first.
+        through: last stage that a finished attempt completed.
+        notes: what the user should know, each text once.
+    """
+
+    def __init__(self) -> None:
+        self.attempts: dict[int, dict[str, Any]] = {}
+        self.attempt = 0
+        self.through: str | None = None
+        self.notes: list[str] = []
+
+    def take(self, event: Event) -> None:
+        """Take one event; those of cases are passed over."""
+        data = event.data
+        if event.kind is EventKind.RUN_STARTED:
+            self._start(event)
+        elif event.kind is EventKind.RUN_FINISHED:
+            about = self.attempts.setdefault(event.attempt, {"attempt": event.attempt})
+            about.update(status=data["status"], finished=event.at)
+            if data.get("reason"):
+                about["reason"] = data["reason"]
+            self.attempt = max(self.attempt, event.attempt)
+            self.through = data.get("through") or self.through
+        elif event.kind is EventKind.NOTE and data["text"] not in self.notes:
+            self.notes.append(data["text"])
+
+    def _start(self, event: Event) -> None:
+        data = event.data
+        self.attempt = max(self.attempt, event.attempt)
+        about = self.attempts.get(event.attempt)
+        if about is None:
+            # An attempt that is gone on with keeps its first start and provenance.
+            about = self.attempts[event.attempt] = {
+                "attempt": event.attempt,
+                "mode": data.get("mode", "run"),
+                "started": event.at,
+                "redo": data.get("redo") or [],
+                "metric_ids": data.get("metric_ids"),
+                "provenance": data.get("provenance") or {},
+            }
+        about["until"] = data.get("until", Stage.JUDGE.value)
+        about["status"] = RunStatus.RUNNING.value
+        about.pop("finished", None)
+        about.pop("reason", None)
+
+    @property
+    def status(self) -> RunStatus:
+        """How the newest attempt stands; pending before the first."""
+        if not self.attempts:
+            return RunStatus.PENDING
+        return RunStatus(self.attempts[self.attempt]["status"])
+
+    def needs_no_more(self, finished: Event | None) -> bool:
+        """Return whether a case that ended so has nothing left to do in the newest attempt."""
+        if finished is None:
+            return False
+        now = self.attempts.get(self.attempt, {})
+        if now.get("mode", "run") != "run" and finished.attempt != self.attempt:
+            return False
+        until = Stage(now.get("until", Stage.GENERATE))
+        return Stage(finished.data.get("through", Stage.JUDGE)).order >= until.order
+
+
+class ProgressFold:
+    """Fold over whole cases: steps, tokens and times.
+
+    A step counts once, as its newest event has it. Tokens and latencies are of all work done, that
+    of superseded attempts included, and of nothing that was reused.
+
+    Args:
+        head: the run's attempts, which say when a case is finished.
+        n_cases: cases of the run.
+    """
+
+    def __init__(self, head: RunHead, n_cases: int) -> None:
+        self._head = head
+        self._n_cases = n_cases
+        self._stages: dict[Stage, list[int]] = {}
+        self._tokens: dict[str, int] = {}
+        self._latency = Moments()
+        self._oldest: float | None = None
+        self._newest: float | None = None
+        self._finished = 0
+        self._with_errors = 0
+
+    def take(self, steps: CaseSteps) -> None:
+        """Take one case."""
+        self._finished += self._head.needs_no_more(steps.finished)
+        errors = False
+        for address, event in steps.newest.items():
+            counts = self._stages.setdefault(address.stage, [0, 0, 0])
+            if event.kind is EventKind.STEP_DONE:
+                counts[0] += 1
+                counts[1] += event.reused
+                if address.stage is Stage.GENERATE:
+                    self._date(event)
+            else:
+                counts[2] += 1
+                # A judge that is out is the aggregation's to judge: a panel may do without it.
+                errors = errors or address.call is None
+        self._with_errors += errors
+        for event in steps.events:
+            if event.kind is EventKind.STEP_DONE and not event.reused:
+                self._work(event)
+
+    def _date(self, event: Event) -> None:
+        at = event.at if event.artifact is None else event.artifact.at
+        self._oldest = at if self._oldest is None else min(at, self._oldest)
+        self._newest = at if self._newest is None else max(at, self._newest)
+
+    def _work(self, event: Event) -> None:
+        address = event.address
+        if address is None or event.artifact is None:
+            return
+        if address.stage is not Stage.GENERATE and address.call is None:
+            return
+        found = _paid_for(event, address)
+        for name, count in (found.get("token_usage") or {}).items():
+            self._tokens[name] = self._tokens.get(name, 0) + count
+        latency = found.get("latency_ms")
+        self._latency.add(float(event.data.get("ms", 0.0) if latency is None else latency))
+
+    def progress(self) -> RunProgress:
+        """Return the progress so far."""
+        return RunProgress(
+            n_cases=self._n_cases,
+            cases_finished=self._finished,
+            cases_with_errors=self._with_errors,
+            stages={
+                stage.value: StageProgress(done=done, reused=reused, failed=failed)
+                for stage, (done, reused, failed) in sorted(
+                    self._stages.items(), key=lambda item: item[0].order
+                )
+            },
+            tokens=dict(sorted(self._tokens.items())),
+            latency_ms_sum=self._latency.sum,
+            oldest=self._oldest,
+            newest=self._newest,
+        )
+
+
+def _paid_for(event: Event, address: StepAddress) -> dict[str, Any]:
+    """Return what a generation or a judge call says of tokens and time."""
+    assert event.artifact is not None
+    raw = event.artifact.raw
+    if b'"token_usage"' not in raw and b'"latency_ms"' not in raw:
+        return {}
+    payload = event.artifact.payload
+    if address.stage is Stage.GENERATE:
+        return payload
+    response: dict[str, Any] = payload.get("response") or {}
+    return response
+
+
+def run_head(store: RunStore, run_id: RunId) -> RunHead:
+    """Read a run's attempts, status and notes; no case is read."""
+    head = RunHead()
+    for event in store.events(run_id, kinds=RUN_KINDS):
+        head.take(event)
+    return head
+
+
+def state_of(run_id: RunId, head: RunHead, progress: RunProgress) -> ExecutionState:
+    """Put together how a run stands."""
+    return ExecutionState(
+        run_id=run_id,
+        status=head.status,
+        attempt=head.attempt,
+        attempts=[about for _, about in sorted(head.attempts.items())],
+        completed_through_stage=head.through,
+        progress=progress,
+        notes=head.notes,
+    )
+
+
+def execution_state(store: RunStore, run_id: RunId) -> ExecutionState:
+    """Return how a run stands, reading its whole journal, page by page.
+
+    Raises:
+        RunNotFoundError: the store has no such run.
+    """
+    snapshot = store.load_snapshot(run_id)
+    head = run_head(store, run_id)
+    progress = ProgressFold(head, snapshot.n_cases)
+    fold_cases(store, snapshot, progress)
+    return state_of(run_id, head, progress.progress())
