@@ -63,7 +63,17 @@ def environment(version: str, interpreter: Path) -> Path:
         return python
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([interpreter, "-m", "venv", folder], check=True)
-    install = [python, "-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", ".[dev]"]
+    install = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "-c",
+        "constraints.txt",
+        "-e",
+        ".[dev]",
+    ]
     subprocess.run(install, cwd=ROOT, check=True)
     stamp.write_text(made_from.hexdigest())
     return python
@@ -80,7 +90,7 @@ def main() -> int:
         print(f"── CPython {version} ({interpreter})", flush=True)
         try:
             python = environment(version, interpreter)
-            tests = [python, "-m", "pytest", "-n", "2", "-q", *sys.argv[1:]]
+            tests = [str(python), "-m", "pytest", "-n", "2", "-q", *sys.argv[1:]]
             outcome[version] = subprocess.run(tests, cwd=ROOT, check=False).returncode == 0
         except subprocess.CalledProcessError as error:
             print(f"error: {error}", file=sys.stderr)

@@ -28,7 +28,11 @@ class StandInGraph:
         assert version == "v2"
         plan = {"plan": "add the terms"}
         yield {"name": "plan", "event": "step", "data": {"input": state, "output": plan}}
-        yield {"name": "answer", "event": "step", "data": {"input": plan, "output": {"answer": "4"}}}
+        yield {
+            "name": "answer",
+            "event": "step",
+            "data": {"input": plan, "output": {"answer": "4"}},
+        }
 
 
 def run_example() -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""A fold may stop anywhere, go on later, and take the cases in any order: always the same result."""
+"""A fold may stop anywhere, go on later, and take the cases in any order: the result is the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.views.journals import EXACT, Journal, metric, snapshot_of, store_of
-from themis.core.events import Event, EventKind, Stage, StepAddress
+from themis.core.events import Event, Stage, StepAddress
 from themis.core.snapshot import RunSnapshot
 from themis.views.cases import run_cases
 from themis.views.exact import Moments
@@ -260,5 +260,3 @@ def test_a_percentile_is_within_one_percent_of_the_value_at_its_rank(
     assert found is not None
     assert found == pytest.approx(exact, rel=0.011, abs=1e-9)
     assert latencies.sum == pytest.approx(statistics.fsum(values))
-
-

@@ -86,11 +86,11 @@ class _Rules(NamedTuple):
 
 _BE = (
     r"(?i:[\"']?(?:\s*(?:\bis\b|'s\b|\b(?:would|should|must|has\s+to|will)\s+be\b"
-    r"|[:=→]|->|\s-\s))+\s*)"
+    r"|[:=→]|->|\s-\s)){1,3}\s*)"
 )
 _FILLER = (
     r"(?i:(?:(?:clearly|definitely|probably|therefore|thus|indeed|most\s+likely|likely|simply|just"
-    r"|the|correct|right|letter|option|choice|answer)[\s:]+)*)"
+    r"|the|correct|right|letter|option|choice|answer)[\s:]+){0,6})"
 )
 _ABOUT = r"(?i:\s+(?:to|for|of|here|among|from)\b[^.\n:?!]{0,60}?)?"
 _PICK = (
@@ -107,9 +107,10 @@ _HENCE = (
 )
 _RIGHT = (
     r"(?i:\s+(?:is|must\s+be|would\s+be|seems|looks|has\s+to\s+be)\s+"
-    r"(?:(?:clearly|definitely|probably|indeed|the|most|only)\s+)*"
+    r"(?:(?:clearly|definitely|probably|indeed|the|most|only)\s+){0,5}"
     r"(?:right|correct|true|best|answer|accurate|appropriate|valid)\b)"
 )
+# Repetitions are bounded, so that no text takes longer than its length warrants.
 # What may stand before "C is right": otherwise the letter is part of a name ("vitamin C is ...").
 _OPENS = (
     r"(?:^|[.!?:;,\n]\s*|(?i:\b(?:option|choice|answer|letter|think|believe|that|so|because|but"
@@ -130,7 +131,7 @@ _REJECTION = re.compile(
 )
 _CLAUSE_END = re.compile(r"[.!?;,:\n]|\b(?:but|so|then|however|yet)\b", re.IGNORECASE)
 _AFTER_LETTER = re.compile(
-    r"\s+(?:because|since|as|with|and|or|but|which|due|given|here|based|if|when)\b"
+    r"\s+(?:because|since|as|with|and|or|but|which|due|given|here|based|if|when|so|then)\b"
     r"|\s*/\s*[A-Za-z]\b|\s*[(\[]|\s+[-–—=]|\s*$|\s*\n|[.:;!)\]}>\"]+(?![A-Za-z0-9?])|,",
     re.IGNORECASE,
 )

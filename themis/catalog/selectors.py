@@ -33,6 +33,7 @@ class BestOfN(ShippedComponent):
     """
 
     component_id = "builtin/best_of_n"
+    needs_judge = True
 
     def __init__(
         self, *, rubric: str = "The answer is correct, complete and does what was asked."

@@ -33,7 +33,12 @@ class Model(BaseModel):
     """Base of all public models: frozen, keyword-only, unknown fields refused, nothing coerced."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        arbitrary_types_allowed=True,
+        defer_build=True,  # a validator is built when first needed: importing Themis stays quick
     )
 
     if not TYPE_CHECKING:  # the checker derives each model's own signature

@@ -194,7 +194,7 @@ class RunStoppedError(ThemisError):
         self.run_id = run_id
 
 
-class RunInterrupted(KeyboardInterrupt):  # noqa: N818 - the name users know from KeyboardInterrupt
+class RunInterrupted(KeyboardInterrupt):
     """The user stopped the run; all that was finished is kept."""
 
     def __init__(self, message: str, *, run_id: str) -> None:

@@ -122,7 +122,7 @@ class Event:
     seq: int = 0
     """Position in the run's journal, from 1."""
     case_index: int | None = None
-    """Position of the case in the run, over its datasets in order; None for the run's own events."""
+    """Position of the case in the run, over its datasets; None for the run's own events."""
     address: StepAddress | None = None
     candidate_id: str | None = None
     key: ArtifactKey | None = None

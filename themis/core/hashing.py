@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -77,7 +78,12 @@ def canonical(value: Any) -> bytes:
 
 def digest(kind: str, data: bytes) -> bytes:
     """Return the 16-byte digest of ``data``, tagged with the scheme and its kind."""
-    return blake2b(b"%s\0%s\0%s" % (SCHEME.encode(), kind.encode(), data), digest_size=16).digest()
+    return blake2b(_tag(kind) + data, digest_size=DIGEST_BYTES).digest()
+
+
+@lru_cache(maxsize=256)
+def _tag(kind: str) -> bytes:
+    return f"{SCHEME}\0{kind}\0".encode()
 
 
 def digest_value(kind: str, value: Any) -> bytes:

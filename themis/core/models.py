@@ -66,7 +66,9 @@ class Dataset(Model):
         return iter(self.cases if self._source is None else self._source)
 
     @classmethod
-    def from_source(cls, source: CaseSource, *, dataset_id: str, revision: str | None = None) -> Self:
+    def from_source(
+        cls, source: CaseSource, *, dataset_id: str, revision: str | None = None
+    ) -> Self:
         """Return a dataset that reads its cases from ``source`` whenever it is iterated."""
         made = cls(dataset_id=dataset_id, revision=revision)
         made._source = source
@@ -92,9 +94,7 @@ class Dataset(Model):
             dataset_id: name of the dataset; the file's stem by default.
             revision: version of the data.
         """
-        return cls._read(
-            "jsonl", path, input, expected_output, case_id, dataset_id, revision
-        )
+        return cls._read("jsonl", path, input, expected_output, case_id, dataset_id, revision)
 
     @classmethod
     def from_csv(
@@ -240,5 +240,3 @@ class ConversationTrace(Model):
 
     trace_id: str
     messages: list[Message]
-
-

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from themis.core.events import Event, Stage, StepAddress
+from themis.execution.wish import Mode
 from themis.planning.work import CompiledRun
-
-Mode = Literal["run", "rerun", "replay", "rejudge"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +86,3 @@ def make_attempt(
     return Attempt(
         number=number, mode=mode, until=until, redo=redo, metric_ids=names, parsers=parsers
     )
-
-
-def stages_from(stage: Stage) -> frozenset[Stage]:
-    """Return a stage and those below it. Scoring and judging stand side by side."""
-    below = {other for other in Stage if other.order >= stage.order}
-    return frozenset(below)

@@ -18,8 +18,8 @@ from themis.core.events import Artifact, Event, EventKind, Stage
 from themis.core.hashing import digest_value, encode
 from themis.core.models import Case, Dataset
 from themis.core.protocols import RunStore, StoredCase
-from themis.execution.case import CaseRun
 from themis.execution.engine import Engine
+from themis.execution.flight import CaseRun
 from themis.planning.keys import CaseDigests, case_key, generate_key
 from themis.planning.seeds import sample_seed
 from themis.planning.work import Manifest

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from themis.core.events import Event, EventKind, Stage
 from themis.core.protocols import RunStore
-from themis.execution.attempt import Attempt, Mode, make_attempt
+from themis.execution.attempt import Attempt, make_attempt
+from themis.execution.wish import Wish
 from themis.planning.work import CompiledRun
 
 _MARKS = (EventKind.RUN_STARTED, EventKind.RUN_FINISHED, EventKind.CASE_FINISHED)
@@ -40,9 +41,7 @@ class Ledger:
         through = attempt.until.order + 1
         number = attempt.number if attempt.redo else None
         return bytearray(
-            (state & 7) >= through
-            and not state & _OUTAGES
-            and (number is None or went == number)
+            (state & 7) >= through and not state & _OUTAGES and (number is None or went == number)
             for state, went in zip(self._state, self._attempt, strict=True)
         )
 
@@ -91,16 +90,6 @@ def read_history(store: RunStore, run: CompiledRun) -> History:
     for event in store.events(run.run_id, after=history.last_seq):
         history.last_seq = event.seq
     return history
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What the user asked to be done with a run."""
-
-    mode: Mode = "run"
-    until: Stage = Stage.JUDGE
-    redo: frozenset[Stage] = frozenset()
-    metric_ids: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,7 @@ _AFTER = (EventKind.STEP_DONE, EventKind.STEP_FAILED)
 class Hooks:
     """The subscribers and the tracing provider of one run."""
 
-    def __init__(
-        self, subscribers: Sequence[Any] | None, tracing: TracingProvider | None
-    ) -> None:
+    def __init__(self, subscribers: Sequence[Any] | None, tracing: TracingProvider | None) -> None:
         self._tracing = tracing
         self._reported: set[tuple[int, str]] = set()
         self._on_event: list[Callable[..., Any]] = []

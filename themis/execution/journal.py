@@ -163,9 +163,7 @@ class Journal:
     def _append_with_retries(self, batch: list[Event]) -> Sequence[ArtifactKey]:
         for attempt in range(1, self._retries + 1):
             try:
-                return self._store.append(
-                    self._lease.run_id, batch, epoch=self._lease.epoch
-                )
+                return self._store.append(self._lease.run_id, batch, epoch=self._lease.epoch)
             except StoreUnavailableError:
                 if attempt == self._retries:
                     raise

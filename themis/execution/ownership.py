@@ -87,5 +87,3 @@ def _started(pid: int) -> str | None:
     except OSError:
         return "unknown"
     return "unknown"
-
-

@@ -39,7 +39,7 @@ class CallPolicy:
         the endpoint asked for.
         """
         seconds = min(self.delay * self.backoff ** (tried - 1), _LONGEST)
-        seconds += random.uniform(0.0, self.delay / 2)  # noqa: S311 - jitter, not a secret
+        seconds += random.uniform(0.0, self.delay / 2)
         asked = error.retry_after if isinstance(error, ProviderError) else None
         return seconds if asked is None else max(seconds, asked)
 

@@ -18,15 +18,17 @@ from themis.core.events import Event, EventKind
 from themis.core.protocols import Lease, Listener, RunStore, TracingProvider
 from themis.core.results import RunStatus, StepFailure
 from themis.core.snapshot import Provenance
-from themis.execution.case import CaseRun, walk
+from themis.execution.case import walk
 from themis.execution.engine import Engine
 from themis.execution.failures import WorkStoppedError
 from themis.execution.feed import CaseFeed, recall
-from themis.execution.history import Decision, History, Ledger, Wish, decide, read_history
+from themis.execution.flight import CaseRun
+from themis.execution.history import Decision, History, Ledger, decide, read_history
 from themis.execution.hooks import Hooks
 from themis.execution.journal import Journal
 from themis.execution.ownership import take
 from themis.execution.stopping import Stopper, on_signals
+from themis.execution.wish import Wish
 from themis.planning.work import CompiledRun
 
 
@@ -289,7 +291,9 @@ class _OpenRun:
             close = getattr(bound.component, "aclose", None)
             if close is None:
                 continue
-            with suppress(Exception):  # the results are safe; a client that cannot close is not news
+            with suppress(
+                Exception
+            ):  # the results are safe; a client that cannot close is not news
                 promise = close()
                 if inspect.isawaitable(promise):
                     await promise

@@ -13,12 +13,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from themis.core.base import ArtifactKey
-from themis.core.events import Artifact, Event, EventKind, StepAddress
+from themis.core.events import Artifact, Event, EventKind
 from themis.core.hashing import encode
 from themis.core.results import StepFailure
 from themis.execution.engine import PASS_THROUGH, Engine
@@ -30,62 +27,12 @@ from themis.execution.failures import (
     failure_of,
     is_retryable,
 )
+from themis.execution.flight import CaseRun
 from themis.execution.retry import CallPolicy
+from themis.execution.step import Payload, Step, Taken
 from themis.planning.work import Bound
 
-if TYPE_CHECKING:
-    from themis.execution.case import CaseRun
-
-Payload = dict[str, Any]
 _ONCE = CallPolicy()
-
-
-@dataclass(slots=True, kw_only=True)
-class Step:
-    """What a stage says of one step.
-
-    Attributes:
-        address: its place within the case.
-        key: digest of all it depends on.
-        bound: the component that does it.
-        call: does it, and returns the component's result or a promise of it.
-        seal: checks that result and makes the payload of it.
-        category: what its failure is called.
-        away: whether the call runs in a thread.
-        paid: whether the work is worth a question to the store before doing it.
-        known_absent: whether the store was asked for this key already, in vain.
-        tokens: prompt tokens the call would use, for limits.
-        candidate_id: the candidate it concerns; may be told by ``seal``.
-    """
-
-    address: StepAddress
-    key: ArtifactKey
-    bound: Bound
-    call: Callable[[], Any]
-    seal: Callable[[Any], Payload]
-    category: str
-    away: bool = False
-    paid: bool = False
-    known_absent: bool = False
-    tokens: Callable[[], int] | None = None
-    candidate_id: str | None = None
-
-
-class Taken:
-    """How a step ended: a payload (with the component's own result where it was made just now),
-    or a failure."""
-
-    __slots__ = ("failure", "payload", "value")
-
-    def __init__(
-        self,
-        payload: Payload | None = None,
-        value: Any = None,
-        failure: StepFailure | None = None,
-    ) -> None:
-        self.payload: Payload = payload or {}
-        self.value = value
-        self.failure = failure
 
 
 async def take(case: CaseRun, step: Step) -> Taken:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from themis.core.config import (
     EvaluationConfig,
@@ -19,12 +19,14 @@ from themis.core.config import (
     SelectorLike,
     StorageConfig,
 )
-from themis.core.errors import DefinitionError
+from themis.core.errors import DefinitionError, did_you_mean
 from themis.core.models import Case, Dataset
 from themis.core.prompts import PromptSpec
-from themis.core.protocols import RunStore
 from themis.experiment.experiment import Experiment
-from themis.experiment.result import RunResult
+
+if TYPE_CHECKING:
+    from themis.core.protocols import RunStore
+    from themis.experiment.result import RunResult
 
 DEFAULT_PATH = Path(".themis") / "runs.db"
 Data = Dataset | Sequence[Dataset] | Sequence[Mapping[str, Any]]
@@ -169,8 +171,6 @@ def _run_options(options: EvaluateOptions) -> Any:
 
 
 def _refuse_unknown(options: EvaluateOptions) -> None:
-    from themis.core.errors import did_you_mean
-
     known = [*EvaluateOptions.__annotations__, "model", "data", "metric"]
     for name in options:
         if name not in known:

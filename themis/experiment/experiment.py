@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from themis.core.config import EvaluationConfig, GenerationConfig, RuntimeConfig, StorageConfig
 from themis.core.errors import (
@@ -15,16 +15,15 @@ from themis.core.errors import (
 )
 from themis.core.events import Stage
 from themis.core.models import Dataset
-from themis.core.protocols import Listener, RunStore, TracingProvider
 from themis.core.results import RunEstimate, RunStatus
-from themis.core.snapshot import RunSnapshot
-from themis.execution.attempt import Mode, stages_from
-from themis.execution.history import Wish
-from themis.execution.stopping import Stopper
-from themis.experiment.result import RunResult
-from themis.experiment.running import run_blocking
-from themis.planning.work import CompiledRun
-from themis.stores.factory import open_store
+from themis.execution.wish import Mode, Wish, stages_from
+
+if TYPE_CHECKING:
+    from themis.core.protocols import Listener, RunStore, TracingProvider
+    from themis.core.snapshot import RunSnapshot
+    from themis.execution.stopping import Stopper
+    from themis.experiment.result import RunResult
+    from themis.planning.work import CompiledRun
 
 _SECTIONS: Mapping[str, type] = {
     "generation": GenerationConfig,
@@ -108,6 +107,8 @@ class Experiment:
     def store(self) -> RunStore:
         """The experiment's own store, opened when first needed and kept."""
         if self._store is None:
+            from themis.stores.factory import open_store
+
             self._store = open_store(self.storage)
         return self._store
 
@@ -131,16 +132,13 @@ class Experiment:
             RunStoppedError: a failure that every case would share; resumable once mended.
             RunInterrupted: Ctrl-C; what was finished is kept.
         """
-        stopper = Stopper()
-        return run_blocking(
-            lambda: self._carry_out(self._run_wish(until_stage, options), stopper, options), stopper
-        )
+        return self._carry_out_blocking(self._run_wish(until_stage, options), options)
 
     async def run_async(
         self, *, until_stage: str = "judge", **options: Unpack[RunOptions]
     ) -> RunResult:
         """Do what ``run`` does, on the caller's event loop."""
-        return await self._carry_out(self._run_wish(until_stage, options), Stopper(), options)
+        return await self._carry_out(self._run_wish(until_stage, options), options)
 
     def replay(
         self,
@@ -156,9 +154,8 @@ class Experiment:
             metric_ids: of parsing, scoring and judging, only what these metrics need.
             **options: see ``RunOptions``.
         """
-        stopper = Stopper()
         wish = self._redo_wish("replay", stage, metric_ids)
-        return run_blocking(lambda: self._carry_out(wish, stopper, options), stopper)
+        return self._carry_out_blocking(wish, options)
 
     async def replay_async(
         self,
@@ -169,22 +166,21 @@ class Experiment:
     ) -> RunResult:
         """Do what ``replay`` does, on the caller's event loop."""
         wish = self._redo_wish("replay", stage, metric_ids)
-        return await self._carry_out(wish, Stopper(), options)
+        return await self._carry_out(wish, options)
 
     def rejudge(
         self, *, metric_ids: Sequence[str] | None = None, **options: Unpack[RunOptions]
     ) -> RunResult:
         """Ask the judges again, of all judged metrics or of those named."""
-        stopper = Stopper()
         wish = self._redo_wish("rejudge", "judge", metric_ids)
-        return run_blocking(lambda: self._carry_out(wish, stopper, options), stopper)
+        return self._carry_out_blocking(wish, options)
 
     async def rejudge_async(
         self, *, metric_ids: Sequence[str] | None = None, **options: Unpack[RunOptions]
     ) -> RunResult:
         """Do what ``rejudge`` does, on the caller's event loop."""
         wish = self._redo_wish("rejudge", "judge", metric_ids)
-        return await self._carry_out(wish, Stopper(), options)
+        return await self._carry_out(wish, options)
 
     def estimate(self, *, store: RunStore | None = None) -> RunEstimate:
         """Return what a run would do, before it does it."""
@@ -224,9 +220,20 @@ class Experiment:
                 )
         return Wish(mode=mode, redo=stages_from(first), metric_ids=metric_ids)
 
-    async def _carry_out(self, wish: Wish, stopper: Stopper, options: RunOptions) -> RunResult:
+    def _carry_out_blocking(self, wish: Wish, options: RunOptions) -> RunResult:
+        from themis.execution.stopping import Stopper
+        from themis.experiment.running import run_blocking
+
+        stopper = Stopper()
+        return run_blocking(lambda: self._carry_out(wish, options, stopper), stopper)
+
+    async def _carry_out(
+        self, wish: Wish, options: RunOptions, stopper: Stopper | None = None
+    ) -> RunResult:
         from themis.execution.runner import execute
+        from themis.execution.stopping import Stopper
         from themis.experiment.progress import shown_progress
+        from themis.experiment.result import RunResult
 
         for name in options:
             if name not in RunOptions.__annotations__:
@@ -245,7 +252,7 @@ class Experiment:
                 runtime=runtime,
                 wish=wish,
                 provenance=run.snapshot.provenance,
-                stopper=stopper,
+                stopper=stopper or Stopper(),
                 listeners=listeners,
                 subscribers=options.get("subscribers"),
                 tracing=options.get("tracing_provider"),
@@ -287,4 +294,3 @@ def _check(name: str, value: object, model: type) -> None:
             field=name,
             value=value,
         )
-

@@ -102,7 +102,9 @@ class RunResult:
     @cached_property
     def metrics(self) -> Mapping[str, MetricSummary]:
         """By metric id: value, interval, counts and bounds."""
-        return {one.metric_id: one for one in summarize(metric_summaries(self._store, self.snapshot))}
+        return {
+            one.metric_id: one for one in summarize(metric_summaries(self._store, self.snapshot))
+        }
 
     def score_rows(self) -> Iterator[ScoreRow]:
         """Stream the score table: one row for each metric of each subject of each case."""

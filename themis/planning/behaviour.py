@@ -91,7 +91,9 @@ class _Walk:
         self.said.append(f"def {function.__qualname__}")
         self._code(function.__code__, function.__doc__)
         self._constant("defaults", [function.__defaults__, function.__kwdefaults__])
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        for name, cell in zip(
+            function.__code__.co_freevars, function.__closure__ or (), strict=False
+        ):
             try:
                 self._named(name, cell.cell_contents)
             except ValueError:  # not filled yet

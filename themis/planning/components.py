@@ -140,9 +140,7 @@ def _facts(metric: Any, where: str) -> MetricFacts:
         value_range=given,
         higher_is_better=bool(getattr(metric, "higher_is_better", True)),
         unit=getattr(metric, "unit", None),
-        unparsed=cast(
-            Any, _one_of(metric, "unparsed", ("incorrect", "error"), "incorrect", where)
-        ),
+        unparsed=cast(Any, _one_of(metric, "unparsed", ("incorrect", "error"), "incorrect", where)),
         subject=cast(Any, _one_of(metric, "subject", _SUBJECTS, "candidate", where)),
         judged=judged,
         aggregated=callable(getattr(metric, "aggregate", None)) and not judged,

@@ -54,8 +54,6 @@ def estimate(run: CompiledRun, store: RunStore | None) -> RunEstimate:
     )
 
 
-
-
 def _count_new(run: CompiledRun, store: RunStore | None) -> tuple[int, int | None]:
     """Return the generations to be made and, if the generator can tell, their prompt tokens."""
     new = 0

@@ -24,12 +24,16 @@ _NULL = digest_value("part", None)
 
 def component_digest(ref: ComponentRef) -> bytes:
     """Digest of what a component is: not the name it goes by, nor the parser it is paired with."""
-    facts = None if ref.metric is None else [
-        ref.metric.kind,
-        ref.metric.value_range,
-        ref.metric.unparsed,
-        ref.metric.subject,
-    ]
+    facts = (
+        None
+        if ref.metric is None
+        else [
+            ref.metric.kind,
+            ref.metric.value_range,
+            ref.metric.unparsed,
+            ref.metric.subject,
+        ]
+    )
     return digest_value(
         "component",
         [ref.role, ref.component_id, ref.version, ref.fingerprint, ref.params, ref.reads, facts],
@@ -160,7 +164,12 @@ def judge_call_key(judge: bytes, prompt: JSONValue, seed: int | None, repeat: in
 
 
 def aggregate_key(
-    metric: bytes, content: bytes, case: bytes, dataset: bytes, workflow: bytes, judgments: JSONValue
+    metric: bytes,
+    content: bytes,
+    case: bytes,
+    dataset: bytes,
+    workflow: bytes,
+    judgments: JSONValue,
 ) -> ArtifactKey:
     """Metric, subject's content, case, dataset's metadata, judge prompt and settings, judgments."""
     return _key(

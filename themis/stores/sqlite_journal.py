@@ -25,6 +25,9 @@ _CHUNK = 256
 
 _PUT_BLOB = "INSERT OR IGNORE INTO blobs (digest, data, asked) VALUES (?, ?, 0)"
 _STANDING = "SELECT key, max(version), code, id FROM artifacts WHERE key IN ({marks}) GROUP BY key"
+_DELETE_LAST = (
+    "DELETE FROM artifacts WHERE id IN (SELECT id FROM artifacts ORDER BY id DESC LIMIT ?)"
+)
 
 
 class ArtifactRow(NamedTuple):
@@ -165,12 +168,13 @@ class Batch:
 
     def _place(self, db: sqlite3.Connection, run: int) -> None:
         """Insert all as version 0, or, where one of the keys is taken, start over one by one."""
-        db.execute("SAVEPOINT placing")
-        put_blobs(db, self._blobs.items())
-        if _insert(db, run, self._artifacts) < len(self._artifacts):
-            db.execute("ROLLBACK TO placing")
-            self._place_each(db, run)
-        db.execute("RELEASE placing")
+        inserted = _insert(db, run, self._artifacts)
+        if inserted == len(self._artifacts):
+            put_blobs(db, self._blobs.items())
+            return
+        # A savepoint would undo this as well, and cost every batch what few of them need.
+        db.execute(_DELETE_LAST, (inserted,))
+        self._place_each(db, run)
 
     def _place_each(self, db: sqlite3.Connection, run: int) -> None:
         standing = _standing(db, {artifact.key for artifact in self._brought})

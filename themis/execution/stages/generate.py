@@ -9,8 +9,9 @@ from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import GenerationResult
 from themis.core.results import StepFailure
-from themis.execution.case import Candidate, CaseRun
-from themis.execution.stage import Payload, Step, take
+from themis.execution.flight import Candidate, CaseRun
+from themis.execution.stage import take
+from themis.execution.step import Payload, Step
 from themis.planning.keys import output_digest
 from themis.planning.seeds import sample_seed
 
@@ -22,17 +23,13 @@ async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
     view = case.view(bound.reads)
     common = case.common(bound.reads)
     common["seed"] = sample_seed(engine.run.snapshot.identity.seeds, case.case.case_id, sample)
-    context = GenerateContext(
-        **common, prompt_spec=engine.run.prompt_spec, sample_index=sample
-    )
+    context = GenerateContext(**common, prompt_spec=engine.run.prompt_spec, sample_index=sample)
     content = b""
 
     def seal(value: Any) -> Payload:
         nonlocal content
         if not isinstance(value, GenerationResult):
-            raise InvalidResultError(
-                f"generate() returned {_named(value)}, not a GenerationResult"
-            )
+            raise InvalidResultError(f"generate() returned {_named(value)}, not a GenerationResult")
         content = output_digest(value)
         step.candidate_id = case.sample_id(value.candidate_id, sample)
         return payload_of(value)

@@ -26,11 +26,12 @@ from themis.core.judging import (
 from themis.core.models import ConversationTrace, GenerationResult, Score, WorkflowTrace
 from themis.core.results import StepFailure
 from themis.execution.calls import call_inline
-from themis.execution.case import Candidate, CaseRun, gather
 from themis.execution.engine import PASS_THROUGH
 from themis.execution.failures import ExplainedError, failure_of
-from themis.execution.stage import Payload, Step, take
+from themis.execution.flight import Candidate, CaseRun, gather
+from themis.execution.stage import take
 from themis.execution.stages.score import checked_number
+from themis.execution.step import Payload, Step
 from themis.planning.keys import aggregate_key, judge_call_key
 from themis.planning.seeds import derived_seed
 from themis.planning.work import Bound

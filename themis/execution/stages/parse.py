@@ -9,9 +9,10 @@ from themis.core.contexts import ParseContext
 from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import ParsedOutput
-from themis.execution.case import Candidate, CaseRun, Parsed
 from themis.execution.failures import is_retryable
-from themis.execution.stage import Payload, Step, take
+from themis.execution.flight import Candidate, CaseRun, Parsed
+from themis.execution.stage import take
+from themis.execution.step import Payload, Step
 from themis.planning.keys import failure_digest, parse_key, parsed_digest
 from themis.planning.work import Bound
 

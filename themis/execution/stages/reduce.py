@@ -11,9 +11,10 @@ from themis.core.contexts import ReduceContext
 from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import ReducedCandidate
-from themis.execution.case import Candidate, CaseRun, Parsed, gather
-from themis.execution.stage import Payload, Step, take
+from themis.execution.flight import Candidate, CaseRun, Parsed, gather
+from themis.execution.stage import take
 from themis.execution.stages.parse import parse
+from themis.execution.step import Payload, Step
 from themis.planning.keys import content_digest, reduce_key
 from themis.planning.work import Bound
 
@@ -71,9 +72,7 @@ async def reduce(case: CaseRun, candidates: Sequence[Candidate]) -> Candidate | 
     )
 
 
-async def _parsed(
-    case: CaseRun, bound: Bound, candidates: Sequence[Candidate]
-) -> list[Parsed]:
+async def _parsed(case: CaseRun, bound: Bound, candidates: Sequence[Candidate]) -> list[Parsed]:
     """Parse the samples, for a reducer that reads their parsed values."""
     name = case.engine.run.default_parser
     if name is None or not getattr(bound.component, "reads_parsed", False):
@@ -90,7 +89,9 @@ def _seal(value: Any, ids: Sequence[str]) -> Payload:
         )
     for source in value.source_candidate_ids:
         if source not in ids:
-            raise InvalidResultError(f"reduce() names the source '{source}', which it was not given")
+            raise InvalidResultError(
+                f"reduce() names the source '{source}', which it was not given"
+            )
     content_digest(value.final_output)  # refuses what is not JSON
     payload: Payload = {
         "candidate_id": value.candidate_id,

@@ -11,9 +11,10 @@ from themis.core.errors import ComponentError, InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import Score, ScoreError
 from themis.core.snapshot import MetricFacts
-from themis.execution.case import Candidate, CaseRun, Parsed
 from themis.execution.failures import ExplainedError
-from themis.execution.stage import Payload, Step, take
+from themis.execution.flight import Candidate, CaseRun, Parsed
+from themis.execution.stage import take
+from themis.execution.step import Payload, Step
 from themis.planning.keys import score_key
 from themis.planning.work import Bound
 

@@ -10,9 +10,10 @@ from themis.core.contexts import SelectContext
 from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.judging import JudgeResponse, RenderedJudgePrompt
-from themis.execution.case import Candidate, CaseRun
-from themis.execution.stage import Payload, Step, take
+from themis.execution.flight import Candidate, CaseRun
+from themis.execution.stage import take
 from themis.execution.stages.judge import JudgeFailedError, ask
+from themis.execution.step import Payload, Step
 from themis.planning.keys import select_key
 from themis.planning.work import Bound
 

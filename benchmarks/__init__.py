@@ -1,0 +1,1 @@
+"""Measurements: each figure beside the floor's, taken in the same run on the same machine."""

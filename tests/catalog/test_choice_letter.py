@@ -1,0 +1,256 @@
+"""The chosen letter is read out of prose, or refused; it is never guessed."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from themis.catalog.choices import read_choice
+from themis.catalog.parsers import ChoiceLetter
+from themis.core.contexts import ParseContext
+from themis.core.errors import ParseError
+from themis.core.models import GenerationResult
+
+CLEAR = [
+    ("C", "C"),
+    ("c", "C"),
+    ("(C)", "C"),
+    ("C.", "C"),
+    ("**C**", "C"),
+    ("`C`", "C"),
+    ("'C'", "C"),
+    ("[C]", "C"),
+    ("C)", "C"),
+    ("A", "A"),
+    ("C) Paris", "C"),
+    ("C. Paris", "C"),
+    ("C: Paris", "C"),
+    ("(c) Paris", "C"),
+    ("c) paris", "C"),
+    ("c. paris", "C"),
+    ("C - Paris", "C"),
+    ("C – Paris", "C"),
+    ("C, because Paris is the capital", "C"),
+    ("C because Paris", "C"),
+    ("C (Paris)", "C"),
+    ("I think C is right. A tough one", "C"),
+    ("the answer is (b)", "B"),
+    ("The answer is B.", "B"),
+    ("Answer: D", "D"),
+    ("answer:d", "D"),
+    ("ANSWER: D", "D"),
+    ("\\boxed{A}", "A"),
+    ("The answer is $\\boxed{\\text{A}}$.", "A"),
+    ("\\boxed{\\textbf{(B)}}", "B"),
+    ("The correct answer is **C) Paris**.", "C"),
+    ("The correct option is C", "C"),
+    ("The answer is option C", "C"),
+    ("The answer is C Paris", "C"),
+    ("Final answer: B", "B"),
+    ("The answer is A. Hmm, wait. Final answer: B", "B"),
+    ("A\n\nBecause the sky is blue.", "A"),
+    ("#### C", "C"),
+    ("I choose B.", "B"),
+    ("I'd go with b", "B"),
+    ("I'll pick (a)", "A"),
+    ("Option C seems best", "C"),
+    ("Option A seems best", "A"),
+    ("It's C.", "C"),
+    ("Definitely D", "D"),
+    ("Therefore, C.", "C"),
+    ("So the answer must be E", "E"),
+    ("The answer to the question is C", "C"),
+    ("The answer to question 3 is: C", "C"),
+    ('{"answer": "B"}', "B"),
+    ("<answer>C</answer>", "C"),
+    ("The answer is 'C'", "C"),
+    ('The answer is "C" because', "C"),
+    ("Options:\nA) x\nB) y\nThe answer is B", "B"),
+    ("It's not B, it's C", "C"),
+    ("B is wrong, C is right", "C"),
+    ("B is wrong. C is correct.", "C"),
+    ("Between B and C, I pick C", "C"),
+    ("My answer is a", "A"),
+    ("Ａ", "A"),
+    ("The answer is E, a mammal", "E"),
+    ("The answer is B, I think", "B"),
+    ("The answer is B and I am sure", "B"),
+    ("C\nExplanation: A is wrong because it is not B", "C"),
+    ("I believe that the correct answer is A", "A"),
+    ("A is correct", "A"),
+    ("A is the right answer", "A"),
+    ("I was not sure, but the answer is C", "C"),
+    ("I'm not sure, the answer is C", "C"),
+    ("There is no doubt the answer is C", "C"),
+    ("If the answer is A, then pigs fly. The answer is C", "C"),
+    ("Reasoning: a tough one. Answer: **B**", "B"),
+    ("**B) London**", "B"),
+    ("I'd say **B**, clearly", "B"),
+    ("The answer is\n\nC", "C"),
+    ("Let's think. Option A is wrong. Option B is wrong. So C.", "C"),
+    ("I", "I"),
+    ("I first thought the answer is A, but the answer is C", "C"),
+    ("I would say the answer is clearly (D).", "D"),
+    ("Answer\n\nC", "C"),
+    ("The best choice is B: it floats", "B"),
+    ("Choice b", "B"),
+    ("Hence, (C).", "C"),
+    ("I guess C", "C"),
+    ("The answer is: A) 4", "A"),
+    ("Not option A. Option B.", "B"),
+    ("We can rule out A, leaving B.", "B"),
+    ("Answer: A\nAnswer: A", "A"),
+    ("B\n\nB", "B"),
+    ("I think A, B and C are wrong, so the answer is D.", "D"),
+]
+
+NOTHING = [
+    "A tough one",
+    "I think so",
+    "I am not sure",
+    "A bird in the hand",
+    "The answer is a tough one",
+    "",
+    "   ",
+    "Paris",
+    "The answer is not B",
+    "I don't think C is right",
+    "B is wrong",
+    "Option A is wrong",
+    "Is C right?",
+    "Maybe the answer is C?",
+    "Vitamin C is important",
+    "Vitamin C is the correct answer",
+    "The answer is Vitamin C",
+    "The answer is B cells",
+    "An A-level question",
+    "If the answer is A, pigs fly",
+    "the answer I gave is long",
+    "That is a good question",
+    "I pick a number",
+    "e.g. this",
+    "f(A) = P(B)",
+    "Let me choose a different way",
+    "C's fault",
+    "it is I who think",
+    "C and D are both wrong",
+    "The wrong answer is A",
+    "The answer could be A or B",
+]
+
+AMBIGUOUS = [
+    "The answer is A or B",
+    "A or B",
+    "A, B and C",
+    "A and B are plausible",
+    "The answer is a, b, or c",
+    "The answer is A. The answer is B.",
+    "I think B or C is right",
+    "A) x\nB) y\nC) z",
+    "(A) or (B)",
+    "Answer: A/B",
+    "Either B or D",
+    "Both A and B are correct",
+    "The answer is (A) and (C)",
+]
+
+
+@pytest.mark.parametrize(("text", "letter"), CLEAR)
+def test_a_clear_choice_is_read(text: str, letter: str) -> None:
+    assert read_choice(text).letter == letter
+
+
+@pytest.mark.parametrize("text", NOTHING)
+def test_a_text_without_a_choice_is_refused(text: str) -> None:
+    with pytest.raises(ParseError) as caught:
+        read_choice(text)
+    assert caught.value.reason == "nothing_found"
+
+
+@pytest.mark.parametrize("text", AMBIGUOUS)
+def test_several_choices_are_ambiguous(text: str) -> None:
+    with pytest.raises(ParseError) as caught:
+        read_choice(text)
+    assert caught.value.reason == "ambiguous"
+
+
+@pytest.mark.parametrize(
+    ("text", "choices", "letter"),
+    [
+        ("The answer is E", 5, "E"),
+        ("E. coli lives there. Answer: B", 4, "B"),
+        ("The answer is J", 10, "J"),
+        ("(I) is correct", 10, "I"),
+        ("Answer: y", "XYZ", "Y"),
+    ],
+)
+def test_only_letters_on_offer_count(
+    parse_context: ParseContext, text: str, choices: int | str, letter: str
+) -> None:
+    parser = ChoiceLetter(choices=choices)
+    candidate = GenerationResult(candidate_id="c", final_output=text)
+    assert parser.parse(candidate, parse_context).value == letter
+
+
+def test_a_letter_that_is_not_on_offer_is_nothing(parse_context: ParseContext) -> None:
+    candidate = GenerationResult(candidate_id="c", final_output="The answer is F.")
+    with pytest.raises(ParseError):
+        ChoiceLetter(choices=4).parse(candidate, parse_context)
+
+
+@pytest.mark.parametrize("output", ["B", {"answer": "B"}, {"answer": "(b)"}, {"choice": "B"}])
+def test_an_output_of_another_form_is_read_too(parse_context: ParseContext, output: object) -> None:
+    candidate = GenerationResult(candidate_id="c", final_output=output)
+    parsed = ChoiceLetter().parse(candidate, parse_context)
+    assert (parsed.value, parsed.format) == ("B", "choice_letter")
+
+
+def test_no_output_is_nothing_found(parse_context: ParseContext) -> None:
+    candidate = GenerationResult(candidate_id="c", final_output=None)
+    with pytest.raises(ParseError) as caught:
+        ChoiceLetter().parse(candidate, parse_context)
+    assert caught.value.reason == "nothing_found"
+
+
+FORMS = [
+    "{}", "({})", "**{}**", "{}.", "{}) the option", "Answer: {}", "The answer is {}.",
+    "the correct answer is ({})", "\\boxed{{{}}}", "I choose {}.", "Option {} is correct.",
+    "Some thoughts first.\n\nFinal answer: {}", "{} is the best answer.", "So the answer is {}!",
+]  # fmt: skip
+
+
+@given(st.sampled_from(FORMS), st.sampled_from(string.ascii_uppercase))
+def test_every_letter_is_read_in_every_form(form: str, letter: str) -> None:
+    assert read_choice(form.format(letter)).letter == letter
+
+
+@given(st.text())
+def test_any_text_gives_a_letter_that_stands_in_it_or_a_refusal(text: str) -> None:
+    try:
+        found = read_choice(text, "ABCDE")
+    except ParseError as error:
+        assert error.reason in ("nothing_found", "ambiguous")
+    else:
+        assert found.letter in "ABCDE"
+
+
+@given(st.lists(st.sampled_from(["A", "I", "a", "i", "tough", "one", "think", "it", "was", "not",
+    "good", "is", "the", "answer", "so"]), min_size=2, max_size=8))  # fmt: skip
+def test_articles_and_pronouns_in_running_words_are_no_letters(words: list[str]) -> None:
+    text = " ".join([*words, "thing", "to", "say"])
+    with pytest.raises(ParseError):
+        read_choice(text)
+
+
+@pytest.mark.parametrize("text", ["A" * 200_000, "(A " * 50_000, "the answer is " * 20_000,
+    "option " * 40_000, "* " * 100_000, "A, " * 50_000, "answer to " * 20_000,
+    "answer: the the " * 5_000 + "the " * 20_000])  # fmt: skip
+def test_long_texts_are_read_in_time_that_grows_with_their_length(text: str) -> None:
+    try:
+        found = read_choice(text + "none of these")
+    except ParseError:
+        return
+    assert found.letter == "A"

@@ -1,0 +1,202 @@
+"""A case in flight: what is known of it, and the candidates that pass between its stages."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from themis.core.base import ArtifactKey, CandidateId, CaseId, CaseKey, DatasetId
+from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
+from themis.core.models import Case, GenerationResult, ParsedOutput, ReducedCandidate
+from themis.execution.engine import Engine
+from themis.execution.step import Payload, Step
+from themis.planning.keys import CaseDigests
+from themis.planning.seeds import derived_seed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A sample or the reduced candidate, as later stages see it.
+
+    Attributes:
+        sample: index of the sample; None for the reduced candidate.
+        candidate_id: its id, unique in the case.
+        shown: the candidate without evidence (artifacts, usage, latency): keys do not cover these.
+        content: digest of output, trace and conversation.
+    """
+
+    sample: int | None
+    candidate_id: str
+    shown: GenerationResult | ReducedCandidate
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parsed:
+    """A candidate as a parser read it: a value, or the category and message of why there is none."""
+
+    output: ParsedOutput | None
+    content: bytes
+    category: str | None = None
+    message: str | None = None
+    outage: bool = False
+    """Whether the machinery failed, not the model."""
+
+
+class CaseRun:
+    """A case in flight: what is known of its steps, and what they have in common."""
+
+    __slots__ = (
+        "_seed",
+        "_views",
+        "case",
+        "case_key",
+        "changed",
+        "dataset_digest",
+        "dataset_id",
+        "dataset_metadata",
+        "digests",
+        "engine",
+        "found",
+        "generate_keys",
+        "generated",
+        "index",
+        "outages",
+        "prior",
+        "reusing",
+        "said_finished",
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        case: Case,
+        *,
+        index: int,
+        dataset_id: str,
+        dataset_metadata: Mapping[str, Any],
+        dataset_digest: bytes,
+        case_key: CaseKey,
+        digests: CaseDigests,
+        generate_keys: Sequence[ArtifactKey],
+    ) -> None:
+        self.engine = engine
+        self.case = case
+        self.index = index
+        self.dataset_id = dataset_id
+        self.dataset_metadata = dataset_metadata
+        self.dataset_digest = dataset_digest
+        self.case_key = case_key
+        self.digests = digests
+        self.generate_keys = generate_keys
+        self.found: Mapping[ArtifactKey, Artifact] = {}
+        """What the store has under the keys asked for beforehand."""
+        self.prior: dict[StepAddress, Event] = {}
+        """The newest event of each step that this run has already."""
+        self.said_finished: Event | None = None
+        self.reusing = False
+        """Whether earlier work was found for this case, so that there may be more."""
+        self.changed = False
+        self.outages = 0
+        self.generated = 0
+        self._views: dict[frozenset[str], Case] = {}
+        self._seed: int | None = None
+
+    def earlier(self, step: Step) -> Artifact | None:
+        """Return what this run has of a step already, if it still holds."""
+        event = self.prior.get(step.address)
+        if event is None or event.key != step.key or event.artifact is None:
+            return None
+        attempt = self.engine.attempt
+        if attempt.redoes(step.address) and event.attempt != attempt.number:
+            return None
+        return event.artifact if self.engine.may_reuse(event.artifact, step.bound) else None
+
+    def emit(self, event: Event) -> None:
+        """Queue an event of this case."""
+        self.changed = True
+        self.engine.journal.append(event)
+
+    def view(self, reads: frozenset[str]) -> Case:
+        """Return the case with what ``reads`` does not name blanked."""
+        if len(reads) == 3:
+            return self.case
+        found = self._views.get(reads)
+        if found is None:
+            case = self.case
+            found = self._views[reads] = Case.model_construct(
+                case_id=case.case_id,
+                input=case.input if "input" in reads else None,
+                expected_output=case.expected_output if "expected_output" in reads else None,
+                metadata=case.metadata if "metadata" in reads else {},
+            )
+        return found
+
+    def common(self, reads: frozenset[str]) -> dict[str, Any]:
+        """Return the arguments that every context takes."""
+        if self._seed is None:
+            self._seed = derived_seed(self.case.case_id, "case")
+        return {
+            "run_id": self.engine.run.run_id,
+            "case_id": CaseId(self.case.case_id),
+            "dataset_id": DatasetId(self.dataset_id),
+            "case_key": self.case_key,
+            "seed": self._seed,
+            "metadata": self.case.metadata if "metadata" in reads else {},
+        }
+
+    def candidate_name(self, address: StepAddress, payload: Payload) -> str | None:
+        """Return the unique id of a generated or reduced candidate, from what the step gave."""
+        if address.stage is Stage.GENERATE and address.sample is not None:
+            return self.sample_id(payload["candidate_id"], address.sample)
+        if address.stage is Stage.REDUCE:
+            return str(payload["candidate_id"])
+        return None
+
+    def sample_id(self, given: str, sample: int) -> str:
+        """Return a sample's id: the generator's own, told apart where there are several."""
+        several = self.engine.run.snapshot.identity.num_samples > 1
+        return CandidateId(f"{given}#{sample}" if several else given)
+
+    def finish(self) -> None:
+        """Journal that the case went as far as the attempt goes."""
+        attempt = self.engine.attempt
+        data = {
+            "through": attempt.until.value,
+            "outages": self.outages,
+            "generated": self.generated,
+        }
+        said = self.said_finished
+        if said is not None and not self.changed and said.data == data:
+            if not attempt.redo or said.attempt == attempt.number:
+                return
+        self.emit(
+            Event(
+                kind=EventKind.CASE_FINISHED,
+                attempt=attempt.number,
+                at=time.time(),
+                case_index=self.index,
+                data=data,
+            )
+        )
+
+
+async def gather(promises: Sequence[Awaitable[T]]) -> list[T]:
+    """Await all of them side by side; the first error cancels the rest and is raised as it is."""
+    if len(promises) == 1:
+        return [await promises[0]]
+    if not promises:
+        return []
+    tasks = [asyncio.ensure_future(promise) for promise in promises]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -1,0 +1,152 @@
+"""A report as one page that needs nothing else: no script, style, font or picture from elsewhere.
+
+What models and data sets say is shown as text and never becomes markup; a content security policy
+in the page admits its one script by digest and nothing besides, should anything slip through.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from themis.analysis.tables import headline_row, number
+from themis.core.results import CaseResult, ScoreRow
+from themis.reporting import plot
+from themis.reporting.facts import CaseFacts, ReportFacts, RunFacts, duration, when
+from themis.views.scores import UNPARSED
+
+CASES_SHOWN = 500
+"""Cases listed in a page, over all its runs."""
+_TEXT_CHARACTERS = 1500
+
+
+def render(facts: ReportFacts) -> Iterator[str]:
+    """Yield the page."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("themis.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    loader = environment.loader
+    assert loader is not None
+    script = loader.get_source(environment, "page.js")[0]
+    style = loader.get_source(environment, "page.css")[0]
+    page = environment.get_template("page.html")
+    shown = max(CASES_SHOWN // len(facts.runs), 1)
+    yield from page.generate(
+        facts=facts,
+        script=script,
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=style,
+        headline=[
+            (run, summary, headline_row(summary)) for run in facts.runs for summary in run.summaries
+        ],
+        panels=plot.panels(facts),
+        plot=plot,
+        cases=lambda run: (_case_line(case) for case in run.first_cases(shown)),
+        shown=shown,
+        origin=_origin,
+        when=when,
+        duration=duration,
+        number=number,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What one candidate said, and what was read out of it."""
+
+    label: str
+    text: str
+    parsed: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseLine:
+    """One line of the list of cases."""
+
+    number: int
+    case_id: str
+    dataset_id: str
+    input: str
+    expected: str
+    outputs: list[Output]
+    failures: list[str]
+    rows: list[ScoreRow]
+    outcomes: str
+    """Outcomes of its rows, and "unparsed" where one was, separated by blanks."""
+
+
+def _case_line(facts: CaseFacts) -> CaseLine:
+    case, result = facts.case, facts.result
+    outcomes = {row.outcome for row in facts.rows} | {
+        "unparsed" for row in facts.rows if row.error_category in UNPARSED
+    }
+    return CaseLine(
+        number=case.position + 1,
+        case_id=case.case_id,
+        dataset_id=case.dataset_id,
+        input=_text(case.case.input),
+        expected="" if case.case.expected_output is None else _text(case.case.expected_output),
+        outputs=_outputs(result),
+        failures=[f"{one.category}: {one.message}" for one in result.generation_failures],
+        rows=facts.rows,
+        outcomes=" ".join(sorted(outcomes)),
+    )
+
+
+def _outputs(result: CaseResult) -> list[Output]:
+    candidates: list[Any] = [*result.generated_candidates]
+    if result.reduced_candidate is not None:
+        candidates.append(result.reduced_candidate)
+    several = len(candidates) > 1
+    found = []
+    for candidate in candidates:
+        parsed = result.parsed_outputs.get(candidate.candidate_id)
+        found.append(
+            Output(
+                label=candidate.candidate_id if several else "",
+                text=_text(candidate.final_output),
+                parsed=None if parsed is None else _text(parsed.value),
+            )
+        )
+    return found
+
+
+def _text(value: Any) -> str:
+    """Return a JSON value as text to be read: chat messages as turns, the rest as it is."""
+    if isinstance(value, list) and value and all(_is_turn(one) for one in value):
+        said = "\n\n".join(f"{one['role']}: {_text(one['content'])}" for one in value)
+    elif isinstance(value, str):
+        said = value
+    else:
+        said = json.dumps(value, ensure_ascii=False, indent=1)
+    if len(said) > _TEXT_CHARACTERS:
+        return f"{said[:_TEXT_CHARACTERS]}… ({len(said) - _TEXT_CHARACTERS} more characters)"
+    return said
+
+
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("role"), str) and "content" in value
+
+
+def _origin(run: RunFacts) -> list[tuple[str, str]]:
+    """Return provenance as lines of name and text."""
+    lines = []
+    for name, value in run.provenance.items():
+        if name == "at":
+            lines.append((name, when(value)))
+        elif isinstance(value, dict):
+            parts = (f"{key} {item}" for key, item in value.items())
+            lines.append((name, ", ".join(parts) or "none"))
+        else:
+            lines.append((name, str(value)))
+    return lines

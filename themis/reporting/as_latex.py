@@ -1,0 +1,61 @@
+r"""The headline as a LaTeX table, for a paper: ``\input`` it; it needs the booktabs package."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from themis.analysis.tables import HEADINGS, headline_row
+from themis.reporting.facts import ReportFacts
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "^": r"\textasciicircum{}",
+    "_": r"\_",
+    "%": r"\%",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "↓": r"$\downarrow$",
+}
+_TO_ESCAPE = re.compile("|".join(map(re.escape, _SPECIAL)))
+
+
+def render(facts: ReportFacts) -> Iterator[str]:
+    """Yield the table."""
+    several = not facts.is_one_run
+    headings = (*(("run",) if several else ()), *HEADINGS)
+    columns = "l" * (2 if several else 1) + "r" * (len(HEADINGS) - 1)
+    yield "% Needs \\usepackage{booktabs}.\n"
+    yield "\\begin{table}\n\\centering\n"
+    yield f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n"
+    yield _line(headings) + "\\midrule\n"
+    for run in facts.runs:
+        for summary in run.summaries:
+            yield _line((*((run.label,) if several else ()), *headline_row(summary)))
+    yield "\\bottomrule\n\\end{tabular}\n"
+    yield f"\\caption{{{_caption(facts)}}}\n\\end{{table}}\n"
+
+
+def escape(text: str) -> str:
+    """Return text that LaTeX sets as it stands."""
+    return _TO_ESCAPE.sub(lambda found: _SPECIAL[found[0]], " ".join(text.split()))
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return " & ".join(escape(cell) for cell in cells) + " \\\\\n"
+
+
+def _caption(facts: ReportFacts) -> str:
+    runs = ", ".join(f"{run.run_id} ({run.state.status})" for run in facts.runs)
+    return (
+        f"{escape(facts.title)}. Means over cases with 95\\% intervals; bounds: the mean if every "
+        f"error had been worst or best. Run: {escape(runs)}."
+    )

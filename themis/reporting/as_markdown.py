@@ -1,0 +1,125 @@
+"""A report to read in a terminal, a pull request or a wiki: CommonMark with pipe tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from themis.analysis.tables import HEADINGS, headline_row
+from themis.reporting.facts import ReportFacts, RunFacts, duration, when
+
+_MARKUP = re.compile(r"([\\`*\[\]<>|~&]|(?<![^\W_])_|_(?![^\W_]))")
+"""An underscore within a word is no markup, and names are full of them."""
+
+
+def render(facts: ReportFacts) -> Iterator[str]:
+    """Yield the report, section by section."""
+    yield f"# {escape(facts.title)}\n\n"
+    yield from _headline(facts)
+    for run in facts.runs:
+        yield from _run(run, several=not facts.is_one_run)
+
+
+def escape(text: str) -> str:
+    """Return text that Markdown shows as it stands, on one line."""
+    return _MARKUP.sub(r"\\\1", " ".join(text.split()))
+
+
+def _headline(facts: ReportFacts) -> Iterator[str]:
+    several = not facts.is_one_run
+    lines = [
+        (*((run.label,) if several else ()), *headline_row(summary))
+        for run in facts.runs
+        for summary in run.summaries
+    ]
+    if not lines:
+        yield "No metrics.\n"
+        return
+    headings = (*(("run",) if several else ()), *HEADINGS)
+    yield from _table(headings, lines, text_columns=2 if several else 1)
+    yield (
+        "\nMeans are over cases; a case's score is the mean of its samples'. Errors are outside "
+        "the mean; the bounds are the mean if every error had been worst or best"
+    )
+    summaries = [summary for run in facts.runs for summary in run.summaries]
+    unbounded = any(summary.value_range is None for summary in summaries)
+    yield ", and a metric without a declared range has none.\n" if unbounded else ".\n"
+    methods = sorted({one.interval_method for one in summaries if one.interval_method})
+    if methods:
+        yield f"Intervals: {', '.join(_METHODS.get(name, name) for name in methods)}.\n"
+
+
+_METHODS = {"wilson": "Wilson's score interval", "t": "Student's t over cases"}
+
+
+def _run(run: RunFacts, *, several: bool) -> Iterator[str]:
+    state, progress = run.state, run.state.progress
+    yield f"\n## {escape(run.label if several else 'Run')}\n\n"
+    yield from _points(
+        [
+            ("run", f"`{run.run_id}`"),
+            ("what", escape(run.title)),
+            ("status", _status(run)),
+            ("cases", f"{progress.cases_finished} of {progress.n_cases} gone through"),
+            ("with errors", str(progress.cases_with_errors)),
+            ("attempts", str(len(state.attempts))),
+            ("time", duration(run.seconds)),
+            ("tokens", _counts(progress.tokens)),
+            ("steps", f"{run.n_done}, of which {run.n_reused} reused"),
+            ("generations", f"from {when(progress.oldest)} to {when(progress.newest)}"),
+        ]
+    )
+    if progress.stages:
+        yield "\n"
+        rows = [
+            (name, str(stage.done), str(stage.reused), str(stage.failed))
+            for name, stage in progress.stages.items()
+        ]
+        yield from _table(("stage", "done", "of these reused", "failed"), rows, text_columns=1)
+    errors = [(one.metric_id, one.failures) for one in run.summaries if one.failures]
+    if errors:
+        yield "\nScored by rule, for a failure of the model's:\n\n"
+        yield from _points([(escape(name), _counts(counts)) for name, counts in errors])
+    if state.notes:
+        yield "\n### Notes\n\n"
+        yield from (f"- {escape(note)}\n" for note in state.notes)
+    yield "\n### Provenance\n\n"
+    yield from _points((escape(name), _plain(value)) for name, value in _flat(run.provenance))
+
+
+def _status(run: RunFacts) -> str:
+    through = run.state.completed_through_stage
+    return f"{run.state.status}, through {through}" if through else str(run.state.status)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{escape(name)} {count}" for name, count in counts.items()) or "none"
+
+
+def _flat(provenance: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in provenance.items():
+        if name == "at":
+            yield name, when(value)
+        elif isinstance(value, dict):
+            yield name, ", ".join(f"{key} {item}" for key, item in value.items()) or "none"
+        else:
+            yield name, value
+
+
+def _plain(value: Any) -> str:
+    return escape(str(value))
+
+
+def _points(points: Iterable[tuple[str, str]]) -> Iterator[str]:
+    return (f"- **{name}**: {value}\n" for name, value in points)
+
+
+def _table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int
+) -> Iterator[str]:
+    yield f"| {' | '.join(headings)} |\n"
+    marks = [":--" if column < text_columns else "--:" for column in range(len(headings))]
+    yield f"| {' | '.join(marks)} |\n"
+    for row in rows:
+        yield f"| {' | '.join(escape(cell) for cell in row)} |\n"

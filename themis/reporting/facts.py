@@ -1,0 +1,228 @@
+"""What a report tells, gathered once for every format, in one pass over each run's journal.
+
+The cases themselves are not held: a format that lists them streams them, as many as it wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from themis.analysis.intervals import summarize
+from themis.core.base import RunId
+from themis.core.errors import DefinitionError
+from themis.core.protocols import RunStore
+from themis.core.redaction import redact
+from themis.core.results import CaseResult, ExecutionState, MetricSummary, ScoreRow
+from themis.core.snapshot import ComponentRef, RunSnapshot
+from themis.views.cases import RunCase, run_cases
+from themis.views.results import fold_case
+from themis.views.scores import ScoresFold, chosen_metrics, score_case, score_rows
+from themis.views.state import RUN_KINDS, ProgressFold, RunHead, state_of
+from themis.views.steps import PAGE, CaseSteps, fold_cases, read_steps
+from themis.views.timeline import AttemptTiming, TimelineFold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseFacts:
+    """A case as a report shows it: what was asked, what came of it, how it scored."""
+
+    case: RunCase
+    result: CaseResult
+    rows: list[ScoreRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What a report tells of one run."""
+
+    store: RunStore
+    label: str
+    snapshot: RunSnapshot
+    metric_ids: Collection[str] | None
+    state: ExecutionState
+    summaries: list[MetricSummary]
+    """With their intervals, in the run's order."""
+    timeline: list[AttemptTiming]
+
+    @property
+    def run_id(self) -> RunId:
+        """The run's id."""
+        return self.snapshot.run_id
+
+    @property
+    def title(self) -> str:
+        """What was evaluated on what."""
+        identity = self.snapshot.identity
+        datasets = ", ".join(dataset.dataset_id for dataset in identity.datasets)
+        return f"{identity.generator.name} on {datasets}"
+
+    @property
+    def n_reused(self) -> int:
+        """Steps whose result was there before, in this store."""
+        return sum(stage.reused for stage in self.state.progress.stages.values())
+
+    @property
+    def n_done(self) -> int:
+        """Steps that have a result, reused ones included."""
+        return sum(stage.done for stage in self.state.progress.stages.values())
+
+    @property
+    def seconds(self) -> float:
+        """From first event to last, over all attempts."""
+        return sum(attempt.seconds for attempt in self.timeline)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where and how the newest attempt ran; of the compilation before any did."""
+        attempts = self.state.attempts
+        found = attempts[-1].get("provenance") if attempts else None
+        told: dict[str, Any] = redact(found or self.snapshot.provenance.plain())
+        return told
+
+    @property
+    def components(self) -> list[ComponentRef]:
+        """Every component of the run."""
+        return list(self.snapshot.component_refs.values())
+
+    def score_rows(self) -> Iterator[ScoreRow]:
+        """Stream the score table, of the metrics that the report is about."""
+        return score_rows(self.store, self.snapshot, self.metric_ids)
+
+    def first_cases(self, limit: int) -> Iterator[CaseFacts]:
+        """Stream the first cases of the run, at most ``limit``."""
+        snapshot = self.snapshot
+        metrics = chosen_metrics(snapshot, self.metric_ids)
+        end = min(limit, snapshot.n_cases)
+        for lower in range(0, end, PAGE):
+            upper = min(lower + PAGE, end)
+            read = read_steps(self.store, snapshot.run_id, lower, upper)
+            known = {steps.index: steps for steps in read}
+            for case in run_cases(self.store, snapshot, lower, upper):
+                steps = known.get(case.position) or CaseSteps(case.position)
+                rows = score_case(steps, snapshot.identity, metrics)
+                yield CaseFacts(
+                    case=case,
+                    result=fold_case(snapshot, case, steps),
+                    rows=[scored.row(case) for scored in rows],
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFacts:
+    """What a report tells, of one run or of several side by side."""
+
+    runs: list[RunFacts]
+
+    @property
+    def title(self) -> str:
+        """What the report is about."""
+        if len(self.runs) == 1:
+            return self.runs[0].title
+        return f"{len(self.runs)} runs side by side"
+
+    @property
+    def is_one_run(self) -> bool:
+        """Whether there is nothing to tell apart by a label."""
+        return len(self.runs) == 1
+
+
+def report_facts(
+    store: RunStore,
+    run_ids: str | Sequence[str],
+    *,
+    metric_ids: Collection[str] | None = None,
+    labels: Sequence[str] | None = None,
+) -> ReportFacts:
+    """Gather what a report tells.
+
+    Args:
+        store: where the runs are.
+        run_ids: one run, or several to be shown side by side.
+        metric_ids: the metrics to tell of; all by default. Of several runs each tells of those
+            that it has, and one of them must have it.
+        labels: a name for each run; what it evaluated by default.
+
+    Raises:
+        RunNotFoundError: the store has no such run.
+        DefinitionError: no run, as many labels as runs, or a metric that none has.
+    """
+    ids = [run_ids] if isinstance(run_ids, str) else list(run_ids)
+    if not ids:
+        raise DefinitionError("a report needs at least one run id", field="run_ids")
+    if labels is not None and len(labels) != len(ids):
+        raise DefinitionError(
+            f"{len(labels)} labels for {len(ids)} runs: give one for each, or none",
+            field="labels",
+            value=list(labels),
+        )
+    snapshots = [store.load_snapshot(RunId(run_id)) for run_id in ids]
+    names = _labels(snapshots) if labels is None else list(labels)
+    wanted = [_metrics_of(snapshot, snapshots, metric_ids) for snapshot in snapshots]
+    return ReportFacts(
+        runs=[
+            _run_facts(store, snapshot, label, metrics)
+            for snapshot, label, metrics in zip(snapshots, names, wanted, strict=True)
+        ]
+    )
+
+
+def when(at: float | None) -> str:
+    """Return Unix seconds as a date and time in UTC."""
+    if at is None:
+        return "never"
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person would say them."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _run_facts(
+    store: RunStore, snapshot: RunSnapshot, label: str, metric_ids: Collection[str] | None
+) -> RunFacts:
+    head, times = RunHead(), TimelineFold()
+    for event in store.events(snapshot.run_id, kinds=RUN_KINDS):
+        head.take(event)
+        times.take_event(event)
+    scores = ScoresFold(snapshot, metric_ids)
+    progress = ProgressFold(head, snapshot.n_cases)
+    fold_cases(store, snapshot, scores, progress, times)
+    return RunFacts(
+        store=store,
+        label=label,
+        snapshot=snapshot,
+        metric_ids=metric_ids,
+        state=state_of(snapshot.run_id, head, progress.progress()),
+        summaries=summarize(scores.summaries()),
+        timeline=times.timeline(),
+    )
+
+
+def _metrics_of(
+    snapshot: RunSnapshot, snapshots: Sequence[RunSnapshot], metric_ids: Collection[str] | None
+) -> Collection[str] | None:
+    if metric_ids is None:
+        return None
+    known = {metric.name for metric in snapshot.identity.metrics}
+    elsewhere = {metric.name for other in snapshots for metric in other.identity.metrics}
+    asked = [name for name in metric_ids if name in known or name not in elsewhere]
+    chosen_metrics(snapshot, asked)  # refuses what no run has
+    return asked
+
+
+def _labels(snapshots: Sequence[RunSnapshot]) -> list[str]:
+    """Name runs by their generators; by their ids too where that does not tell them apart."""
+    names = [snapshot.identity.generator.name for snapshot in snapshots]
+    if len(set(names)) == len(names):
+        return names
+    return [
+        f"{name} ({snapshot.run_id[:8]})" for name, snapshot in zip(names, snapshots, strict=True)
+    ]

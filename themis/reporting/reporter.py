@@ -1,0 +1,130 @@
+"""The door to reports: which format, where it goes, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from themis.core.errors import DefinitionError, did_you_mean
+from themis.core.protocols import RunStore
+from themis.reporting.facts import ReportFacts, report_facts
+
+_RENDERERS = {
+    "csv": "themis.reporting.as_csv",
+    "html": "themis.reporting.as_html",
+    "json": "themis.reporting.as_json",
+    "latex": "themis.reporting.as_latex",
+    "markdown": "themis.reporting.as_markdown",
+}
+_SUFFIXES = {
+    ".csv": "csv",
+    ".html": "html",
+    ".json": "json",
+    ".md": "markdown",
+    ".tex": "latex",
+}
+
+Renderer = Callable[[ReportFacts], Iterator[str]]
+
+
+class Reporter:
+    """Renders reports of the runs in a store.
+
+    Args:
+        store: where the runs are; it is only read.
+
+    Example:
+        ``Reporter(store).write(run_id, "report.html")``
+    """
+
+    formats: tuple[str, ...] = tuple(_RENDERERS)
+    """Names of the formats. "csv" is the score table, row by row; the others tell the headline."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+
+    def render(
+        self,
+        run_id: str | Sequence[str],
+        format: str = "markdown",  # noqa: A002 - the word users expect
+        metric_ids: Collection[str] | None = None,
+        *,
+        labels: Sequence[str] | None = None,
+    ) -> str:
+        """Return a report as text.
+
+        Args:
+            run_id: the run, or several to be shown side by side.
+            format: one of ``formats``.
+            metric_ids: the metrics to tell of; all by default.
+            labels: a name for each run, where there are several.
+
+        Raises:
+            DefinitionError: an unknown format or metric, or labels that do not match the runs.
+            RunNotFoundError: the store has no such run.
+        """
+        renderer = _renderer(format)
+        facts = report_facts(self._store, run_id, metric_ids=metric_ids, labels=labels)
+        return "".join(renderer(facts))
+
+    def write(
+        self,
+        run_id: str | Sequence[str],
+        path: str | os.PathLike[str],
+        format: str | None = None,  # noqa: A002 - the word users expect
+        metric_ids: Collection[str] | None = None,
+        *,
+        labels: Sequence[str] | None = None,
+    ) -> Path:
+        """Write a report to a file, in place of what was there, and return its path.
+
+        Args:
+            run_id: the run, or several to be shown side by side.
+            path: the file; its suffix says the format (.md, .json, .csv, .tex, .html).
+            format: one of ``formats``, where the suffix does not say.
+            metric_ids: the metrics to tell of; all by default.
+            labels: a name for each run, where there are several.
+
+        Raises:
+            DefinitionError: an unknown format, suffix or metric, or labels that do not match.
+            RunNotFoundError: the store has no such run.
+            OSError: the file cannot be written; what was there stands.
+        """
+        target = Path(path)
+        renderer = _renderer(_format_of(target) if format is None else format)
+        facts = report_facts(self._store, run_id, metric_ids=metric_ids, labels=labels)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A reader never finds half a report, and a failure leaves the old one.
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            with partial.open("w", encoding="utf-8", newline="") as file:
+                file.writelines(renderer(facts))
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        return target
+
+
+def _renderer(name: str) -> Renderer:
+    if name not in _RENDERERS:
+        raise DefinitionError(
+            f"no report format '{name}'{did_you_mean(name, _RENDERERS)}",
+            field="format",
+            value=name,
+        )
+    renderer: Renderer = import_module(_RENDERERS[name]).render
+    return renderer
+
+
+def _format_of(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise DefinitionError(
+            f"'{path.name}' does not say its format by its suffix: end it in one of "
+            f"{', '.join(_SUFFIXES)}, or give format=",
+            field="path",
+            value=str(path),
+        )
+    return _SUFFIXES[suffix]
