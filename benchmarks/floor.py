@@ -1,8 +1,8 @@
 """The floor: what the plainest program would cost that keeps the same rows.
 
 asyncio, a semaphore, the same JSON library, the same tables and indices in the same batched SQLite
-transactions, and nothing else: no keys worth the name, no validation, no resuming. What Themis costs
-beyond this is what it gives.
+transactions, and nothing else: no keys worth the name, no validation, no resuming. What Themis
+costs beyond this is what it gives.
 
     python -m benchmarks.floor CASES PATH
 """

@@ -105,9 +105,37 @@ CLEAR = [
     ("Answer: A\nAnswer: A", "A"),
     ("B\n\nB", "B"),
     ("I think A, B and C are wrong, so the answer is D.", "D"),
+    ("Consider each option:\n\nA) Bonn: incorrect.\nB) Paris.\n\nTherefore, the answer is B.", "B"),
+    ("A. Berlin\nB. Paris\n\nAnswer: B. Paris", "B"),
+    ("The answer is “B”", "B"),
+    ("The answer is B rather than A", "B"),
+    ("The right answer is B, not A", "B"),
+    ("C seems to be right", "C"),
+    ("1. B", "B"),
+    ("Correct: B", "B"),
+    ("Is it A? No, it's B.", "B"),
+    ("A? B? C? I say C.", "C"),
+    ("It can't be A, so B.", "B"),
+    (r"\boxed{\text{(C) } 42}", "C"),
+    (r"\[\boxed{B}\]", "B"),
+    ("Final Answer: The final answer is (B). I hope it is correct.", "B"),
+    ("Vitamin B is key, so C.", "C"),
+    ("[[B]]", "B"),
+    ('{"answer": "b", "why": "A is wrong"}', "B"),
 ]
 
 NOTHING = [
+    "C++",
+    "The answer is C#",
+    "Hepatitis B",
+    "I have type A blood",
+    "I choose not to answer",
+    "I cannot choose A or B",
+    "As an AI, I cannot answer B",
+    "Answer: I don't know",
+    "Answer: none",
+    "Answer: AB",
+    r"\boxed{42}",
     "A tough one",
     "I think so",
     "I am not sure",
@@ -142,6 +170,9 @@ NOTHING = [
 ]
 
 AMBIGUOUS = [
+    "The answer is either A or B",
+    "Answer: A & B",
+    "\\boxed{D}.\n\\boxed{C}",
     "The answer is A or B",
     "A or B",
     "A, B and C",
@@ -231,10 +262,9 @@ def test_every_letter_is_read_in_every_form(form: str, letter: str) -> None:
 def test_any_text_gives_a_letter_that_stands_in_it_or_a_refusal(text: str) -> None:
     try:
         found = read_choice(text, "ABCDE")
-    except ParseError as error:
-        assert error.reason in ("nothing_found", "ambiguous")
-    else:
-        assert found.letter in "ABCDE"
+    except ParseError:
+        return
+    assert found.letter in "ABCDE"
 
 
 @given(st.lists(st.sampled_from(["A", "I", "a", "i", "tough", "one", "think", "it", "was", "not",

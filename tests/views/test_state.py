@@ -167,6 +167,6 @@ def test_the_timeline_tells_attempts_and_stages_apart() -> None:
     assert (one.first, one.last, one.seconds) == (first.at, last.at, 3.0)
     assert [stage.stage for stage in one.stages] == ["generate", "score"]
     generate = one.stages[0]
-    assert (generate.done, generate.retried, generate.max_ms) == (2, 1, 300.0)
+    assert (generate.made, generate.retried, generate.max_ms) == (2, 1, 300.0)
     assert (generate.p50_ms, generate.work_ms) == (100.0, 400.0)
     assert (two.attempt, two.stages[0].reused, two.stages[0].p50_ms) == (2, 1, None)

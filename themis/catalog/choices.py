@@ -18,6 +18,7 @@ from typing import NamedTuple
 from themis.core.errors import ParseError
 
 ALL_LETTERS = string.ascii_uppercase
+_QUOTES = str.maketrans("‘’“”", "''\"\"")
 
 
 class Choice(NamedTuple):
@@ -41,7 +42,7 @@ def read_choice(text: str, letters: str = ALL_LETTERS) -> Choice:
             "nothing_found" where none is.
     """
     rules = _rules(letters)
-    marked = _without_latex(unicodedata.normalize("NFKC", text).replace("’", "'")).strip()
+    marked = _without_latex(unicodedata.normalize("NFKC", text).translate(_QUOTES)).strip()
     plain = _without_emphasis(marked)
     whole = rules.whole.fullmatch(plain)
     if whole is not None:
@@ -88,6 +89,7 @@ _BE = (
     r"(?i:[\"']?(?:\s*(?:\bis\b|'s\b|\b(?:would|should|must|has\s+to|will)\s+be\b"
     r"|[:=→]|->|\s-\s)){1,3}\s*)"
 )
+_BE_INLINE = _BE.replace(r"\s*", r"[ \t]*")
 _FILLER = (
     r"(?i:(?:(?:clearly|definitely|probably|therefore|thus|indeed|most\s+likely|likely|simply|just"
     r"|the|correct|right|letter|option|choice|answer)[\s:]+){0,6})"
@@ -106,7 +108,7 @@ _HENCE = (
     r"|it's|it\s+is|(?:it\s+)?must\s+be|that's|that\s+is|that\s+leaves|leaving)[,:]?\s+)"
 )
 _RIGHT = (
-    r"(?i:\s+(?:is|must\s+be|would\s+be|seems|looks|has\s+to\s+be)\s+"
+    r"(?i:\s+(?:is|must\s+be|would\s+be|seems(?:\s+to\s+be)?|looks|has\s+to\s+be)\s+"
     r"(?:(?:clearly|definitely|probably|indeed|the|most|only)\s+){0,5}"
     r"(?:right|correct|true|best|answer|accurate|appropriate|valid)\b)"
 )
@@ -131,10 +133,11 @@ _REJECTION = re.compile(
 )
 _CLAUSE_END = re.compile(r"[.!?;,:\n]|\b(?:but|so|then|however|yet)\b", re.IGNORECASE)
 _AFTER_LETTER = re.compile(
-    r"\s+(?:because|since|as|with|and|or|but|which|due|given|here|based|if|when|so|then)\b"
-    r"|\s*/\s*[A-Za-z]\b|\s*[(\[]|\s+[-–—=]|\s*$|\s*\n|[.:;!)\]}>\"]+(?![A-Za-z0-9?])|,",
+    r"\s+(?:because|since|as|with|and|or|but|not|rather|instead|which|due|given|here|based|if|when|so|then)\b"
+    r"|\s*/\s*[A-Za-z]\b|\s*[(\[]|\s+[-–—=&]|\s*$|\s*\n|[.:;!)\]}>\"]+(?![A-Za-z0-9?])|,",
     re.IGNORECASE,
 )
+_AFTER_ARTICLE = frozenset({"as", "based", "due", "given", "here", "not", "so", "with"})
 _AFTER_IN_LIST = re.compile(
     r"\s+(?:is|are|would|could|might|may|seems?|looks?|both)\b", re.IGNORECASE
 )
@@ -145,12 +148,16 @@ def _rules(letters: str) -> _Rules:
     any_case = f"[{letters}{letters.lower()}]"
     not_i = f"[{letters.replace('I', '')}]"  # "the option I like"
     token = rf"[(\[{{<\"']*(?P<x>{any_case})(?![A-Za-z0-9?]|'[a-z]|[)\]]*\?)"
-    answer = r"(?i:\b(?:answer|choice|option|selection|pick|response|solution|verdict)\b)"
-    line = rf"(?m:^)[ \t>#\-–•]*[(\[\"']*(?P<x>{any_case})"
+    answer = r"(?i:\b(?:answer|response|solution|verdict)\b)"
+    # "Consider each option:" may stand over the options, so that its letter is on the same line.
+    option = r"(?i:\b(?:choice|option|selection|select|pick|correct)\b)"
+    line = rf"(?m:^)[ \t>#\-–•]*(?:\d+[.)][ \t]+)?[(\[\"']*(?P<x>{any_case})"
     return _Rules(
-        whole=re.compile(rf"[^\w?]*(?P<x>{any_case})[^\w?]*"),
+        whole=re.compile(rf"[^\w?]*(?P<x>{any_case})[\s)\]}}>\"'.!:;,]*"),
         final=(
-            re.compile(rf"\\boxed\s*\{{\s*[(\[]?(?P<x>{any_case})(?P<sure>[)\].]?\s*\}})"),
+            re.compile(
+                rf"\\boxed\s*\{{\s*[(\[]?(?P<x>{any_case})(?P<sure>[)\].]?\s*\}}|[)\]]|[.:]\s)"
+            ),
             re.compile(
                 rf"(?i:<answer>)\s*[(\[]?(?P<x>{any_case})(?P<sure>[)\].]?\s*(?i:</answer>))"
             ),
@@ -158,6 +165,7 @@ def _rules(letters: str) -> _Rules:
         ),
         statement=(
             re.compile(rf"{answer}{_ABOUT}{_BE}{_FILLER}{token}"),
+            re.compile(rf"{option}{_ABOUT}{_BE_INLINE}{_FILLER}{token}"),
             re.compile(rf"{_PICK}{_FILLER}{token}"),
             re.compile(rf"{_THINK}{_FILLER}{token}"),
             re.compile(rf"{_HENCE}{_FILLER}{token}"),
@@ -233,7 +241,7 @@ def _is_clear(text: str, start: int, end: int) -> bool:
     if letter in "Ii":
         return after is not None and not after[0].strip().isalpha() and not after[0].startswith(",")
     if after is not None:
-        return True
+        return letter not in "Aa" or after[0].strip().lower() not in _AFTER_ARTICLE
     # "The answer is C Paris": an option's own words begin with a capital; "B cells" do not.
     return letter.isupper() and letter != "A" and re.match(r"\s+[A-Z][a-z]", text[end:]) is not None
 

@@ -30,7 +30,7 @@ class DemoGenerator(ShippedComponent):
     reads = frozenset({"input", "expected_output"})
 
     def __init__(self, *, accuracy: float = 1.0, latency_ms: float = 0.0) -> None:
-        super().__init__(accuracy=accuracy, latency_ms=latency_ms)
+        super().__init__({"accuracy": accuracy, "latency_ms": latency_ms})
         self._accuracy = self.number_param(
             "accuracy", accuracy, greatest=1, wanted="a number from 0 to 1"
         )

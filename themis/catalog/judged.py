@@ -103,7 +103,7 @@ class _RubricMetric(ShippedComponent):
     unparsed = "incorrect"
 
     def __init__(self, *, rubric: str, scale: str, min_judges: int | None, **params: Any) -> None:
-        super().__init__(rubric=rubric, scale=scale, min_judges=min_judges, **params)
+        super().__init__({"rubric": rubric, "scale": scale, "min_judges": min_judges, **params})
         self._rubric = self.text_param("rubric", rubric, "a text that says what a good answer is")
         if min_judges is not None:
             self.count_param("min_judges", min_judges)

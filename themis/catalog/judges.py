@@ -24,7 +24,7 @@ class DemoJudge(ShippedComponent):
     component_id = "builtin/demo_judge"
 
     def __init__(self, *, pass_rate: float = 1.0) -> None:
-        super().__init__(pass_rate=pass_rate)
+        super().__init__({"pass_rate": pass_rate})
         self._pass_rate = self.number_param(
             "pass_rate", pass_rate, greatest=1, wanted="a number from 0 to 1"
         )

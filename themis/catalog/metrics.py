@@ -53,7 +53,7 @@ class ChoiceAccuracy(ShippedComponent):
     reads = frozenset({"expected_output"})
 
     def __init__(self, *, first_index: int = 0) -> None:
-        super().__init__(first_index=first_index)
+        super().__init__({"first_index": first_index})
         if type(first_index) is not int:
             raise self.refuse("first_index", first_index, "an integer, such as 0 or 1")
         self._first_index = first_index

@@ -66,7 +66,7 @@ class ChoiceLetter(ShippedComponent):
     reads: frozenset[str] = frozenset()
 
     def __init__(self, *, choices: int | str | None = None) -> None:
-        super().__init__(choices=choices)
+        super().__init__({"choices": choices})
         self._letters = self._allowed(choices)
 
     def parse(

@@ -38,7 +38,7 @@ class BestOfN(ShippedComponent):
     def __init__(
         self, *, rubric: str = "The answer is correct, complete and does what was asked."
     ) -> None:
-        super().__init__(rubric=rubric)
+        super().__init__({"rubric": rubric})
         self._rubric = self.text_param("rubric", rubric, "a text that says what a good answer is")
 
     def judges_needed(self, judge_names: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ anything else has no place in the catalog.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from themis.core.errors import DefinitionError
@@ -24,10 +25,10 @@ class ShippedComponent:
     component_id: str
     version = "1"
 
-    def __init__(self, **params: Any) -> None:
-        self.params = params
+    def __init__(self, params: Mapping[str, Any] = {}, /) -> None:
+        self.params = dict(params)
         """What the component was made with, defaults included."""
-        self._fingerprint = params_fingerprint(**params)
+        self._fingerprint = params_fingerprint(**self.params)
 
     def fingerprint(self) -> str:
         """Return the digest of the parameters; with the version, they say all there is."""

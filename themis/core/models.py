@@ -89,7 +89,8 @@ class Dataset(Model):
 
         Args:
             path: the file; one JSON object a line.
-            input: key of the input. expected_output: key of the gold answer, None for none.
+            input: key of the input.
+            expected_output: key of the gold answer, None for none.
             case_id: key of the case id; where a line lacks it, the line's number is the id.
             dataset_id: name of the dataset; the file's stem by default.
             revision: version of the data.
@@ -189,7 +190,7 @@ class GenerationResult(Model):
     artifacts: JSONObject | None = None
     """Evidence: request, raw response, headers. Kept, never part of a key."""
     token_usage: dict[str, int] | None = None
-    """``prompt_tokens``, ``completion_tokens`` and, where known, ``cached_tokens``, ``reasoning_tokens``."""
+    """``prompt_tokens``, ``completion_tokens``; ``cached_tokens``, ``reasoning_tokens``."""
     latency_ms: float | None = None
     """Milliseconds from request to the whole answer."""
 

@@ -33,9 +33,9 @@ class PromptSpec(Model):
     suffix: str | None = None
     """Stands after the input, on a line of its own unless it begins with white space."""
     blocks: list[JSONObject] = Field(default_factory=list)
-    """Further material, any JSON objects; a ``title`` becomes a heading, a ``text`` stands as it is."""
+    """Further material, any JSON objects; a ``title`` becomes a heading, a ``text`` stays text."""
     template: str | None = None
-    """Sandboxed Jinja over ``input`` and ``metadata`` (and the input's own fields, if an object)."""
+    """Sandboxed Jinja over ``input`` and ``metadata`` (and an object's own fields by name)."""
     examples: list[Example] = Field(default_factory=list)
     """Few-shot pairs; one whose input is the case's own is left out for that case."""
     examples_as: Literal["turns", "text"] = "turns"

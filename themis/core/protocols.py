@@ -310,11 +310,10 @@ class RunStore(Protocol):
     def append(
         self, run_id: RunId, events: Sequence[Event], *, epoch: int
     ) -> Sequence[ArtifactKey]:
-        """Append events with their artifacts: atomic, and durable on return. Reads nothing back
-        where nothing collides.
+        """Append events with their artifacts: atomic, and durable on return.
 
-        An artifact under a new key is kept as version 0. One that ``supersedes``, or that finds
-        another ``code`` standing under its key, is kept as the next version. Otherwise the first
+        Reads nothing back where nothing collides. An artifact under a new key is kept as version
+        0. One that ``supersedes``, or that finds another ``code`` standing under its key, is kept as the next version. Otherwise the first
         committed one wins: the event is made to refer to it, and where the two payloads differ the
         key is returned, so that its loser can go on from the winner. Each event's ``version`` is
         set accordingly.

@@ -14,7 +14,7 @@ HIDDEN = "[hidden]"
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether a field of this name holds a secret. ``tokenizer`` and ``max_tokens`` do not."""
+    """Return whether a field of this name holds a secret; ``max_tokens`` does not."""
     return SECRET_NAMES.search(name) is not None
 
 

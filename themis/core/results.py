@@ -28,7 +28,7 @@ class StepFailure(Model):
 
     stage: str
     category: str
-    """What kind of failure: generation, timeout, reduction, parse_failure, parse_null, judge, ..."""
+    """What kind of failure: generation, timeout, reduction, parse_failure, judge, ..."""
     message: str
     """One line, naming the component and what it did."""
     cause: str | None = None

@@ -1,4 +1,4 @@
-"""What a run is: its identity (what was asked, hashed) and its provenance (where and how it ran)."""
+"""What a run is: its identity (what was asked, hashed) and its provenance (where and how)."""
 
 from __future__ import annotations
 
@@ -82,8 +82,10 @@ class RunIdentity(Model):
     seeds: list[int] = Field(default_factory=list)
 
     def asked(self) -> dict[str, Any]:
-        """Return the identity as plain data; a field at its default is left out, so that a field
-        added later does not change the ids of runs that do not use it.
+        """Return the identity as plain data.
+
+        A field at its default is left out, so that a field added later does not change the ids of
+        runs that do not use it.
         """
         return self.model_dump(mode="json", exclude_defaults=True)
 

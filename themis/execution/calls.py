@@ -91,7 +91,7 @@ class _Task:
         error: BaseException | None = None
         try:
             value = self.function()
-        except BaseException as raised:  # the one boundary: it becomes the step's failure
+        except BaseException as raised:  # noqa: BLE001 - the boundary to user code
             error = raised
         self.ended = True
         try:

@@ -42,7 +42,11 @@ async def evaluate(
     """Parse, score and judge the subjects, and judge the samples together where a metric does."""
     await gather([evaluate_subject(case, subject) for subject in subjects])
     if case.engine.attempt.reaches(Stage.JUDGE) and len(samples) == len(case.generate_keys):
-        together = [one for one in case.engine.run.metrics if one.facts.subject == "candidates"]
+        together = [
+            one
+            for one in case.engine.run.metrics
+            if one.facts.judged and one.facts.subject == "candidates"
+        ]
         await gather([judge(case, metric, samples, None) for metric in together])
 
 
@@ -52,15 +56,16 @@ async def evaluate_subject(case: CaseRun, subject: Candidate) -> None:
     parsed: dict[str | None, Parsed] = {}
     for name, parser in run.parsers.items():
         parsed[name] = await parse(case, parser, subject)
-    judged = []
     for metric in run.metrics:
-        if metric.facts.judged:
-            if metric.facts.subject != "candidates" and attempt.reaches(Stage.JUDGE):
-                judged.append(judge(case, metric, [subject], subject.sample))
-        elif attempt.reaches(Stage.SCORE):
+        if not metric.facts.judged and attempt.reaches(Stage.SCORE):
             reads_from = metric.ref.parser
             if reads_from not in parsed:
                 parsed[reads_from] = unparsed(subject)
             await score(case, metric, subject, parsed[reads_from])
-    if judged:
-        await gather(judged)
+    if attempt.reaches(Stage.JUDGE):
+        judged = [
+            metric
+            for metric in run.metrics
+            if metric.facts.judged and metric.facts.subject != "candidates"
+        ]
+        await gather([judge(case, metric, [subject], subject.sample) for metric in judged])

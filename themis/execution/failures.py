@@ -9,6 +9,7 @@ from themis.core.errors import ComponentError, ProviderError
 from themis.core.results import StepFailure
 
 _FRAMES = 12
+_LONGEST = 1000
 
 
 class AttemptTimeoutError(TimeoutError):
@@ -16,7 +17,7 @@ class AttemptTimeoutError(TimeoutError):
 
 
 class ExplainedError(ComponentError):
-    """A failure that the engine itself found, with its own category and what is to be kept of it."""
+    """A failure that the engine itself found, with its category and what is to be kept of it."""
 
     retryable = False
 
@@ -51,12 +52,11 @@ def failure_of(
         candidate_id: the candidate it concerns, if any.
         tries: history of the tries that failed, the last one included.
     """
-    said = str(error).strip().split("\n", 1)[0] or type(error).__name__
     provider = error if isinstance(error, ProviderError) else None
     return StepFailure(
         stage=stage,
         category=category_of(error, category),
-        message=f"{component}: {said}",
+        message=f"{component}: {said(error)}",
         cause=type(error).__name__,
         traceback=_shown(error),
         tries=list(tries or []) if tries and len(tries) > 1 else [],
@@ -66,6 +66,23 @@ def failure_of(
         fatal=provider is not None and provider.fatal,
         status=None if provider is None else provider.status,
     )
+
+
+def said(error: BaseException) -> str:
+    """Return the first line of what an exception says, fit to be stored: text, and not endless."""
+    try:
+        words = str(error).strip().split("\n", 1)[0]
+    except Exception:  # noqa: BLE001 - the boundary to user code
+        words = ""
+    words = words or type(error).__name__
+    if len(words) > _LONGEST:
+        words = words[:_LONGEST] + " ..."
+    return as_storable(words)
+
+
+def as_storable(words: str) -> str:
+    """Return text with lone surrogates, which no store can keep, spelled out."""
+    return words.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def category_of(error: BaseException, otherwise: str) -> str:
@@ -96,4 +113,4 @@ def _shown(error: BaseException) -> str | None:
     ]
     if not frames:
         return None
-    return "".join(traceback.format_list(frames[-_FRAMES:])).rstrip()
+    return as_storable("".join(traceback.format_list(frames[-_FRAMES:])).rstrip())

@@ -43,16 +43,23 @@ class CaseFeed:
     """Reads the run's cases and hands them out ready to be walked."""
 
     def __init__(
-        self, engine: Engine, store: RunStore, *, done: bytearray, has_history: bool
+        self,
+        engine: Engine,
+        store: RunStore,
+        *,
+        done: bytearray,
+        has_history: bool,
+        stale: bool = False,
     ) -> None:
         self._engine = engine
         self._store = store
         self._done = done
         self._has_history = has_history
+        self._stale = stale
         self._ready: asyncio.Queue[CaseRun | None] = asyncio.Queue(maxsize=2 * _CHUNK)
 
     async def fill(self) -> None:
-        """Read all cases, chunk by chunk, as fast as they are taken; then say that there are no more."""
+        """Read all cases, chunk by chunk, as fast as they are taken; then say that that was all."""
         size = _FIRST_CHUNK
         try:
             for source in self._sources():
@@ -70,8 +77,13 @@ class CaseFeed:
                     raise _changed(
                         source, f"it has {read} cases now and had {source.manifest.n_cases}"
                     )
-        finally:
+        except asyncio.CancelledError:  # nobody takes from the queue any more
+            raise
+        except BaseException:
+            self._engine.stop()  # what is queued is not begun: the error is to be heard soon
             await self._ready.put(None)
+            raise
+        await self._ready.put(None)
 
     async def __aiter__(self) -> AsyncIterator[CaseRun]:
         """Yield ready cases; several may iterate at once, and each case goes to one of them."""
@@ -88,7 +100,7 @@ class CaseFeed:
             offset += manifest.n_cases
 
     async def _prepare(self, source: _Source, chunk: list[tuple[int, Case]]) -> list[CaseRun]:
-        """Check a chunk against the manifest and make ready those of its cases that are not done."""
+        """Check a chunk against the manifest and make ready its cases that are not done."""
         first = source.offset + chunk[0][0]
         if all(self._done[first : first + len(chunk)]):
             return []
@@ -114,6 +126,7 @@ class CaseFeed:
         )
         for one in made:
             one.found = found
+            one.changed = self._stale
             recall(one, events.get(one.index, ()))
         return made
 

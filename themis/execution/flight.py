@@ -12,6 +12,7 @@ from themis.core.base import ArtifactKey, CandidateId, CaseId, CaseKey, DatasetI
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.models import Case, GenerationResult, ParsedOutput, ReducedCandidate
 from themis.execution.engine import Engine
+from themis.execution.failures import WorkStoppedError
 from themis.execution.step import Payload, Step
 from themis.planning.keys import CaseDigests
 from themis.planning.seeds import derived_seed
@@ -38,7 +39,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
-    """A candidate as a parser read it: a value, or the category and message of why there is none."""
+    """A candidate as a parser read it: a value, or why there is none."""
 
     output: ParsedOutput | None
     content: bytes
@@ -172,9 +173,9 @@ class CaseRun:
             "generated": self.generated,
         }
         said = self.said_finished
-        if said is not None and not self.changed and said.data == data:
-            if not attempt.redo or said.attempt == attempt.number:
-                return
+        known = said is not None and not self.changed and said.data == data
+        if known and said is not None and (not attempt.redo or said.attempt == attempt.number):
+            return
         self.emit(
             Event(
                 kind=EventKind.CASE_FINISHED,
@@ -187,16 +188,23 @@ class CaseRun:
 
 
 async def gather(promises: Sequence[Awaitable[T]]) -> list[T]:
-    """Await all of them side by side; the first error cancels the rest and is raised as it is."""
+    """Await all of them side by side, to the end of each; then raise the first error, if any.
+
+    A step that is not taken any more must not cost its siblings a call that is in flight.
+    """
     if len(promises) == 1:
         return [await promises[0]]
     if not promises:
         return []
     tasks = [asyncio.ensure_future(promise) for promise in promises]
     try:
-        return list(await asyncio.gather(*tasks))
-    except BaseException:
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    except asyncio.CancelledError:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+    errors = [one for one in ended if isinstance(one, BaseException)]
+    if errors:
+        raise next((one for one in errors if not isinstance(one, WorkStoppedError)), errors[0])
+    return [one for one in ended if not isinstance(one, BaseException)]

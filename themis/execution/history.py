@@ -15,7 +15,7 @@ from themis.planning.work import CompiledRun
 
 _MARKS = (EventKind.RUN_STARTED, EventKind.RUN_FINISHED, EventKind.CASE_FINISHED)
 _UNFINISHED = ("interrupted", "failed")
-_OUTAGES, _GENERATED = 8, 16
+_OUTAGES, _GENERATED, _STALE = 8, 16, 32
 
 
 class Ledger:
@@ -25,14 +25,15 @@ class Ledger:
         self._state = bytearray(n_cases)
         self._attempt = array("L", bytes(array("L").itemsize * n_cases))
 
-    def record(self, event: Event) -> None:
-        """Take note of a case's end."""
+    def record(self, event: Event, *, stale: bool = False) -> None:
+        """Take note of a case's end; a ``stale`` one was come to by other code than today's."""
         index = event.case_index
         if index is None or index >= len(self._state):
             return
         state = Stage(event.data["through"]).order + 1
         state |= _OUTAGES if event.data["outages"] else 0
         state |= _GENERATED if event.data["generated"] else 0
+        state |= _STALE if stale else 0
         self._state[index] = state
         self._attempt[index] = event.attempt
 
@@ -41,7 +42,9 @@ class Ledger:
         through = attempt.until.order + 1
         number = attempt.number if attempt.redo else None
         return bytearray(
-            (state & 7) >= through and not state & _OUTAGES and (number is None or went == number)
+            (state & 7) >= through
+            and not state & (_OUTAGES | _STALE)
+            and (number is None or went == number)
             for state, went in zip(self._state, self._attempt, strict=True)
         )
 
@@ -49,9 +52,9 @@ class Ledger:
         """Return whether some case ended with an outage."""
         return any(state & _OUTAGES for state in self._state)
 
-    def all_ended(self) -> bool:
-        """Return whether every case ended."""
-        return all(self._state)
+    def any_stale(self) -> bool:
+        """Return whether some case was last ended by other code than today's."""
+        return any(state & _STALE for state in self._state)
 
     def anything_generated(self) -> bool:
         """Return whether some case has a candidate."""
@@ -75,10 +78,12 @@ class History:
 def read_history(store: RunStore, run: CompiledRun) -> History:
     """Fold a run's journal into its history."""
     history = History(Ledger(run.snapshot.n_cases))
+    code = run.code()
+    stale = False
     for event in store.events(run.run_id, kinds=_MARKS):
         history.last_seq = event.seq
         if event.kind is EventKind.CASE_FINISHED:
-            history.ledger.record(event)
+            history.ledger.record(event, stale=stale)
         elif event.kind is EventKind.RUN_FINISHED:
             history.finished = event
         else:
@@ -86,6 +91,7 @@ def read_history(store: RunStore, run: CompiledRun) -> History:
                 history.first_start = event
             history.last_start = event
             history.finished = None
+            stale = bool(_changed_code(event, code))
     # What is left is the tail of steps that were in flight.
     for event in store.events(run.run_id, after=history.last_seq):
         history.last_seq = event.seq
@@ -101,6 +107,8 @@ class Decision:
     done: bytearray
     changed: list[str]
     """Components ("role:name") whose code is not what it was when the run last ran."""
+    stale: bool = False
+    """Whether some cases were last gone through by other code than today's."""
 
 
 def decide(history: History, run: CompiledRun, wish: Wish) -> Decision | None:
@@ -119,14 +127,20 @@ def decide(history: History, run: CompiledRun, wish: Wish) -> Decision | None:
             redo=wish.redo,
             metric_ids=wish.metric_ids,
         )
-    done = bytearray(run.snapshot.n_cases) if changed else history.ledger.done(attempt)
+    done = history.ledger.done(attempt)
     if last is not None and not resumed and wish.mode == "run" and all(done):
         return None
-    return Decision(attempt=attempt, resumed=resumed, done=done, changed=changed)
+    return Decision(
+        attempt=attempt,
+        resumed=resumed,
+        done=done,
+        changed=changed,
+        stale=history.ledger.any_stale(),
+    )
 
 
 def _goes_on(history: History, last: Event, wish: Wish) -> bool:
-    """Return whether the last attempt is unfinished and is what the user wants to be gone on with."""
+    """Return whether the last attempt is unfinished and is the one the user wants to go on with."""
     finished = history.finished
     if finished is not None and finished.data["status"] not in _UNFINISHED:
         return False

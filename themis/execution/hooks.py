@@ -13,6 +13,8 @@ from themis.core.events import Event, EventKind, StepAddress
 from themis.core.protocols import TracingProvider
 
 _LOG = logging.getLogger("themis")
+_NONE = object()
+"""Stands for what a listener that raised did not say."""
 _AFTER = (EventKind.STEP_DONE, EventKind.STEP_FAILED)
 
 
@@ -57,7 +59,8 @@ class Hooks:
             yield
             status = "ok"
         finally:
-            self._tell(self._tracing.end_span, span, status)
+            if span is not _NONE:
+                self._tell(self._tracing.end_span, span, status)
 
     @property
     def traces(self) -> bool:
@@ -83,13 +86,13 @@ class Hooks:
             )
 
     def _tell(self, method: Callable[..., Any], *args: Any) -> Any:
-        """Call a listener; one that raises is reported once and the run goes on."""
+        """Call a listener and return what it says; one that raises is reported once."""
         try:
             return method(*args)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a listener must not break a run
             owner = getattr(method, "__self__", None)
             name = f"{type(owner).__name__}.{getattr(method, '__name__', method)}"
             if (id(owner), name) not in self._reported:
                 self._reported.add((id(owner), name))
                 _LOG.warning("%s raised %s: %s; the run goes on", name, type(error).__name__, error)
-            return None
+            return _NONE

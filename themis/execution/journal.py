@@ -1,8 +1,8 @@
 """The journal's one writer: a thread that owns the store while a run is open.
 
 Events of many cases are gathered into one append (by count or by a few milliseconds, whichever is
-first); key look-ups of many cases into one look-up. The loop never waits for a disk. What is told to
-listeners, shown or counted has been committed. The lease is renewed from here, so that a busy
+first); key look-ups of many cases into one look-up. The loop never waits for a disk. What is told
+to listeners, shown or counted has been committed. The lease is renewed from here, so that a busy
 loop cannot lose it.
 """
 
@@ -12,6 +12,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from themis.core.base import ArtifactKey
@@ -154,16 +155,20 @@ class Journal:
             for number, event in enumerate(batch, start=self._seq + 1):
                 event.seq = number
             try:
-                lost = self._append_with_retries(batch)
+                lost = self._patiently(partial(self._append, batch))
                 self._seq += len(batch)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - handed to the loop, which raises it
                 self.error = error
         self._call(self._settled, batch, lost)
 
-    def _append_with_retries(self, batch: list[Event]) -> Sequence[ArtifactKey]:
+    def _append(self, batch: list[Event]) -> Sequence[ArtifactKey]:
+        return self._store.append(self._lease.run_id, batch, epoch=self._lease.epoch)
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Ask the store, again where it is away."""
         for attempt in range(1, self._retries + 1):
             try:
-                return self._store.append(self._lease.run_id, batch, epoch=self._lease.epoch)
+                return ask()
             except StoreUnavailableError:
                 if attempt == self._retries:
                     raise
@@ -185,8 +190,9 @@ class Journal:
             return
         del self._lookups[: len(waiting)]
         try:
-            found = self._store.lookup({key for key, _ in waiting})
-        except Exception as error:
+            keys = {key for key, _ in waiting}
+            found = self._patiently(lambda: self._store.lookup(keys))
+        except Exception as error:  # noqa: BLE001 - handed to the loop, which raises it
             self._call(_refuse, [future for _, future in waiting], error)
             return
         self._call(_answer, [(future, found.get(key)) for key, future in waiting])
@@ -203,8 +209,8 @@ class Journal:
         del self._requests[: len(waiting)]
         for function, future in waiting:
             try:
-                value = function()
-            except Exception as error:
+                value = self._patiently(function)
+            except Exception as error:  # noqa: BLE001 - handed to the loop, which raises it
                 self._call(_refuse, [future], error)
             else:
                 self._call(_answer, [(future, value)])
@@ -217,7 +223,7 @@ class Journal:
             self._renewed = time.monotonic()
         except StoreUnavailableError:
             return  # tried again at the next turn; an append would notice a lease that is lost
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - handed to the loop, which raises it
             self.error = error
             self._call(self.failed.set)
 

@@ -115,6 +115,8 @@ class _OpenRun:
         self._in_flight: dict[int, CaseRun] = {}
         self._lost: dict[int, CaseRun] = {}
         self._abort = asyncio.Event()
+        self._left = decision.done.count(0)
+        """Cases of this attempt that have not been gone through to their end."""
         self._journal = Journal(
             store,
             lease,
@@ -134,6 +136,7 @@ class _OpenRun:
         try:
             self._begin(provenance)
             await self._move()
+            self._count_abandoned()
             status = self._status()
             self._say(EventKind.RUN_FINISHED, self._end_data(status))
             await self._journal.flush()
@@ -176,7 +179,7 @@ class _OpenRun:
                 task.cancel()
             if not working.done():
                 working.cancel()
-            await asyncio.gather(failed, grace, return_exceptions=True)
+            await asyncio.gather(failed, grace, working, return_exceptions=True)
         try:
             await working
         except asyncio.CancelledError:
@@ -189,7 +192,11 @@ class _OpenRun:
 
     async def _work(self) -> None:
         feed = CaseFeed(
-            self._engine, self._store, done=self._decision.done, has_history=self._has_history
+            self._engine,
+            self._store,
+            done=self._decision.done,
+            has_history=self._has_history,
+            stale=self._decision.stale,
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(feed.fill())
@@ -201,10 +208,12 @@ class _OpenRun:
 
     async def _walk_cases(self, feed: CaseFeed) -> None:
         async for case in feed:
-            await self._walk(case)
+            ended = await self._walk(case)
+            self._left -= ended
             await self._journal.room()
 
-    async def _walk(self, case: CaseRun) -> None:
+    async def _walk(self, case: CaseRun) -> bool:
+        """Go through a case and return whether it came to its end."""
         self._in_flight[case.index] = case
         attributes = {"themis.case_id": case.case.case_id}
         try:
@@ -214,10 +223,11 @@ class _OpenRun:
             else:
                 await walk(case)
         except WorkStoppedError:
-            return
+            return False
         finally:
             if not case.changed:  # nothing will be committed that takes it off
                 self._in_flight.pop(case.index, None)
+        return True
 
     async def _walk_lost(self) -> None:
         """Go again through cases of which another process committed a step first."""
@@ -225,7 +235,8 @@ class _OpenRun:
         for index, case in lost.items():
             events = await self._journal.request(partial(self._events_of, index))
             recall(case, events)
-            await self._walk(case)
+            ended = await self._walk(case)
+            self._left += not ended
         await self._journal.flush()
 
     def _events_of(self, index: int) -> list[Event]:
@@ -263,13 +274,21 @@ class _OpenRun:
     def _status(self) -> RunStatus:
         if self._engine.fatal is not None:
             return RunStatus.FAILED
-        if not self._ledger.all_ended():
+        if self._left or self._lost:
             return RunStatus.INTERRUPTED
         if not self._ledger.anything_generated():
             return RunStatus.FAILED
         if self._ledger.any_outage():
             return RunStatus.PARTIAL_FAILURE
         return RunStatus.COMPLETED
+
+    def _count_abandoned(self) -> None:
+        count = self._engine.threads.abandoned
+        if count:
+            self._engine.note(
+                f"{count} call{'s' if count > 1 else ''} in threads had not returned when "
+                "given up on; each holds its thread until it returns"
+            )
 
     def _end_data(self, status: RunStatus) -> dict[str, Any]:
         data: dict[str, Any] = {

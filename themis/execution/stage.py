@@ -15,6 +15,7 @@ import inspect
 import time
 from typing import Any
 
+from themis.core.errors import ComponentError
 from themis.core.events import Artifact, Event, EventKind
 from themis.core.hashing import encode
 from themis.core.results import StepFailure
@@ -26,6 +27,7 @@ from themis.execution.failures import (
     category_of,
     failure_of,
     is_retryable,
+    said,
 )
 from themis.execution.flight import CaseRun
 from themis.execution.retry import CallPolicy
@@ -66,7 +68,7 @@ async def take(case: CaseRun, step: Step) -> Taken:
         raw = encode(payload)
     except PASS_THROUGH:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the boundary to user code
         return Taken(failure=_journal_failure(case, step, error, tries))
     now = time.time()
     made = Artifact(
@@ -103,7 +105,8 @@ async def _work(case: CaseRun, step: Step, tries: list[dict[str, Any]]) -> tuple
     """Call the component, again where that may help, and seal what it gave."""
     engine = case.engine
     engine.hooks.before(case.case.case_id, step.address)
-    policy = engine.policies.get(step.address.stage) if step.paid else None
+    stage = step.called_as or step.address.stage
+    policy = engine.policies.get(stage) if step.paid else None
     if policy is None:
         return await _traced(case, step, 1, _ONCE)
     number = 0
@@ -111,7 +114,7 @@ async def _work(case: CaseRun, step: Step, tries: list[dict[str, Any]]) -> tuple
         number += 1
         began = time.perf_counter()
         tokens = step.tokens() if step.tokens is not None else 0
-        held = await engine.limits.acquire(step.address.stage, step.bound.provider_key, tokens)
+        held = await engine.limits.acquire(stage, step.bound.provider_key, tokens)
         try:
             if engine.stopping:
                 raise WorkStoppedError
@@ -149,16 +152,21 @@ async def _traced(
 
 async def _once(engine: Engine, step: Step, policy: CallPolicy) -> tuple[Any, Payload]:
     """Make one try, within its timeout."""
-    if policy.timeout is None:
-        value = await _call(engine, step)
-    else:
-        try:
-            async with asyncio.timeout(policy.timeout) as limit:
-                value = await _call(engine, step)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise AttemptTimeoutError(f"no answer within {policy.timeout:g} s") from None
+    try:
+        async with asyncio.timeout(policy.timeout) as limit:
+            value = await _call(engine, step)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise AttemptTimeoutError(f"no answer within {policy.timeout:g} s") from None
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # Nobody cancelled this step: its component let a cancellation of its own escape.
+        raise ComponentError("the call cancelled itself") from error
+    except SystemExit as error:
+        raise ComponentError(f"the call tried to exit the process ({error.code})") from error
     return value, step.seal(value)
 
 
@@ -174,11 +182,10 @@ def _code(engine: Engine, bound: Bound) -> str | None:
 
 
 def _try(error: Exception, step: Step, began: float) -> dict[str, Any]:
-    said = str(error).strip().split("\n", 1)[0]
     entry: dict[str, Any] = {
         "category": category_of(error, step.category),
         "cause": type(error).__name__,
-        "message": said,
+        "message": said(error),
         "seconds": round(time.perf_counter() - began, 3),
     }
     status = getattr(error, "status", None)
@@ -215,7 +222,8 @@ def _journal_failure(
         candidate_id=step.candidate_id,
         tries=tries,
     )
-    case.outages += 1
+    if step.address.call is None:  # what a judge's silence means is its metric's to say
+        case.outages += 1
     data: dict[str, Any] = {"failure": failure.plain()}
     if isinstance(error, ExplainedError) and error.execution is not None:
         data["execution"] = error.execution

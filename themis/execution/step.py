@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from themis.core.base import ArtifactKey
-from themis.core.events import StepAddress
+from themis.core.events import Stage, StepAddress
 from themis.core.results import StepFailure
 from themis.planning.work import Bound
 
@@ -29,6 +29,8 @@ class Step:
         paid: whether the work is worth a question to the store before doing it.
         known_absent: whether the store was asked for this key already, in vain.
         tokens: prompt tokens the call would use, for limits.
+        called_as: the stage whose limits, timeout and retries apply, where it is another one than
+            the address says: a selector's judge call is a judge call.
         candidate_id: the candidate it concerns; may be told by ``seal``.
     """
 
@@ -42,12 +44,14 @@ class Step:
     paid: bool = False
     known_absent: bool = False
     tokens: Callable[[], int] | None = None
+    called_as: Stage | None = None
     candidate_id: str | None = None
 
 
 class Taken:
-    """How a step ended: a payload (with the component's own result where it was made just now),
-    or a failure.
+    """How a step ended: with a payload, or a failure.
+
+    Beside a payload stands the component's own result, where it was made just now.
     """
 
     __slots__ = ("failure", "payload", "value")

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 class Stopper:
@@ -51,20 +51,32 @@ class Stopper:
             self._loop = None
 
 
+_LISTENING: list[Stopper] = []
+"""Runs of the main thread's loop: a signal is for all of them."""
+
+
+def _request_all() -> None:
+    for stopper in list(_LISTENING):
+        stopper.request()
+
+
 @contextmanager
 def on_signals(stopper: Stopper) -> Iterator[None]:
     """Let SIGINT and SIGTERM ask for a stop, where this is the main thread's loop."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     loop = asyncio.get_running_loop()
-    caught: list[signal.Signals] = []
-    if threading.current_thread() is threading.main_thread():
+    _LISTENING.append(stopper)
+    # A loop that cannot, such as Windows', leaves the signals as they are.
+    with suppress(NotImplementedError, RuntimeError):
         for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                loop.add_signal_handler(number, stopper.request)
-            except (NotImplementedError, RuntimeError):  # a loop that cannot, such as Windows'
-                continue
-            caught.append(number)
+            loop.add_signal_handler(number, _request_all)
     try:
         yield
     finally:
-        for number in caught:
-            loop.remove_signal_handler(number)
+        _LISTENING.remove(stopper)
+        if not _LISTENING:
+            with suppress(NotImplementedError, RuntimeError):
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    loop.remove_signal_handler(number)

@@ -1,4 +1,4 @@
-"""What a run came to, as a person looks at it: headline numbers first, cases as they are asked for."""
+"""What a run came to, as a person looks at it: headline numbers first, cases when asked for."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def _in_thread(work: Callable[[], Coroutine[Any, Any, T]], stopper: Stopper) -> 
     def carry() -> None:
         try:
             values.append(asyncio.run(work()))
-        except BaseException as error:  # handed to the thread that waits
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
             errors.append(error)
 
     thread = threading.Thread(target=carry, name="themis-run", daemon=True)

@@ -9,17 +9,23 @@ says so.
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from themis.core.hashing import digest
 
-_PLAIN = (str, int, float, bool, bytes, type(None))
+_PLAIN = (str, int, float, bool, bytes, complex, type(None), Decimal, PurePath, date)
 
 
 def is_shipped(obj: object) -> bool:
@@ -37,9 +43,8 @@ def code_digest(obj: object) -> str | None:
         return None
     walk = _Walk(type(obj))
     walk.visit(type(obj))
-    for value in sorted(vars(obj).items()) if hasattr(obj, "__dict__") else ():
-        if isinstance(value[1], (FunctionType, functools.partial, MethodType)):
-            walk.visit(value[1])
+    for _, value in sorted(vars(obj).items()) if hasattr(obj, "__dict__") else ():
+        walk.visit_part(value)
     data = "\n".join([sys.implementation.cache_tag or "", *walk.said])
     return digest("code", data.encode("utf-8", "surrogatepass")).hex()[:16]
 
@@ -50,23 +55,34 @@ class _Walk:
     def __init__(self, origin: type) -> None:
         self.said: list[str] = []
         self._seen: set[int] = set()
-        self._package = origin.__module__.partition(".")[0]
+        self._package = _package_of(origin.__module__)
         self._folder = _folder_of(sys.modules.get(origin.__module__))
 
     def visit(self, value: Any) -> None:
-        value = inspect.unwrap(value) if callable(value) else value
+        """Take in a function, a class, or what stands for one."""
         if id(value) in self._seen:
             return
         self._seen.add(id(value))
+        inner = getattr(value, "__wrapped__", None)
+        if callable(inner):  # what a decorator wraps, and below the decorator's own code
+            self.visit(inner)
         if isinstance(value, functools.partial):
             self.visit(value.func)
             self._constant("partial", [*value.args, *sorted(value.keywords.items())])
         elif isinstance(value, MethodType):
             self.visit(value.__func__)
         elif isinstance(value, FunctionType):
-            self._function(value)
+            if self._is_own(value.__globals__.get("__name__", "")):
+                self._function(value)
         elif isinstance(value, type):
             self._class(value)
+
+    def visit_part(self, value: Any) -> None:
+        """Take in the code of what a component holds: a function, or an object of its package."""
+        if isinstance(value, (FunctionType, functools.partial, MethodType)):
+            self.visit(value)
+        elif not isinstance(value, type) and self._is_own(type(value).__module__):
+            self.visit(type(value))
 
     def _class(self, cls: type) -> None:
         for base in cls.__mro__:
@@ -84,8 +100,10 @@ class _Walk:
                     self.visit(member.func)
                 elif isinstance(member, FunctionType):
                     self.visit(member)
+                elif callable(getattr(member, "__wrapped__", None)):
+                    self.visit(member)
                 elif not name.startswith("__"):
-                    self._constant(name, member)
+                    self.said.append(f"{name} = {_first(base, name, member)}")
 
     def _function(self, function: FunctionType) -> None:
         self.said.append(f"def {function.__qualname__}")
@@ -94,16 +112,21 @@ class _Walk:
         for name, cell in zip(
             function.__code__.co_freevars, function.__closure__ or (), strict=False
         ):
-            try:
-                self._named(name, cell.cell_contents)
-            except ValueError:  # not filled yet
-                continue
+            with suppress(ValueError):  # not filled yet
+                self._named(name, cell.cell_contents, held_by=cell)
         names = set(_names(function.__code__))
-        for name in sorted(names):
+        for name in sorted(names - set(_stored(function.__code__))):
             if name in function.__globals__:
                 self._named(name, function.__globals__[name], names)
 
-    def _named(self, name: str, value: Any, attributes: set[str] | None = None) -> None:
+    def _named(
+        self,
+        name: str,
+        value: Any,
+        attributes: set[str] | None = None,
+        *,
+        held_by: object = None,
+    ) -> None:
         """Follow a name that code refers to, as far as its own package goes."""
         if isinstance(value, ModuleType):
             if self._is_own(value.__name__):
@@ -114,7 +137,11 @@ class _Walk:
             if self._is_own(getattr(inspect.unwrap(value), "__module__", None) or ""):
                 self.visit(value)
         elif not isinstance(value, BuiltinFunctionType):
-            self._constant(name, value)
+            self.visit_part(value)
+            if held_by is None and isinstance(value, (list, dict, set)):
+                held_by = value
+            shown = _shown(value) if held_by is None else _first(held_by, name, value)
+            self.said.append(f"{name} = {shown}")
 
     def _code(self, code: CodeType, doc: str | None) -> None:
         self.said.append(code.co_code.hex())
@@ -129,10 +156,18 @@ class _Walk:
         self.said.append(f"{name} = {_shown(value)}")
 
     def _is_own(self, module: str) -> bool:
-        if module.partition(".")[0] == self._package:
+        if _package_of(module) == self._package:
             return True
         folder = _folder_of(sys.modules.get(module))
         return folder is not None and folder == self._folder and "." not in module
+
+
+def _package_of(module: str) -> str:
+    """Top package of a module; of a script, that of the package it is run from with ``-m``."""
+    if module == "__main__":
+        spec = getattr(sys.modules.get(module), "__spec__", None)
+        module = getattr(spec, "name", None) or module
+    return module.partition(".")[0]
 
 
 def _folder_of(module: ModuleType | None) -> Path | None:
@@ -151,6 +186,31 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
+def _stored(code: CodeType) -> Iterator[str]:
+    """Names of globals that code assigns to: state, such as a counter, and no constants."""
+    for step in dis.get_instructions(code):
+        if step.opname == "STORE_GLOBAL":
+            yield str(step.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _stored(constant)
+
+
+_FIRST: dict[tuple[int, str], tuple[object, str]] = {}
+
+
+def _first(holder: object, name: str, value: Any) -> str:
+    """Return how a value read when it was first seen there.
+
+    A cache or a counter that a run fills is no change of code. What is changed in place while a
+    process lives is state; what is written anew in a source, or bound anew, is seen.
+    """
+    kept = _FIRST.setdefault((id(holder), name), (holder, ""))
+    if not kept[1]:
+        kept = _FIRST[id(holder), name] = (holder, _shown(value))
+    return kept[1]
+
+
 def _shown(value: Any) -> str:
     """A text for a constant that does not depend on addresses or hash seeds."""
     if isinstance(value, _PLAIN):
@@ -161,6 +221,11 @@ def _shown(value: Any) -> str:
         return f"{{{', '.join(sorted(_shown(item) for item in value))}}}"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{_shown(k)}: {_shown(v)}' for k, v in value.items())}}}"
+    if isinstance(value, Enum):
+        return f"{type(value).__qualname__}.{value.name} = {_shown(value.value)}"
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = [f"{one.name}={_shown(getattr(value, one.name, None))}" for one in fields(value)]
+        return f"{type(value).__qualname__}({', '.join(parts)})"
     pattern = getattr(value, "pattern", None)
     if isinstance(pattern, (str, bytes)):
         return f"pattern {pattern!r} {getattr(value, 'flags', '')}"

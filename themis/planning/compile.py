@@ -1,4 +1,4 @@
-"""From a definition to a run: everything that can be refused is refused here, before a cent is spent."""
+"""From a definition to a run: what can be refused is refused here, before a cent is spent."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def _check_judges(metrics: list[Bound], selector: Bound | None, judges: list[str
                     field="judge",
                     value=judge,
                 )
-    if selector is not None and getattr(selector.component, "needs_judge", False) and not judges:
+    if selector is not None and hasattr(selector.component, "judges_needed") and not judges:
         raise DefinitionError(
             f"selector '{selector.name}' needs a judge, but judge_models is empty: "
             "set EvaluationConfig(judge_models=[...])",

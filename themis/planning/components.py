@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, cast
 
 from themis.catalog.registry import make
@@ -108,6 +108,13 @@ def _reads(component: Any, where: str) -> frozenset[str]:
         return frozenset(ALL_READS)
     if isinstance(declared, str):
         declared = (declared,)
+    if not isinstance(declared, Collection):
+        raise DefinitionError(
+            f"{where}: {type(component).__name__}.reads is {declared!r}; it must be a set of "
+            f"{', '.join(ALL_READS)}",
+            field=where,
+            value=declared,
+        )
     for part in declared:
         if part not in ALL_READS:
             raise DefinitionError(
@@ -127,14 +134,7 @@ def _facts(metric: Any, where: str) -> MetricFacts:
     if given is None and kind == "binary":
         given = (0, 1)
     if given is not None:
-        low, high = given
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise DefinitionError(
-                f"{where}: {name}.value_range is {given!r}; it must be two finite numbers, "
-                "the least first",
-                field=where,
-            )
-        given = [float(low), float(high)]
+        given = _range(given, f"{where}: {name}.value_range", where)
     return MetricFacts(
         kind=cast(Any, kind),
         value_range=given,
@@ -145,6 +145,16 @@ def _facts(metric: Any, where: str) -> MetricFacts:
         judged=judged,
         aggregated=callable(getattr(metric, "aggregate", None)) and not judged,
     )
+
+
+def _range(given: Any, what: str, where: str) -> list[float]:
+    ends = list(given) if isinstance(given, (list, tuple)) else []
+    numbers = [end for end in ends if isinstance(end, (int, float)) and math.isfinite(end)]
+    if len(ends) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:
+        raise DefinitionError(
+            f"{what} is {given!r}; it must be two finite numbers, the least first", field=where
+        )
+    return [float(end) for end in numbers]
 
 
 def _one_of(

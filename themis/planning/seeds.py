@@ -10,7 +10,7 @@ from themis.core.hashing import digest_value
 def derived_seed(case_id: str, *draw: int | str) -> int:
     """Return a seed between 0 and 2**31 - 1, fixed by the case id and the draw.
 
-    Never by content: a corrected question keeps its seeds. 31 bits, since some endpoints refuse more.
+    Never by content: a corrected question keeps its seeds. Some endpoints refuse over 31 bits.
     """
     return int.from_bytes(digest_value("seed", [case_id, *draw])[:4], "big") & 0x7FFF_FFFF
 

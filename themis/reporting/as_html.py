@@ -34,6 +34,7 @@ def render(facts: ReportFacts) -> Iterator[str]:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     loader = environment.loader
     assert loader is not None

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from themis.core.redaction import redact
 from themis.reporting.facts import ReportFacts, RunFacts
 
 VERSION = 1
@@ -30,12 +31,12 @@ def _run(run: RunFacts) -> dict[str, Any]:
         "run_id": run.run_id,
         "label": run.label,
         "title": run.title,
-        "state": run.state.model_dump(mode="json", exclude={"run_id"}),
+        "state": redact(run.state.model_dump(mode="json", exclude={"run_id"})),
         "metrics": [summary.model_dump(mode="json") for summary in run.summaries],
         "timeline": [attempt.model_dump(mode="json") for attempt in run.timeline],
         "seconds": run.seconds,
         "steps_done": run.n_done,
         "steps_reused": run.n_reused,
-        "identity": run.snapshot.identity.asked(),
+        "identity": redact(run.snapshot.identity.asked()),
         "provenance": run.provenance,
     }

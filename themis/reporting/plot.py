@@ -77,10 +77,12 @@ def _panel(metric_id: str, lines: list[tuple[str, MetricSummary]], *, several: b
     def ends(pair: list[float] | None) -> tuple[float, float] | None:
         return None if pair is None else (place(pair[0]), place(pair[1]))
 
+    first = lines[0][1]
+    note = "higher is better" if first.higher_is_better else "lower is better"
     marks = [
         Mark(
             y=ROW * row + ROW / 2.0,
-            label=_short(label if several else metric_id),
+            label=_short(label if several else note),
             hint=f"{label}: {metric_id} {number(summary.mean)}",
             value=number(summary.mean),
             dot=None if summary.mean is None else place(summary.mean),
@@ -89,10 +91,9 @@ def _panel(metric_id: str, lines: list[tuple[str, MetricSummary]], *, several: b
         )
         for row, (label, summary) in enumerate(lines)
     ]
-    first = lines[0][1]
     return Panel(
         metric_id=metric_id,
-        note="higher is better" if first.higher_is_better else "lower is better",
+        note=note,
         height=ROW * len(lines) + AXIS,
         ticks=[Tick(x=place(value), text=f"{value:g}") for value in _steps(low, high, step)],
         marks=marks,

@@ -195,13 +195,13 @@ class MetricFold:
                 total += scaled(row.value)
         self._n_scored += n_scored
         if n_scored:
-            self._cases.add(mean_of(total, n_scored))
+            self._cases.add(_mean_units(total, n_scored))
         if self._range is not None:
             low, high = self._range
             n_errors = len(rows) - n_scored
             self._n_bounded += 1
-            self._low += scaled(mean_of(total + n_errors * low, len(rows)))
-            self._high += scaled(mean_of(total + n_errors * high, len(rows)))
+            self._low += _mean_units(total + n_errors * low, len(rows))
+            self._high += _mean_units(total + n_errors * high, len(rows))
 
     def summary(self) -> MetricSummary:
         """Return the metric over the cases so far, without an interval."""
@@ -226,6 +226,10 @@ class MetricFold:
             higher_is_better=facts.higher_is_better,
             unit=facts.unit,
         )
+
+
+def _mean_units(total: int, count: int) -> int:
+    return total if count == 1 else scaled(mean_of(total, count))
 
 
 def _sorted(counts: Counter[str]) -> dict[str, int]:

@@ -12,9 +12,10 @@ from themis.core.base import RunId
 from themis.core.events import Event, EventKind, Stage, StepAddress
 from themis.core.protocols import RunStore
 from themis.core.results import ExecutionState, RunProgress, RunStatus, StageProgress
-from themis.views.exact import Moments
+from themis.views.exact import Durations
 from themis.views.steps import CaseSteps, fold_cases
 
+_ORDER = {stage.value: stage.order for stage in Stage}
 RUN_KINDS = frozenset({EventKind.RUN_STARTED, EventKind.RUN_FINISHED, EventKind.NOTE})
 
 
@@ -82,8 +83,7 @@ class RunHead:
         now = self.attempts.get(self.attempt, {})
         if now.get("mode", "run") != "run" and finished.attempt != self.attempt:
             return False
-        until = Stage(now.get("until", Stage.GENERATE))
-        return Stage(finished.data.get("through", Stage.JUDGE)).order >= until.order
+        return _ORDER[finished.data["through"]] >= _ORDER[now.get("until", "generate")]
 
 
 class ProgressFold:
@@ -102,7 +102,7 @@ class ProgressFold:
         self._n_cases = n_cases
         self._stages: dict[Stage, list[int]] = {}
         self._tokens: dict[str, int] = {}
-        self._latency = Moments()
+        self._latency = Durations()
         self._oldest: float | None = None
         self._newest: float | None = None
         self._finished = 0
@@ -125,20 +125,18 @@ class ProgressFold:
                 errors = errors or address.call is None
         self._with_errors += errors
         for event in steps.events:
-            if event.kind is EventKind.STEP_DONE and not event.reused:
-                self._work(event)
+            place = event.address
+            if place is None or event.reused or event.kind is not EventKind.STEP_DONE:
+                continue
+            if place.stage is Stage.GENERATE or place.call is not None:
+                self._work(event, place)
 
     def _date(self, event: Event) -> None:
         at = event.at if event.artifact is None else event.artifact.at
         self._oldest = at if self._oldest is None else min(at, self._oldest)
         self._newest = at if self._newest is None else max(at, self._newest)
 
-    def _work(self, event: Event) -> None:
-        address = event.address
-        if address is None or event.artifact is None:
-            return
-        if address.stage is not Stage.GENERATE and address.call is None:
-            return
+    def _work(self, event: Event, address: StepAddress) -> None:
         found = _paid_for(event, address)
         for name, count in (found.get("token_usage") or {}).items():
             self._tokens[name] = self._tokens.get(name, 0) + count
@@ -158,7 +156,7 @@ class ProgressFold:
                 )
             },
             tokens=dict(sorted(self._tokens.items())),
-            latency_ms_sum=self._latency.sum,
+            latency_ms_sum=self._latency.ms,
             oldest=self._oldest,
             newest=self._newest,
         )

@@ -15,7 +15,7 @@ from themis.core.base import Model
 from themis.core.events import Event, EventKind, Stage
 from themis.core.protocols import RunStore
 from themis.core.snapshot import RunSnapshot
-from themis.views.exact import Moments
+from themis.views.exact import Durations
 from themis.views.state import RUN_KINDS
 from themis.views.steps import CaseSteps, fold_cases
 
@@ -26,15 +26,18 @@ _LOG_RATIO = math.log(_RATIO)
 class Latencies:
     """How long many steps took, in bounded memory.
 
+    ``count`` is how many, ``least`` and ``greatest`` are exact, in milliseconds.
+
     Buckets at powers of a ratio, as in DDSketch (Masson, Rim and Lee, VLDB 2019): with a ratio of
     1.02 any quantile is within one percent of the value that stands at its rank.
     """
 
-    __slots__ = ("_buckets", "_moments", "greatest", "least")
+    __slots__ = ("_buckets", "_sum", "count", "greatest", "least")
 
     def __init__(self) -> None:
         self._buckets: dict[int | None, int] = {}
-        self._moments = Moments()
+        self._sum = Durations()
+        self.count = 0
         self.least = math.inf
         self.greatest = -math.inf
 
@@ -42,19 +45,15 @@ class Latencies:
         """Take one duration in milliseconds."""
         bucket = math.ceil(math.log(ms) / _LOG_RATIO) if ms > 0 else None
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
-        self._moments.add(ms)
+        self._sum.add(ms)
+        self.count += 1
         self.least = min(self.least, ms)
         self.greatest = max(self.greatest, ms)
 
     @property
-    def count(self) -> int:
-        """How many durations were taken."""
-        return self._moments.count
-
-    @property
-    def sum(self) -> float:
-        """Their sum in milliseconds."""
-        return self._moments.sum
+    def sum_ms(self) -> float:
+        """Their sum."""
+        return self._sum.ms
 
     def quantile(self, share: float) -> float | None:
         """Return the duration in milliseconds at a share of the ranks, from 0 to 1.
@@ -81,15 +80,12 @@ class StageTiming(Model):
     """One stage within one attempt."""
 
     stage: str
-    done: int
-    """Steps whose work was done; reused ones are not among them."""
+    made: int
+    """Steps whose work was done in this attempt; reused ones are not among them."""
     reused: int
     failed: int
     retried: int
     """Steps that took more than one try."""
-    first: float
-    """Unix seconds of the first event."""
-    last: float
     work_ms: float
     """Milliseconds of all steps together, waiting for limits included."""
     p50_ms: float | None = None
@@ -114,17 +110,13 @@ class AttemptTiming(Model):
 
 
 class _StageFold:
-    __slots__ = ("done", "failed", "first", "last", "latencies", "retried", "reused")
+    __slots__ = ("failed", "latencies", "made", "retried", "reused")
 
     def __init__(self) -> None:
-        self.done = self.reused = self.failed = self.retried = 0
-        self.first = math.inf
-        self.last = -math.inf
+        self.made = self.reused = self.failed = self.retried = 0
         self.latencies = Latencies()
 
     def take(self, event: Event) -> None:
-        self.first = min(self.first, event.at)
-        self.last = max(self.last, event.at)
         if event.kind is EventKind.STEP_FAILED:
             self.failed += 1
             self.retried += bool(event.data["failure"].get("tries"))
@@ -132,7 +124,7 @@ class _StageFold:
         if event.reused:
             self.reused += 1
             return
-        self.done += 1
+        self.made += 1
         artifact = event.artifact
         # The quick look spares decoding every payload; a false alarm is sorted out by decoding.
         if artifact is not None and b'"tries"' in artifact.raw:
@@ -144,13 +136,11 @@ class _StageFold:
         latencies = self.latencies
         return StageTiming(
             stage=stage.value,
-            done=self.done,
+            made=self.made,
             reused=self.reused,
             failed=self.failed,
             retried=self.retried,
-            first=self.first,
-            last=self.last,
-            work_ms=latencies.sum,
+            work_ms=latencies.sum_ms,
             p50_ms=latencies.quantile(0.5),
             p90_ms=latencies.quantile(0.9),
             p99_ms=latencies.quantile(0.99),

@@ -93,7 +93,7 @@ def result_of(payload: Payload) -> GenerationResult:
 
 
 def _without_evidence(result: GenerationResult, candidate_id: str) -> GenerationResult:
-    """Return what later stages are shown: their keys do not cover evidence, so they do not see it."""
+    """Return what later stages are shown: keys do not cover evidence, so they do not see it."""
     if (
         result.artifacts is None
         and result.token_usage is None

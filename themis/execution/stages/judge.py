@@ -27,7 +27,7 @@ from themis.core.models import ConversationTrace, GenerationResult, Score, Workf
 from themis.core.results import StepFailure
 from themis.execution.calls import call_inline
 from themis.execution.engine import PASS_THROUGH
-from themis.execution.failures import ExplainedError, failure_of
+from themis.execution.failures import ExplainedError, failure_of, said
 from themis.execution.flight import Candidate, CaseRun, gather
 from themis.execution.stage import take
 from themis.execution.stages.score import checked_number
@@ -68,7 +68,7 @@ async def judge(
         )
     except PASS_THROUGH:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the boundary to user code
         _journal_broken(case, metric, address, candidate_id, error)
         return
     await _aggregate(case, metric, workflow, calls, asked, candidates, context, address)
@@ -134,6 +134,7 @@ async def ask(
         category="judge",
         away=engine.runs_away(judge, component.judge, pure=False),
         paid=True,
+        called_as=Stage.JUDGE,
         candidate_id=candidate_id,
     )
     taken = await take(case, step)
@@ -168,8 +169,8 @@ async def _call(
     try:
         judgment = await call_inline(lambda: workflow.parse_judgment(call, response, context))
         score = await call_inline(lambda: workflow.score_judgment(call, judgment, context))
-    except Exception as error:
-        return _Asked(failure=_failed(call, "unreadable_verdict", str(error)))
+    except Exception as error:  # noqa: BLE001 - the boundary to user code
+        return _Asked(failure=_failed(call, "unreadable_verdict", said(error)))
     return _Asked(judgment, score)
 
 

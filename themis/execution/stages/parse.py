@@ -9,7 +9,7 @@ from themis.core.contexts import ParseContext
 from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import ParsedOutput
-from themis.execution.failures import is_retryable
+from themis.execution.failures import as_storable, is_retryable, said
 from themis.execution.flight import Candidate, CaseRun, Parsed
 from themis.execution.stage import take
 from themis.execution.step import Payload, Step
@@ -80,24 +80,27 @@ class _Call:
     def __call__(self) -> Any:
         try:
             value = self.method(*self.args)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the boundary to user code
             return _as_failure(error)
         return self._later(value) if hasattr(value, "__await__") else value
 
     async def _later(self, promise: Any) -> Any:
         try:
             return await promise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the boundary to user code
             return _as_failure(error)
 
 
 def _as_failure(error: Exception) -> Payload:
     if is_retryable(error):  # a connection or a timeout says nothing about the model
         raise error
-    said = str(error).strip().split("\n", 1)[0] or type(error).__name__
-    failure = {"category": "parse_failure", "message": said, "cause": type(error).__name__}
+    failure = {
+        "category": "parse_failure",
+        "message": said(error),
+        "cause": type(error).__name__,
+    }
     if (reason := getattr(error, "reason", None)) is not None:
-        failure["reason"] = str(reason)
+        failure["reason"] = as_storable(str(reason))
     return {"failure": failure}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,9 @@ from themis.core.base import CandidateId
 from themis.core.contexts import SelectContext
 from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
+from themis.core.hashing import digest_value
 from themis.core.judging import JudgeResponse, RenderedJudgePrompt
+from themis.core.results import StepFailure
 from themis.execution.flight import Candidate, CaseRun
 from themis.execution.stage import take
 from themis.execution.stages.judge import JudgeFailedError, ask
@@ -60,6 +63,8 @@ class JournaledJudge:
     def __init__(self, case: CaseRun, judge: Bound) -> None:
         self._case = case
         self._judge = judge
+        self._asked: dict[bytes, asyncio.Task[JudgeResponse | StepFailure]] = {}
+        """Questions of this selection: one that is put twice is asked once."""
         self.component_id = judge.ref.component_id
         self.version = judge.ref.version
 
@@ -75,7 +80,12 @@ class JournaledJudge:
         Raises:
             JudgeFailedError: it gave no answer.
         """
-        response = await ask(self._case, self._judge, prompt, seed=seed)
+        question = digest_value("question", [prompt.plain(), seed])
+        if question not in self._asked:
+            self._asked[question] = asyncio.ensure_future(
+                ask(self._case, self._judge, prompt, seed=seed)
+            )
+        response = await self._asked[question]
         if isinstance(response, JudgeResponse):
             return response
         raise JudgeFailedError(response.message)

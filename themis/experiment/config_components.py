@@ -1,0 +1,192 @@
+"""A place in a config file: what is there is checked, and a component there is made ready.
+
+What is refused is refused in one line that names the file and the place. A key is never taken from
+the file: it is named there by its environment variable, and shown to nobody.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from themis.catalog import registry
+from themis.core.base import Model
+from themis.core.config import ComponentUse
+from themis.core.errors import ConfigError, DefinitionError, did_you_mean
+from themis.core.redaction import HIDDEN, is_secret_name
+
+_USE_KEYS = ("use", "params", "name", "parser")
+_OBJECT_PARAMS = ("client", "graph", "input_builder")
+"""Arguments of adapters that are objects, and so are given by import path."""
+_NAMES = {
+    bool: "true or false",
+    dict: "a mapping",
+    float: "a number",
+    int: "an integer",
+    list: "a list",
+    str: "text",
+    type(None): "missing",
+}
+
+M = TypeVar("M", bound=Model)
+
+
+class _Secret(str):
+    """A key on its way to an adapter; shows itself to nobody."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+
+@dataclass(frozen=True)
+class ConfigReader:
+    """Reads parts of one file.
+
+    Attributes:
+        path: the file, for messages and relative paths; None for data from elsewhere.
+    """
+
+    path: Path | None
+
+    def component(self, spec: object, kind: registry.Kind, where: str) -> Any:
+        """Return an id as it is, and everything else as a ``ComponentUse``."""
+        if isinstance(spec, str):
+            self._make_importable(spec, where)
+            return spec
+        if not isinstance(spec, dict) or not isinstance(spec.get("use"), str):
+            self.refuse(
+                f"{where} must be an id, 'pkg.module:factory', or {{use: id, params: {{...}}}}",
+                where,
+            )
+        used: str = spec["use"]
+        self._make_importable(used, where)
+        is_adapter = registry.kind_of(used) is not None and used not in registry.ids()
+        params = dict(self.typed(spec.get("params") or {}, dict, f"{where}.params"))
+        for key, value in spec.items():
+            if key in _USE_KEYS:
+                continue
+            if not is_adapter:
+                hint = did_you_mean(str(key), _USE_KEYS)
+                self.refuse(
+                    f"{where} has no key '{key}'{hint} ({used}'s own go under params)", where
+                )
+            if key in params:
+                self.refuse(f"{where} has '{key}' twice, beside params and in them", where)
+            params[key] = value
+        if is_adapter:
+            params = self._adapter_params(used, kind, params, where)
+        else:
+            self._refuse_secrets(params, f"{where}.params")
+        parser = spec.get("parser")
+        if parser is not None:
+            if kind != "metric":
+                self.refuse(f"{where}.parser: only a metric has a parser of its own", where)
+            parser = self.component(parser, "parser", f"{where}.parser")
+        fields = {"use": used, "params": params, "name": spec.get("name"), "parser": parser}
+        return self.built(ComponentUse, fields, where)
+
+    def absolute(self, path: str) -> str:
+        """Return a path taken from the file's folder."""
+        if self.path is None or path.startswith("~"):
+            return path
+        return os.path.normpath(self.path.resolve().parent / path)
+
+    def built(self, model: type[M], data: object, where: str) -> M:
+        """Build a model; its messages then name the place in the file."""
+        fields = self.typed(data, dict, where)
+        try:
+            return model.read(fields, where)
+        except DefinitionError as error:
+            said, own = str(error), f"{model.__name__}."
+            said = (
+                f"{where}.{said.removeprefix(own)}" if said.startswith(own) else f"{where}: {said}"
+            )
+            self.refuse(said, error.field or where)
+
+    def typed(self, value: Any, kind: type, where: str) -> Any:
+        """Return the value, which must be of that type exactly."""
+        if type(value) is not kind:
+            found = _NAMES.get(type(value), f"a {type(value).__name__}")
+            self.refuse(f"{where} is {found}; it must be {_NAMES[kind]}", where)
+        return value
+
+    def refuse(self, message: str, where: str) -> NoReturn:
+        """Raise the one line that names the file and says what is wrong."""
+        said = message if self.path is None else f"{self.path}: {message}"
+        raise ConfigError(said, field=where) from None
+
+    def _adapter_params(
+        self, used: str, kind: registry.Kind, params: dict[str, Any], where: str
+    ) -> dict[str, Any]:
+        known = inspect.signature(registry.load(used, kind)).parameters
+        made: dict[str, Any] = {}
+        for key, value in params.items():
+            if key not in known:
+                self.refuse(f"{where}: {used} has no key '{key}'{did_you_mean(key, known)}", where)
+            if key in _OBJECT_PARAMS and isinstance(value, str):
+                self._make_importable(value, where)
+                made[key] = registry.load(value, kind)
+            else:
+                made[key] = value
+        resolved: dict[str, Any] = self._with_secrets(made, where)
+        return resolved
+
+    def _with_secrets(self, value: Any, where: str) -> Any:
+        """Return the value with what each ``env:NAME`` under a secret's name stands for."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            key: self._secret(item, f"{where}.{key}")
+            if is_secret_name(str(key)) and item is not None
+            else self._with_secrets(item, f"{where}.{key}")
+            for key, item in value.items()
+        }
+
+    def _secret(self, value: object, where: str) -> _Secret:
+        if not isinstance(value, str) or not value.startswith("env:"):
+            self.refuse(
+                f"{where} is written out in the config; put the key into an environment variable "
+                "and write 'env:NAME' here",
+                where,
+            )
+        name = value.removeprefix("env:")
+        found = os.environ.get(name)
+        if not found:
+            self.refuse(
+                f"{where} = 'env:{name}': the environment variable {name} is not set", where
+            )
+        return _Secret(found)
+
+    def _refuse_secrets(self, value: object, where: str) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if is_secret_name(str(key)) and item is not None:
+                    self.refuse(
+                        f"{where}.{key} looks like a secret; params are stored with the run, so "
+                        "let the component read it from the environment",
+                        where,
+                    )
+                self._refuse_secrets(item, f"{where}.{key}")
+
+    def _make_importable(self, spec: str, where: str) -> None:
+        """Let the file's folder be imported from, where a component is given by import path."""
+        if ":" not in spec or self.path is None:
+            return
+        folder = self.path.resolve().parent
+        top = spec.partition(":")[0].partition(".")[0]
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+        loaded = getattr(sys.modules.get(top), "__file__", None)
+        stands_here = (folder / f"{top}.py").is_file() or (folder / top / "__init__.py").is_file()
+        if loaded and stands_here and folder not in Path(loaded).resolve().parents:
+            self.refuse(
+                f"{where} = '{spec}': another module '{top}' is loaded already, from {loaded}; "
+                "give one of the two another name",
+                where,
+            )

@@ -1,0 +1,236 @@
+"""An experiment as a file: each section is checked key by key and built into what it stands for.
+
+Nothing is guessed or coerced, nothing runs, and no store is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from themis.catalog import registry
+from themis.core.config import (
+    POLICY_KEYS,
+    EvaluationConfig,
+    GenerationConfig,
+    RuntimeConfig,
+    StorageConfig,
+)
+from themis.core.errors import ConfigError, DefinitionError, did_you_mean
+from themis.core.models import Case, Dataset
+from themis.core.prompts import Example, PromptSpec
+from themis.experiment.config_components import ConfigReader
+from themis.experiment.config_data import read_data, set_value
+
+_SECTIONS: Mapping[str, Collection[str]] = {
+    "generation": GenerationConfig.model_fields,
+    "evaluation": EvaluationConfig.model_fields,
+    "storage": StorageConfig.model_fields,
+    "runtime": RuntimeConfig.model_fields,
+    "datasets": (),
+    "seeds": (),
+    "environment_metadata": (),
+}
+_NEEDED = {
+    "generation": "generation: {generator: builtin/demo_generator}",
+    "storage": "storage: {store: sqlite, parameters: {path: runs.db}}",
+    "datasets": "datasets: [{path: data.jsonl}]",
+}
+_DATASET_KEYS = ("dataset_id", "revision", "metadata", "take", "sample")
+_FILE_KEYS = ("input", "expected_output", "case_id")
+_SAMPLE_KEYS = ("n", "seed")
+_PATH_PARAMETERS = ("path", "root")
+_FORMS = {".jsonl": Dataset.from_jsonl, ".ndjson": Dataset.from_jsonl, ".csv": Dataset.from_csv}
+
+
+def read_experiment(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of ``Experiment`` that a config file stands for.
+
+    Args:
+        path: a YAML or TOML file; relative paths inside it are taken from its folder.
+        overrides: ``"section.key=value"`` or ``"datasets.0.take=5"`` each, the value as YAML.
+
+    Raises:
+        ConfigError: the file is missing, broken, or says something that is not understood; one
+            line that names file, key and the nearest key there is.
+        DefinitionError: an override leads nowhere.
+    """
+    data = read_data(path)
+    for override in overrides:
+        set_value(data, override, known_keys)
+    return _ExperimentReader(path).experiment(data)
+
+
+def read_component(spec: object, kind: registry.Kind, where: str) -> Any:
+    """Return the component that plain data stands for, as a config file would.
+
+    Args:
+        spec: an id, an import path, or ``{use:, params:, name:, parser:}``.
+        kind: what it must be.
+        where: what it is called in messages.
+    """
+    return ConfigReader(None).component(spec, kind, where)
+
+
+def known_keys(place: Sequence[str]) -> Collection[str] | None:
+    """Return the keys that there may be at a place of a config; None where any may be."""
+    match tuple(place):
+        case ():
+            return _SECTIONS
+        case ("generation" | "evaluation" | "storage" | "runtime" as section,):
+            return _SECTIONS[section]
+        case ("generation", "candidate_policy"):
+            return POLICY_KEYS
+        case ("generation" | "evaluation", "prompt_spec"):
+            return PromptSpec.model_fields
+        case ("generation" | "evaluation", "prompt_spec", "examples", _):
+            return Example.model_fields
+        case ("datasets", _):
+            return (*_DATASET_KEYS, *_FILE_KEYS, "cases", "path")
+        case ("datasets", _, "sample"):
+            return _SAMPLE_KEYS
+        case ("datasets", _, "cases", _):
+            return Case.model_fields
+    return None
+
+
+class _ExperimentReader(ConfigReader):
+    """Builds the sections of an experiment's file."""
+
+    def experiment(self, data: dict[str, Any]) -> dict[str, Any]:
+        self._check_keys(data, ())
+        given = {name: value for name, value in data.items() if value is not None}
+        for name, way_out in _NEEDED.items():
+            if name not in given:
+                self.refuse(f"'{name}' is missing; write, say, {way_out}", name)
+        environment = self.typed(
+            given.get("environment_metadata", {}), dict, "environment_metadata"
+        )
+        return {
+            "generation": self._generation(given["generation"]),
+            "evaluation": self._evaluation(given.get("evaluation", {})),
+            "storage": self._storage(given["storage"]),
+            "runtime": self.built(RuntimeConfig, given.get("runtime", {}), "runtime"),
+            "datasets": [
+                self._dataset(one, f"datasets[{index}]")
+                for index, one in enumerate(self.typed(given["datasets"], list, "datasets"))
+            ],
+            "seeds": self.typed(given.get("seeds", []), list, "seeds"),
+            "environment_metadata": environment,
+        }
+
+    def _generation(self, data: object) -> GenerationConfig:
+        fields = dict(self.typed(data, dict, "generation"))
+        kinds: tuple[registry.Kind, ...] = ("generator", "selector", "reducer")
+        for kind in kinds:
+            if fields.get(kind) is not None:
+                fields[kind] = self.component(fields[kind], kind, f"generation.{kind}")
+        self._read_prompt(fields, "generation")
+        return self.built(GenerationConfig, fields, "generation")
+
+    def _evaluation(self, data: object) -> EvaluationConfig:
+        fields = dict(self.typed(data, dict, "evaluation"))
+        lists: tuple[tuple[str, registry.Kind], ...] = (
+            ("metrics", "metric"),
+            ("parsers", "parser"),
+            ("judge_models", "judge"),
+        )
+        for name, kind in lists:
+            if name in fields:
+                where = f"evaluation.{name}"
+                fields[name] = [
+                    self.component(spec, kind, f"{where}[{index}]")
+                    for index, spec in enumerate(self.typed(fields[name] or [], list, where))
+                ]
+        self._read_prompt(fields, "evaluation")
+        return self.built(EvaluationConfig, fields, "evaluation")
+
+    def _read_prompt(self, fields: dict[str, Any], section: str) -> None:
+        if fields.get("prompt_spec") is not None:
+            where = f"{section}.prompt_spec"
+            fields["prompt_spec"] = self.built(PromptSpec, fields["prompt_spec"], where)
+
+    def _storage(self, data: object) -> StorageConfig:
+        fields = dict(self.typed(data, dict, "storage"))
+        where = "storage.parameters"
+        parameters = dict(self.typed(fields.get("parameters") or {}, dict, where))
+        for name in _PATH_PARAMETERS:
+            if isinstance(parameters.get(name), str) and parameters[name]:
+                parameters[name] = self.absolute(parameters[name])
+        return self.built(StorageConfig, {**fields, "parameters": parameters}, "storage")
+
+    def _dataset(self, data: object, where: str) -> Dataset:
+        fields = self.typed(data, dict, where)
+        if ("cases" in fields) == ("path" in fields):
+            self.refuse(f"{where} needs either 'cases' or the 'path' of a data file", where)
+        if "path" in fields:
+            dataset = self._from_file(fields, where)
+        else:
+            for key in _FILE_KEYS:
+                if key in fields:
+                    self.refuse(f"{where}.{key} says how to read a data file; it has cases", where)
+            facts = {key: fields[key] for key in _DATASET_KEYS[:3] if fields.get(key) is not None}
+            cases = [
+                self.built(Case, case, f"{where}.cases[{index}]")
+                for index, case in enumerate(
+                    self.typed(fields["cases"] or [], list, f"{where}.cases")
+                )
+            ]
+            dataset = self.built(Dataset, {**facts, "cases": cases}, where)
+        return self._part_of(dataset, fields, where)
+
+    def _from_file(self, fields: Mapping[str, Any], where: str) -> Dataset:
+        path = self.absolute(self.typed(fields["path"], str, f"{where}.path"))
+        reads = _FORMS.get(Path(path).suffix.lower())
+        if reads is None:
+            known = ", ".join(_FORMS)
+            self.refuse(f"{where}.path '{fields['path']}' must end in one of {known}", where)
+        for key in ("dataset_id", "revision", *_FILE_KEYS):
+            self.typed(fields.get(key) or "", str, f"{where}.{key}")
+        options = {key: fields[key] for key in _FILE_KEYS if key in fields}
+        try:
+            dataset = reads(
+                path,
+                dataset_id=fields.get("dataset_id"),
+                revision=fields.get("revision"),
+                **options,
+            )
+        except DefinitionError as error:
+            self.refuse(f"{where}: {error}", where)
+        metadata = fields.get("metadata") or {}
+        self.built(Dataset, {"dataset_id": dataset.dataset_id, "metadata": metadata}, where)
+        return dataset.model_copy(update={"metadata": metadata})
+
+    def _part_of(self, dataset: Dataset, fields: Mapping[str, Any], where: str) -> Dataset:
+        take, sample = fields.get("take"), fields.get("sample")
+        if take is not None and sample is not None:
+            self.refuse(f"{where} has both 'take' and 'sample'; choose one", where)
+        try:
+            if take is not None:
+                return dataset.take(self.typed(take, int, f"{where}.take"))
+            if sample is not None:
+                self.typed(sample, dict, f"{where}.sample")
+                for key in _SAMPLE_KEYS:
+                    self.typed(sample.get(key), int, f"{where}.sample.{key}")
+                return dataset.sample(sample["n"], seed=sample["seed"])
+        except ConfigError:
+            raise
+        except DefinitionError as error:
+            self.refuse(f"{where}: {error}", where)
+        return dataset
+
+    def _check_keys(self, value: object, place: tuple[str, ...]) -> None:
+        if isinstance(value, list):
+            for index, item in enumerate(value):
+                self._check_keys(item, (*place, str(index)))
+        if not isinstance(value, dict):
+            return
+        known = known_keys(place)
+        for key, item in value.items():
+            shown = ".".join((*place, str(key)))
+            if not isinstance(key, str):
+                self.refuse(f"the key {shown} is not text; put it in quotes", shown)
+            if known is not None and key not in known:
+                self.refuse(f"there is no key '{shown}'{did_you_mean(key, known)}", shown)
+            self._check_keys(item, (*place, key))
