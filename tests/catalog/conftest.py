@@ -34,7 +34,8 @@ def generate_context() -> Callable[..., GenerateContext]:
 
 @pytest.fixture
 def select_context() -> Callable[..., SelectContext]:
-    return lambda **more: SelectContext(**{**COMMON, **more})
+    case = Case(case_id="case-1", input="2+2")
+    return lambda **more: SelectContext(**{**COMMON, "case": case, **more})
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NewType, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from themis.core.errors import DefinitionError, did_you_mean
-from themis.core.hashing import check_json
+from themis.core.hashing import check_json, digest_value
 
 RunId = NewType("RunId", str)
 """32 hex digits: the digest of a run's identity."""
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 else:
     JSONValue = Annotated[Any, AfterValidator(check_json)]
     JSONObject = Annotated[dict[str, Any], AfterValidator(check_json)]
+
+
+def case_key(dataset_id: str, case_id: str) -> CaseKey:
+    """Return the id of a case across a run's datasets: 32 hex digits."""
+    return CaseKey(digest_value("case_key", [dataset_id, case_id]).hex())
 
 
 class Model(BaseModel):

@@ -40,8 +40,10 @@ class GenerateContext(Context):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectContext(Context):
-    """For a selector. ``judge`` makes a judge call that is a step of its own."""
+    """For a selector."""
 
+    case: Case
+    """The case, with what the selector does not read blanked."""
     candidate_ids: Sequence[CandidateId] = ()
     judge_models: Sequence[Any] = ()
     """The run's judges, as JudgeModel; each call through one is journaled and never repeated."""

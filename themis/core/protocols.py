@@ -313,10 +313,10 @@ class RunStore(Protocol):
         """Append events with their artifacts: atomic, and durable on return.
 
         Reads nothing back where nothing collides. An artifact under a new key is kept as version
-        0. One that ``supersedes``, or that finds another ``code`` standing under its key, is kept as the next version. Otherwise the first
-        committed one wins: the event is made to refer to it, and where the two payloads differ the
-        key is returned, so that its loser can go on from the winner. Each event's ``version`` is
-        set accordingly.
+        0. One that ``supersedes``, or that finds another ``code`` standing under its key, is kept
+        as the next version. Otherwise the first committed one wins: the event is made to refer to
+        it, and where the two payloads differ the key is returned, so that its loser can go on from
+        the winner. Each event's ``version`` is set accordingly.
 
         Returns:
             Keys of the artifacts that lost to a different payload.

@@ -108,7 +108,7 @@ class MetricSummary(Model):
     failures: dict[str, int] = Field(default_factory=dict)
     """Rows counted incorrect or worst for a failure of the model's, by category."""
     bounds: list[float] | None = None
-    """The mean had every error been worst, and best; None without a value range."""
+    """The mean had every error been lowest, and highest; None without a value range."""
     variance: float | None = None
     """Sample variance (n - 1) of the cases' scores."""
     kind: Literal["binary", "value"] = "value"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from themis.core.base import ArtifactKey, CaseKey, RunId
+from themis.core.base import ArtifactKey, CaseKey, RunId, case_key
 from themis.core.errors import DefinitionError
 from themis.core.events import Artifact, Event, EventKind, Stage
 from themis.core.hashing import digest_value, encode
@@ -20,7 +20,7 @@ from themis.core.models import Case, Dataset
 from themis.core.protocols import RunStore, StoredCase
 from themis.execution.engine import Engine
 from themis.execution.flight import CaseRun
-from themis.planning.keys import CaseDigests, case_key, generate_key
+from themis.planning.keys import CaseDigests, generate_key
 from themis.planning.seeds import sample_seed
 from themis.planning.work import Manifest
 

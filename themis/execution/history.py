@@ -91,7 +91,7 @@ def read_history(store: RunStore, run: CompiledRun) -> History:
                 history.first_start = event
             history.last_start = event
             history.finished = None
-            stale = bool(_changed_code(event, code))
+            stale = _code_changed(event, code)
     # What is left is the tail of steps that were in flight.
     for event in store.events(run.run_id, after=history.last_seq):
         history.last_seq = event.seq
@@ -105,8 +105,6 @@ class Decision:
     attempt: Attempt
     resumed: bool
     done: bytearray
-    changed: list[str]
-    """Components ("role:name") whose code is not what it was when the run last ran."""
     stale: bool = False
     """Whether some cases were last gone through by other code than today's."""
 
@@ -114,7 +112,6 @@ class Decision:
 def decide(history: History, run: CompiledRun, wish: Wish) -> Decision | None:
     """Return what is to be done, or None if everything is there already."""
     last = history.first_start
-    changed = _changed_code(history.last_start, run.code())
     resumed = last is not None and _goes_on(history, last, wish)
     if last is not None and resumed:
         attempt = Attempt.from_event(last, run, wish.until)
@@ -134,7 +131,6 @@ def decide(history: History, run: CompiledRun, wish: Wish) -> Decision | None:
         attempt=attempt,
         resumed=resumed,
         done=done,
-        changed=changed,
         stale=history.ledger.any_stale(),
     )
 
@@ -152,8 +148,7 @@ def _goes_on(history: History, last: Event, wish: Wish) -> bool:
     return same_mode and same_redo and last.data["metric_ids"] == metric_ids
 
 
-def _changed_code(start: Event | None, code: Mapping[str, str | None]) -> list[str]:
-    if start is None:
-        return []
+def _code_changed(start: Event, code: Mapping[str, str | None]) -> bool:
+    """Return whether a component's code is not what it was at a start of the run."""
     then: Mapping[str, Any] = start.data.get("provenance", {}).get("code", {})
-    return sorted(name for name, now in code.items() if then.get(name) != now)
+    return any(then.get(name) != now for name, now in code.items())

@@ -162,10 +162,6 @@ class _OpenRun:
         if decision.resumed:
             data["resumed"] = True
         self._say(EventKind.RUN_STARTED, data)
-        for name in decision.changed:
-            self._engine.note(
-                f"the code of {name} changed since this run last ran; its steps are done again"
-            )
 
     async def _move(self) -> None:
         """Keep cases moving until all are done, or no longer than the grace time after a stop."""

@@ -56,7 +56,7 @@ _LISTENING: list[Stopper] = []
 
 
 def _request_all() -> None:
-    for stopper in list(_LISTENING):
+    for stopper in _LISTENING:
         stopper.request()
 
 

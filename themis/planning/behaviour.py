@@ -25,6 +25,7 @@ from typing import Any
 
 from themis.core.hashing import digest
 
+_DEEPEST = 20
 _PLAIN = (str, int, float, bool, bytes, complex, type(None), Decimal, PurePath, date)
 
 
@@ -98,9 +99,7 @@ class _Walk:
                             self.visit(part)
                 elif isinstance(member, functools.cached_property):
                     self.visit(member.func)
-                elif isinstance(member, FunctionType):
-                    self.visit(member)
-                elif callable(getattr(member, "__wrapped__", None)):
+                elif isinstance(member, FunctionType) or hasattr(member, "__wrapped__"):
                     self.visit(member)
                 elif not name.startswith("__"):
                     self.said.append(f"{name} = {_first(base, name, member)}")
@@ -211,20 +210,26 @@ def _first(holder: object, name: str, value: Any) -> str:
     return kept[1]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, depth: int = 0) -> str:
     """A text for a constant that does not depend on addresses or hash seeds."""
     if isinstance(value, _PLAIN):
         return repr(value)
+    if depth > _DEEPEST:
+        return "..."
     if isinstance(value, (list, tuple)):
-        return f"({', '.join(_shown(item) for item in value)})"
+        return f"({', '.join(_shown(item, depth + 1) for item in value)})"
     if isinstance(value, (set, frozenset)):
-        return f"{{{', '.join(sorted(_shown(item) for item in value))}}}"
+        return f"{{{', '.join(sorted(_shown(item, depth + 1) for item in value))}}}"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{_shown(k)}: {_shown(v)}' for k, v in value.items())}}}"
+        pairs = [f"{_shown(k, depth + 1)}: {_shown(v, depth + 1)}" for k, v in value.items()]
+        return f"{{{', '.join(pairs)}}}"
     if isinstance(value, Enum):
-        return f"{type(value).__qualname__}.{value.name} = {_shown(value.value)}"
+        return f"{type(value).__qualname__}.{value.name} = {_shown(value.value, depth + 1)}"
     if is_dataclass(value) and not isinstance(value, type):
-        parts = [f"{one.name}={_shown(getattr(value, one.name, None))}" for one in fields(value)]
+        parts = [
+            f"{one.name}={_shown(getattr(value, one.name, None), depth + 1)}"
+            for one in fields(value)
+        ]
         return f"{type(value).__qualname__}({', '.join(parts)})"
     pattern = getattr(value, "pattern", None)
     if isinstance(pattern, (str, bytes)):

@@ -174,32 +174,25 @@ def _check_seeds(seeds: Sequence[int], samples: int) -> None:
 
 
 def _check_judges(metrics: list[Bound], selector: Bound | None, judges: list[str]) -> None:
-    for metric in metrics:
-        if not metric.facts.judged:
-            continue
+    asking = [metric for metric in metrics if metric.facts.judged]
+    if selector is not None and hasattr(selector.component, "judges_needed"):
+        asking.append(selector)
+    for bound in asking:
         if not judges:
             raise DefinitionError(
-                f"metric '{metric.name}' needs a judge, but judge_models is empty: "
+                f"{bound.ref.role} '{bound.name}' needs a judge, but judge_models is empty: "
                 "set EvaluationConfig(judge_models=[...])",
                 field="judge_models",
             )
-        needed = getattr(metric.component, "judges_needed", None)
-        if needed is None:
-            continue
-        for judge in needed(judges):
+        needed = getattr(bound.component, "judges_needed", None)
+        for judge in needed(judges) if needed is not None else ():
             if judge not in judges:
                 raise DefinitionError(
-                    f"metric '{metric.name}' asks for the judge '{judge}'"
+                    f"{bound.ref.role} '{bound.name}' asks for the judge '{judge}'"
                     f"{did_you_mean(judge, judges)}",
                     field="judge",
                     value=judge,
                 )
-    if selector is not None and hasattr(selector.component, "judges_needed") and not judges:
-        raise DefinitionError(
-            f"selector '{selector.name}' needs a judge, but judge_models is empty: "
-            "set EvaluationConfig(judge_models=[...])",
-            field="judge_models",
-        )
 
 
 def _check_overrides(evaluation: EvaluationConfig, metrics: list[Bound]) -> None:

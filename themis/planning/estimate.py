@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from themis.core.base import ArtifactKey, CaseId, DatasetId
+from themis.core.base import ArtifactKey, CaseId, DatasetId, case_key
 from themis.core.contexts import GenerateContext
 from themis.core.models import Case
 from themis.core.protocols import RunStore
 from themis.core.results import RunEstimate
-from themis.planning.keys import CaseDigests, case_key, generate_key
+from themis.planning.keys import CaseDigests, generate_key
 from themis.planning.seeds import sample_seed
 from themis.planning.work import CompiledRun
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from themis.core.base import ArtifactKey, CaseKey, JSONValue
+from themis.core.base import ArtifactKey, JSONValue
 from themis.core.hashing import digest_parts, digest_value, text
 from themis.core.models import Case, GenerationResult, Message, TraceStep
 from themis.core.prompts import PromptSpec
@@ -45,11 +45,6 @@ def prompt_digest(spec: PromptSpec | None) -> bytes:
     if spec is None or spec.is_empty():
         return NOTHING
     return digest_value("prompt", spec.model_dump(mode="json", exclude_defaults=True))
-
-
-def case_key(dataset_id: str, case_id: str) -> CaseKey:
-    """Return the id of a case across the run's datasets: 32 hex digits."""
-    return CaseKey(digest_value("case_key", [dataset_id, case_id]).hex())
 
 
 class CaseDigests:

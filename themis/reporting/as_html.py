@@ -16,7 +16,7 @@ from typing import Any
 from themis.analysis.tables import headline_row, number
 from themis.core.results import CaseResult, ScoreRow
 from themis.reporting import plot
-from themis.reporting.facts import CaseFacts, ReportFacts, RunFacts, duration, when
+from themis.reporting.facts import CaseFacts, ReportFacts, duration, when
 from themis.views.scores import UNPARSED
 
 CASES_SHOWN = 500
@@ -54,7 +54,6 @@ def render(facts: ReportFacts) -> Iterator[str]:
         plot=plot,
         cases=lambda run: (_case_line(case) for case in run.first_cases(shown)),
         shown=shown,
-        origin=_origin,
         when=when,
         duration=duration,
         number=number,
@@ -137,17 +136,3 @@ def _text(value: Any) -> str:
 
 def _is_turn(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("role"), str) and "content" in value
-
-
-def _origin(run: RunFacts) -> list[tuple[str, str]]:
-    """Return provenance as lines of name and text."""
-    lines = []
-    for name, value in run.provenance.items():
-        if name == "at":
-            lines.append((name, when(value)))
-        elif isinstance(value, dict):
-            parts = (f"{key} {item}" for key, item in value.items())
-            lines.append((name, ", ".join(parts) or "none"))
-        else:
-            lines.append((name, str(value)))
-    return lines

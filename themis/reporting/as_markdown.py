@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from themis.analysis.tables import HEADINGS, headline_row
 from themis.reporting.facts import ReportFacts, RunFacts, duration, when
@@ -85,7 +84,7 @@ def _run(run: RunFacts, *, several: bool) -> Iterator[str]:
         yield "\n### Notes\n\n"
         yield from (f"- {escape(note)}\n" for note in state.notes)
     yield "\n### Provenance\n\n"
-    yield from _points((escape(name), _plain(value)) for name, value in _flat(run.provenance))
+    yield from _points((escape(name), escape(said)) for name, said in run.origin)
 
 
 def _status(run: RunFacts) -> str:
@@ -95,20 +94,6 @@ def _status(run: RunFacts) -> str:
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{escape(name)} {count}" for name, count in counts.items()) or "none"
-
-
-def _flat(provenance: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in provenance.items():
-        if name == "at":
-            yield name, when(value)
-        elif isinstance(value, dict):
-            yield name, ", ".join(f"{key} {item}" for key, item in value.items()) or "none"
-        else:
-            yield name, value
-
-
-def _plain(value: Any) -> str:
-    return escape(str(value))
 
 
 def _points(points: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -83,6 +83,11 @@ class RunFacts:
         return told
 
     @property
+    def origin(self) -> list[tuple[str, str]]:
+        """Provenance as lines of name and text."""
+        return [(name, _said(name, value)) for name, value in self.provenance.items()]
+
+    @property
     def components(self) -> list[ComponentRef]:
         """Every component of the run."""
         return list(self.snapshot.component_refs.values())
@@ -183,6 +188,15 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _said(name: str, value: Any) -> str:
+    if name == "at":
+        return when(value)
+    if isinstance(value, dict):
+        parts = [f"{key} {item}" for key, item in value.items() if item is not None]
+        return ", ".join(parts) or "none"
+    return str(value)
 
 
 def _run_facts(

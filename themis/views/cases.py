@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from themis.core import base
 from themis.core.base import CaseKey
 from themis.core.errors import DefinitionError
-from themis.core.hashing import digest_value
 from themis.core.models import Case
 from themis.core.protocols import RunStore
 from themis.core.snapshot import RunSnapshot
@@ -32,11 +32,6 @@ class RunCase(NamedTuple):
         return self.case.case_id
 
 
-def case_key(dataset_id: str, case_id: str) -> CaseKey:
-    """Return the id of a case across the run's datasets: 32 hex digits."""
-    return CaseKey(digest_value("case_key", [dataset_id, case_id]).hex())
-
-
 def run_cases(
     store: RunStore, snapshot: RunSnapshot, start: int = 0, stop: int | None = None
 ) -> Iterator[RunCase]:
@@ -50,7 +45,7 @@ def run_cases(
         lower, upper = max(start - offset, 0), min(end - offset, dataset.n_cases)
         if lower < upper:
             for position, case in store.cases(dataset.fingerprint, lower, upper):
-                key = case_key(dataset.dataset_id, case.case_id)
+                key = base.case_key(dataset.dataset_id, case.case_id)
                 yield RunCase(offset + position, dataset.dataset_id, key, case)
         offset += dataset.n_cases
 

@@ -111,6 +111,8 @@ def _generated(
         payload = event.artifact.payload
         fields = {name: payload[name] for name in _GENERATION if name in payload}
         fields["candidate_id"] = event.candidate_id or payload["candidate_id"]
+        if "tries" in payload:  # the history of those that failed is evidence like any other
+            fields["artifacts"] = {**(fields.get("artifacts") or {}), "tries": payload["tries"]}
         made[sample] = GenerationResult(**fields)
     return made, failures
 

@@ -29,6 +29,7 @@ async def select(case: CaseRun, candidates: Sequence[Candidate]) -> list[Candida
     ids = [CandidateId(one.candidate_id) for one in candidates]
     context = SelectContext(
         **case.common(bound.reads),
+        case=case.view(bound.reads),
         candidate_ids=ids,
         judge_models=[JournaledJudge(case, judge) for judge in judges],
     )

@@ -1,0 +1,290 @@
+"""From a bundle into a store: all of it is checked first, then it becomes an attempt at its run.
+
+What the store has of the run already is left as it is, so that a bundle may come twice. A bundle
+that contradicts what stands there is refused whole.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import groupby
+from typing import Any
+
+from themis.core.base import ArtifactKey, RunId
+from themis.core.errors import DefinitionError, RunNotFoundError
+from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
+from themis.core.hashing import encode
+from themis.core.models import Case, Dataset
+from themis.core.protocols import Lease, RunStore, StoredCase
+from themis.core.snapshot import RunSnapshot
+from themis.exchange.bundle import Bundle, BundleKind
+from themis.execution.ownership import TTL, take
+from themis.planning.datasets import read_datasets
+from themis.planning.keys import CaseDigests
+from themis.views.steps import PAGE, CaseSteps, read_steps
+
+_CASE_FIELDS = tuple(Case.model_fields)
+
+
+def bring_in(store: RunStore, bundle: Bundle, kind: BundleKind) -> RunId:
+    """Write a bundle's run into a store and return its id.
+
+    Raises:
+        DefinitionError: the bundle is of another kind, was changed, or contradicts the store.
+        RunOwnedError: a process is working on the run.
+    """
+    if bundle.kind != kind:
+        raise DefinitionError(
+            f"this is a bundle of kind '{bundle.kind}', not '{kind}'", field="bundle"
+        )
+    snapshot = _snapshot(store, bundle)
+    arriving = _Arriving(store, bundle, snapshot)
+    arriving.check()
+    store.save_snapshot(snapshot)
+    arriving.save_cases()
+    if arriving.has_news():
+        lease = take(store, snapshot.run_id)
+        try:
+            arriving.append(lease)
+        finally:
+            with suppress(Exception):  # a store that is gone has nothing to give back
+                store.release(lease)
+    return snapshot.run_id
+
+
+def _snapshot(store: RunStore, bundle: Bundle) -> RunSnapshot:
+    snapshot = RunSnapshot.read(bundle.manifest.get("snapshot"), "bundle.snapshot")
+    if snapshot.run_id != bundle.run_id:
+        raise DefinitionError(
+            f"bundle of run {bundle.run_id}: its snapshot is that of run {snapshot.run_id}",
+            field="bundle",
+        )
+    try:
+        kept = store.load_snapshot(snapshot.run_id)
+    except RunNotFoundError:
+        return snapshot
+    if kept.identity != snapshot.identity:
+        raise DefinitionError(
+            f"run {snapshot.run_id} is in the store with another snapshot; "
+            "import the bundle into another store",
+            field="bundle",
+        )
+    return kept
+
+
+class _Arriving:
+    """A bundle on its way into a store."""
+
+    def __init__(self, store: RunStore, bundle: Bundle, snapshot: RunSnapshot) -> None:
+        self._store = store
+        self._bundle = bundle
+        self._snapshot = snapshot
+        self._brought: dict[str, bytes] = {}
+
+    def check(self) -> None:
+        """Check every record, the cases against the snapshot, and the steps against the store."""
+        cases: dict[str, list[Case]] = {}
+        for record in self._bundle.records():
+            if record.get("record") == "case":
+                cases.setdefault(record["dataset_id"], []).append(_case(record))
+        for ref in self._snapshot.identity.datasets:
+            found = cases.get(ref.dataset_id, [])
+            if len(found) != ref.n_cases:
+                continue  # a run that was cut short had not stored them all
+            dataset = Dataset(
+                dataset_id=ref.dataset_id,
+                cases=found,
+                revision=ref.revision,
+                metadata=ref.metadata,
+            )
+            if read_datasets([dataset], None)[0][0].fingerprint != ref.fingerprint:
+                raise self._refusal(f"its cases are not those of dataset '{ref.dataset_id}'")
+        for page in self._pages():
+            self._check_answers(page)
+
+    def save_cases(self) -> None:
+        """Keep the cases that the bundle has, in runs of neighbouring positions."""
+        offset = 0
+        for ref in self._snapshot.identity.datasets:
+            chunk: list[StoredCase] = []
+            start = 0
+            for record in self._bundle.records():
+                if record["record"] != "case" or record["dataset_id"] != ref.dataset_id:
+                    continue
+                position = record["index"] - offset
+                if chunk and (position != start + len(chunk) or len(chunk) == PAGE):
+                    self._store.save_cases(ref.fingerprint, start, chunk)
+                    chunk = []
+                if not chunk:
+                    start = position
+                chunk.append(_stored(_case(record)))
+            if chunk:
+                self._store.save_cases(ref.fingerprint, start, chunk)
+            offset += ref.n_cases
+
+    def has_news(self) -> bool:
+        """Return whether the bundle has a step that the store's run has not."""
+        for page in self._pages():
+            standing = self._standing(page)
+            for record in page:
+                steps = standing.get(record["index"])
+                if record["record"] == "step" and not _is_there(record, steps):
+                    return True
+                if record["record"] == "finished" and (steps is None or steps.finished is None):
+                    return True
+        return False
+
+    def append(self, lease: Lease) -> None:
+        """Journal the bundle as a fresh attempt."""
+        attempt, seq = self._last()
+        attempt += 1
+        for batch in self._batches(attempt):
+            for event in batch:
+                seq += 1
+                event.seq = seq
+            self._store.append(self._snapshot.run_id, batch, epoch=lease.epoch)
+            lease = self._store.renew(lease, TTL)
+
+    def _batches(self, attempt: int) -> Iterator[list[Event]]:
+        manifest = self._bundle.manifest
+        begun = {
+            "mode": "import",
+            "until": manifest["through"] or Stage.JUDGE.value,
+            "redo": [],
+            "metric_ids": None,
+            "n_cases": self._snapshot.n_cases,
+            "provenance": manifest["provenance"],
+            "bundle": manifest["body_sha256"],
+        }
+        yield [_said(EventKind.RUN_STARTED, attempt, begun)]
+        for page in self._pages():
+            standing = self._standing(page)
+            events = [
+                event
+                for record in page
+                if (event := self._event(record, standing.get(record["index"]), attempt))
+            ]
+            if events:
+                yield events
+        ended = {"status": manifest["status"], "through": manifest["through"]}
+        yield [
+            *(_said(EventKind.NOTE, attempt, {"text": text}) for text in manifest["notes"]),
+            _said(EventKind.RUN_FINISHED, attempt, ended),
+        ]
+
+    def _event(
+        self, record: dict[str, Any], standing: CaseSteps | None, attempt: int
+    ) -> Event | None:
+        if record["record"] == "finished":
+            return Event(
+                kind=EventKind.CASE_FINISHED,
+                attempt=attempt,
+                at=record["at"],
+                case_index=record["index"],
+                data=_farther(record["data"], standing),
+            )
+        if _is_there(record, standing):
+            return None
+        made = self._artifact(record) if "payload" in record else None
+        return Event(
+            kind=EventKind.STEP_FAILED if made is None else EventKind.STEP_DONE,
+            attempt=attempt,
+            at=record["at"],
+            case_index=record["index"],
+            address=_address(record),
+            candidate_id=record["candidate_id"],
+            key=record["key"],
+            reused=record["reused"],
+            data=record["data"],
+            artifact=made,
+        )
+
+    def _artifact(self, record: dict[str, Any]) -> Artifact:
+        raw = encode(record["payload"])
+        # Where an attempt was cut short, cases of one run refer to two versions of one key.
+        before = self._brought.setdefault(record["key"], raw)
+        self._brought[record["key"]] = raw
+        return Artifact(
+            key=ArtifactKey(record["key"]),
+            raw=raw,
+            at=record["made_at"],
+            code=record["code"],
+            supersedes=before != raw,
+        )
+
+    def _check_answers(self, page: list[dict[str, Any]]) -> None:
+        """Refuse where the store has another answer under a key: numbers would change unseen."""
+        steps = [record for record in page if "payload" in record]
+        found = self._store.lookup({ArtifactKey(record["key"]) for record in steps})
+        for record in steps:
+            there = found.get(ArtifactKey(record["key"]))
+            if there is None or there.code != record["code"]:
+                continue
+            if there.raw != encode(record["payload"]):
+                raise self._refusal(
+                    f"the store has another {record['stage']} result for case "
+                    f"'{record['case_id']}'; import the bundle into another store"
+                )
+
+    def _pages(self) -> Iterator[list[dict[str, Any]]]:
+        """Yield the records of steps and ends, as many cases at a time as were exported at once."""
+        work = (record for record in self._bundle.records() if record["record"] != "case")
+        for _, page in groupby(work, key=lambda record: int(record["index"]) // PAGE):
+            yield list(page)
+
+    def _standing(self, page: list[dict[str, Any]]) -> Mapping[int, CaseSteps]:
+        start = page[0]["index"] // PAGE * PAGE
+        found = read_steps(self._store, self._snapshot.run_id, start, start + PAGE)
+        return {steps.index: steps for steps in found}
+
+    def _last(self) -> tuple[int, int]:
+        """Return the number of the run's last attempt and of its last event."""
+        attempt = seq = 0
+        for event in self._store.events(self._snapshot.run_id):
+            attempt, seq = max(attempt, event.attempt), event.seq
+        return attempt, seq
+
+    def _refusal(self, message: str) -> DefinitionError:
+        return DefinitionError(f"bundle of run {self._bundle.run_id}: {message}", field="bundle")
+
+
+def _is_there(record: dict[str, Any], standing: CaseSteps | None) -> bool:
+    """Return whether the store's run has a step: a failure says nothing against what stands."""
+    known = None if standing is None else standing.newest.get(_address(record))
+    if known is None:
+        return False
+    return "payload" not in record or (known.artifact is not None and known.key == record["key"])
+
+
+def _farther(data: dict[str, Any], standing: CaseSteps | None) -> dict[str, Any]:
+    """Return which end of a case is the farther one, the bundle's or the store's."""
+    known = None if standing is None else standing.finished
+    if known is None or known.data.get("outages"):
+        return data
+    went, comes = Stage(known.data["through"]), Stage(data["through"])
+    return known.data if went.order >= comes.order else data
+
+
+def _address(record: dict[str, Any]) -> StepAddress:
+    return StepAddress(
+        Stage(record["stage"]), record["sample"], record["component"], record["call"]
+    )
+
+
+def _case(record: dict[str, Any]) -> Case:
+    return Case(**{name: record[name] for name in _CASE_FIELDS})
+
+
+def _stored(case: Case) -> StoredCase:
+    fields = case.model_dump(mode="json", exclude={"case_id"}, exclude_defaults=True)
+    return StoredCase(
+        case_id=case.case_id,
+        digest=CaseDigests(case).whole,
+        raw=encode({"input": case.input, **fields}),
+    )
+
+
+def _said(kind: EventKind, attempt: int, data: dict[str, Any]) -> Event:
+    return Event(kind=kind, attempt=attempt, at=time.time(), data=data)
