@@ -3,12 +3,12 @@
 The story of a run:
 
 1. A user writes an ``Experiment``: datasets, a generator, an evaluation, a store.
-2. *Planning* checks it and compiles it into an immutable snapshot named by the hash of what was asked.
+2. *Planning* checks it and compiles it into an immutable snapshot, named by what was asked.
 3. *Execution* takes each case through generate, select, reduce, parse, score and judge: each step
    has a key over all it depends on; where the key's artifact is there, it is used, else it is made.
-4. Every step is journaled in a *store* before it is counted, so a killed run loses only what was in flight.
+4. Every step is journaled in a *store* before it is counted: a killed run loses what was in flight.
 5. *Views* fold the journal into results; *analysis* says how sure the numbers are.
-6. *Reporting* tells people, *exchange* other programs, and the *command line* does it all from a shell.
+6. *Reporting* tells people, *exchange* other programs, the *command line* does it all from a shell.
 7. Running again does only what is not done.
 """
 

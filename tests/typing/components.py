@@ -61,6 +61,6 @@ experiment = Experiment(
     datasets=[Dataset(dataset_id="d", cases=[Case(case_id="1", input="a b")])],
 )
 mean: float | None = experiment.run().metrics["metric/count"].value
-status: str = (
-    evaluate(model=Loud(), data=[{"input": "x"}], metric=Count(), parser=Words()).status.value
-)
+status: str = evaluate(
+    model=Loud(), data=[{"input": "x"}], metric=Count(), parser=Words()
+).status.value

@@ -25,7 +25,9 @@ def check(*files: Path) -> tuple[int, list[str]]:
 def test_users_components_and_the_examples_pass_the_strict_checker() -> None:
     examples = sorted((ROOT / "examples").glob("*_adapter.py"))
     assert len(examples) == 3
-    code, lines = check(HERE / "components.py", ROOT / "examples" / "custom_generator.py", *examples)
+    code, lines = check(
+        HERE / "components.py", ROOT / "examples" / "custom_generator.py", *examples
+    )
     assert (code, lines) == (0, [])
 
 
@@ -34,5 +36,6 @@ def test_a_class_without_fingerprint_gives_one_readable_error() -> None:
     errors = [line for line in lines if ": error:" in line]
     assert code == 1
     assert len(errors) == 1
-    assert '"Nameless"' in errors[0] and "Generator" in errors[0]
+    assert '"Nameless"' in errors[0]
+    assert "Generator" in errors[0]
     assert any("fingerprint" in line for line in lines)

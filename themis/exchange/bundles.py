@@ -1,4 +1,4 @@
-"""Stage bundles: taking a run's generations, or all of its evaluation, from one store to another."""
+"""Stage bundles: a run's generations, or all of its evaluation, from one store to another."""
 
 from __future__ import annotations
 

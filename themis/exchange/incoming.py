@@ -39,9 +39,12 @@ def bring_in(store: RunStore, bundle: Bundle, kind: BundleKind) -> RunId:
         raise DefinitionError(
             f"this is a bundle of kind '{bundle.kind}', not '{kind}'", field="bundle"
         )
-    snapshot = _snapshot(store, bundle)
+    snapshot = RunSnapshot.read(bundle.manifest.get("snapshot"), "bundle.snapshot")
     arriving = _Arriving(store, bundle, snapshot)
     arriving.check()
+    store.initialize()  # a bundle that is no good makes no store
+    _check_same_run(store, snapshot)
+    arriving.check_answers()
     store.save_snapshot(snapshot)
     arriving.save_cases()
     if arriving.has_news():
@@ -54,24 +57,14 @@ def bring_in(store: RunStore, bundle: Bundle, kind: BundleKind) -> RunId:
     return snapshot.run_id
 
 
-def _snapshot(store: RunStore, bundle: Bundle) -> RunSnapshot:
-    snapshot = RunSnapshot.read(bundle.manifest.get("snapshot"), "bundle.snapshot")
-    if snapshot.run_id != bundle.run_id:
-        raise DefinitionError(
-            f"bundle of run {bundle.run_id}: its snapshot is that of run {snapshot.run_id}",
-            field="bundle",
-        )
-    try:
-        kept = store.load_snapshot(snapshot.run_id)
-    except RunNotFoundError:
-        return snapshot
-    if kept.identity != snapshot.identity:
-        raise DefinitionError(
-            f"run {snapshot.run_id} is in the store with another snapshot; "
-            "import the bundle into another store",
-            field="bundle",
-        )
-    return kept
+def _check_same_run(store: RunStore, snapshot: RunSnapshot) -> None:
+    with suppress(RunNotFoundError):
+        if store.load_snapshot(snapshot.run_id).identity != snapshot.identity:
+            raise DefinitionError(
+                f"run {snapshot.run_id} is in the store with another snapshot; "
+                "import the bundle into another store",
+                field="bundle",
+            )
 
 
 class _Arriving:
@@ -84,7 +77,9 @@ class _Arriving:
         self._brought: dict[str, bytes] = {}
 
     def check(self) -> None:
-        """Check every record, the cases against the snapshot, and the steps against the store."""
+        """Check the run id, every record, and the cases against the snapshot."""
+        if self._snapshot.run_id != self._bundle.run_id:
+            raise self._refusal(f"its snapshot is that of run {self._snapshot.run_id}")
         cases: dict[str, list[Case]] = {}
         for record in self._bundle.records():
             if record.get("record") == "case":
@@ -101,8 +96,11 @@ class _Arriving:
             )
             if read_datasets([dataset], None)[0][0].fingerprint != ref.fingerprint:
                 raise self._refusal(f"its cases are not those of dataset '{ref.dataset_id}'")
+
+    def check_answers(self) -> None:
+        """Refuse where the store has another answer under a key: numbers would change unseen."""
         for page in self._pages():
-            self._check_answers(page)
+            self._check_page(page)
 
     def save_cases(self) -> None:
         """Keep the cases that the bundle has, in runs of neighbouring positions."""
@@ -214,8 +212,7 @@ class _Arriving:
             supersedes=before != raw,
         )
 
-    def _check_answers(self, page: list[dict[str, Any]]) -> None:
-        """Refuse where the store has another answer under a key: numbers would change unseen."""
+    def _check_page(self, page: list[dict[str, Any]]) -> None:
         steps = [record for record in page if "payload" in record]
         found = self._store.lookup({ArtifactKey(record["key"]) for record in steps})
         for record in steps:

@@ -107,11 +107,11 @@ class _Leaving:
                 yield _finished(steps.index, case_id, finished.at, finished.data)
             return
         samples = range(self._snapshot.identity.num_samples)
-        made = [event for sample in samples if (event := steps.generated(sample)) is not None]
-        if len(made) == len(samples) and all(event.artifact is not None for event in made):
+        made = [one for sample in samples if (one := steps.generated(sample)) is not None]
+        if len(made) == len(samples) and all(one.artifact is not None for one in made):
             self._whole += 1
             data = {"through": Stage.GENERATE.value, "outages": 0, "generated": len(made)}
-            yield _finished(steps.index, case_id, max(event.at for event in made), data)
+            yield _finished(steps.index, case_id, max(one.at for one in made), data)
 
     def _leaves(self, event: Event) -> bool:
         if self._kind == "evaluation":

@@ -124,7 +124,10 @@ class ConfigReader:
     def _adapter_params(
         self, used: str, kind: registry.Kind, params: dict[str, Any], where: str
     ) -> dict[str, Any]:
-        known = inspect.signature(registry.load(used, kind)).parameters
+        try:
+            known = inspect.signature(registry.load(used, kind)).parameters
+        except DefinitionError as error:  # it is of another kind
+            self.refuse(f"{where}: {error}", where)
         made: dict[str, Any] = {}
         for key, value in params.items():
             if key not in known:

@@ -73,6 +73,16 @@ def read_component(spec: object, kind: registry.Kind, where: str) -> Any:
     return ConfigReader(None).component(spec, kind, where)
 
 
+def read_dataset(data: object, where: str) -> Dataset:
+    """Return the dataset that plain data stands for, as a config file would.
+
+    Args:
+        data: ``{dataset_id:, cases: [...]}``, or ``{path:, input:, expected_output:, take:, ...}``.
+        where: what it is called in messages.
+    """
+    return _ExperimentReader(None).dataset(data, where)
+
+
 def known_keys(place: Sequence[str]) -> Collection[str] | None:
     """Return the keys that there may be at a place of a config; None where any may be."""
     match tuple(place):
@@ -99,6 +109,7 @@ class _ExperimentReader(ConfigReader):
     """Builds the sections of an experiment's file."""
 
     def experiment(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of ``Experiment``."""
         self._check_keys(data, ())
         given = {name: value for name, value in data.items() if value is not None}
         for name, way_out in _NEEDED.items():
@@ -113,7 +124,7 @@ class _ExperimentReader(ConfigReader):
             "storage": self._storage(given["storage"]),
             "runtime": self.built(RuntimeConfig, given.get("runtime", {}), "runtime"),
             "datasets": [
-                self._dataset(one, f"datasets[{index}]")
+                self.dataset(one, f"datasets[{index}]")
                 for index, one in enumerate(self.typed(given["datasets"], list, "datasets"))
             ],
             "seeds": self.typed(given.get("seeds", []), list, "seeds"),
@@ -160,7 +171,8 @@ class _ExperimentReader(ConfigReader):
                 parameters[name] = self.absolute(parameters[name])
         return self.built(StorageConfig, {**fields, "parameters": parameters}, "storage")
 
-    def _dataset(self, data: object, where: str) -> Dataset:
+    def dataset(self, data: object, where: str) -> Dataset:
+        """Return a dataset of cases that are written out, or of a data file."""
         fields = self.typed(data, dict, where)
         if ("cases" in fields) == ("path" in fields):
             self.refuse(f"{where} needs either 'cases' or the 'path' of a data file", where)

@@ -44,15 +44,13 @@ def shown_progress(progress: bool | None, snapshot: RunSnapshot) -> Iterator[Dis
     is_terminal = sys.stderr.isatty()
     if progress is False or (progress is None and not is_terminal):
         yield None
-    elif is_terminal:
-        with _bars(Tally(snapshot)) as tally:
-            yield tally
-    else:
-        lines = Lines(Tally(snapshot), sys.stderr)
-        try:
-            yield lines
-        finally:
-            lines.end()
+        return
+    tally = Tally(snapshot)
+    display = Bars(tally) if is_terminal else Lines(tally, sys.stderr)
+    try:
+        yield display
+    finally:
+        display.end()
 
 
 class Tally:
@@ -172,21 +170,35 @@ class Lines:
             self._stream.flush()
 
 
-@contextmanager
-def _bars(tally: Tally) -> Iterator[Tally]:
-    """Draw bars from the tally while the context lasts, in rich's own thread."""
-    from rich.console import Console
-    from rich.live import Live
+class Bars:
+    """Draws bars in rich's own thread, from the first event on."""
 
-    live = Live(
-        get_renderable=lambda: _drawing(tally),
-        console=Console(stderr=True),
-        refresh_per_second=DRAWINGS_A_SECOND,
-        # What components print appears above the bars; results piped elsewhere are left alone.
-        redirect_stdout=sys.stdout.isatty(),
-    )
-    with live:
-        yield tally
+    def __init__(self, tally: Tally) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._tally = tally
+        self._has_begun = False
+        self._live = Live(
+            get_renderable=lambda: _drawing(tally),
+            console=Console(stderr=True),
+            auto_refresh=True,
+            refresh_per_second=DRAWINGS_A_SECOND,
+            # What components print appears above the bars; results piped elsewhere are left alone.
+            redirect_stdout=sys.stdout.isatty(),
+        )
+
+    def committed(self, events: Sequence[Event], /) -> None:
+        """Take note of committed events."""
+        self._tally.committed(events)
+        if not self._has_begun:
+            self._has_begun = True
+            self._live.start()
+
+    def end(self) -> None:
+        """Draw for the last time, if anything happened."""
+        if self._has_begun:
+            self._live.stop()
 
 
 def _drawing(tally: Tally) -> Any:

@@ -23,8 +23,9 @@ from themis.core.results import (
 )
 from themis.core.snapshot import RunSnapshot
 from themis.views.results import case_result, case_results
-from themis.views.scores import metric_summaries, score_rows
-from themis.views.state import execution_state
+from themis.views.scores import ScoresFold, score_rows
+from themis.views.state import ProgressFold, RunHead, run_head, state_of
+from themis.views.steps import fold_cases
 
 
 class CaseResults(Sequence[CaseResult]):
@@ -75,36 +76,46 @@ class RunResult:
         self.cases = CaseResults(store, snapshot)
 
     @cached_property
+    def _head(self) -> RunHead:
+        return run_head(self._store, self.run_id)
+
+    @cached_property
+    def _folded(self) -> tuple[RunProgress, list[MetricSummary]]:
+        """Progress and scores, folded in one reading of the journal when first asked for."""
+        progress = ProgressFold(self._head, self.snapshot.n_cases)
+        scores = ScoresFold(self.snapshot)
+        fold_cases(self._store, self.snapshot, progress, scores)
+        return progress.progress(), summarize(scores.summaries())
+
+    @property
     def state(self) -> ExecutionState:
-        """How the run stands, folded from its journal when first asked for."""
-        return execution_state(self._store, self.run_id)
+        """How the run stands: attempts, status, progress, notes."""
+        return state_of(self.run_id, self._head, self.progress)
 
     @property
     def status(self) -> RunStatus:
         """How the run stands."""
-        return self.state.status
+        return self._head.status
 
     @property
     def completed_through_stage(self) -> str | None:
         """The last stage that every case went through."""
-        return self.state.completed_through_stage
+        return self._head.through
 
     @property
     def progress(self) -> RunProgress:
         """Counts of steps, tokens and errors."""
-        return self.state.progress
+        return self._folded[0]
 
     @property
     def notes(self) -> list[str]:
         """What the user should know of the run, such as code that changed."""
-        return self.state.notes
+        return self._head.notes
 
-    @cached_property
+    @property
     def metrics(self) -> Mapping[str, MetricSummary]:
         """By metric id: value, interval, counts and bounds."""
-        return {
-            one.metric_id: one for one in summarize(metric_summaries(self._store, self.snapshot))
-        }
+        return {one.metric_id: one for one in self._folded[1]}
 
     def score_rows(self) -> Iterator[ScoreRow]:
         """Stream the score table: one row for each metric of each subject of each case."""

@@ -50,7 +50,12 @@ class CrashHarness:
     """
 
     def __init__(self, preload: Sequence[str] = ()) -> None:
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        environment = {
+            **os.environ,
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",  # a script may be edited within a file time's grain
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "themis.testing.crash", *preload],
             stdin=subprocess.PIPE,
@@ -83,6 +88,7 @@ class CrashHarness:
         kill_after: int | None = None,
         delay: float = 0.0,
         number: int = signal.SIGKILL,
+        times: int = 1,
         timeout: float = 120.0,
     ) -> Outcome:
         """Run a script, to its end or until its log has grown by so many lines.
@@ -92,8 +98,9 @@ class CrashHarness:
             arguments: its ``sys.argv[1:]``.
             log: the file that it appends lines to.
             kill_after: lines it may add before it is killed; None lets it end by itself.
-            delay: seconds from the last of these lines to the signal.
+            delay: seconds from the last of these lines to the signal, and from one to the next.
             number: the signal.
+            times: how often it is sent.
             timeout: seconds after which it is killed in any case.
 
         Raises:
@@ -104,18 +111,18 @@ class CrashHarness:
         error = log.with_suffix(".stderr")
         pid = self._tell({"script": str(script), "argv": list(arguments), "stderr": str(error)})
         deadline = time.monotonic() + timeout
-        killed = False
+        sent = 0
         while (status := self._ended(pid)) is None:
-            if not killed and kill_after is not None and _lines(log) - before >= kill_after:
+            if sent < times and kill_after is not None and _lines(log) - before >= kill_after:
                 time.sleep(delay)
                 os.kill(pid, number)
-                killed = True
+                sent += 1
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)
                 raise TimeoutError(f"{script} had not ended after {timeout:g} s")
             time.sleep(_POLL)
         return Outcome(
-            killed=killed and status == -number,
+            killed=sent > 0 and status == -number,
             status=status,
             lines=_lines(log),
             error=error.read_text() if error.exists() else "",

@@ -161,8 +161,8 @@ class ScriptedJudge(_Scripted):
         failures: an exception to be raised at every call; or a list with one entry a call, of which
             None lets the call pass.
         wait: awaited in each call.
-        log: file that gets a line "judge", component id, digest of prompt and seed for each call
-            begun.
+        log: file that gets a line "judge", component id, digest of the question for each call
+            begun; the answer's artifacts have that digest as "asked".
         provider_key: the endpoint whose limits apply.
         component_id: its name; two judges of a run need two.
 
@@ -196,12 +196,13 @@ class ScriptedJudge(_Scripted):
         """Return the scripted verdict, or fail as scripted."""
         self.prompts.append(prompt.text)
         number = len(self.prompts)
+        asked = _digest([self.component_id, prompt.text, seed])
         if self._log is not None:
-            self._log.write("judge", self.component_id, _digest([prompt.text, seed]))
+            self._log.write("judge", self.component_id, asked)
         await self._pass_time()
         _fail(self.failures, number)
         said = self.answer(prompt, seed) if callable(self.answer) else self.answer
-        return JudgeResponse(text=said)
+        return JudgeResponse(text=said, artifacts={"asked": asked})
 
 
 class CountingParser(_Scripted):

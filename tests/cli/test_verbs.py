@@ -1,0 +1,384 @@
+"""Each verb: what it prints where, what it exits with, and that it does what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.cli.conftest import command, environment
+from themis.cli import app
+
+SLOW = "generation.generator={use: builtin/demo_generator, params: {latency_ms: 300}}"
+
+
+def test_help_loads_no_models_no_numpy_and_no_sdk() -> None:
+    program = (
+        "import sys\n"
+        "from themis.cli import main\n"
+        "try:\n    main(['--help'])\n"
+        "except SystemExit as end:\n    print(end.code, *sorted(sys.modules), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        command()[:1] + ["-c", program],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, *modules = done.stderr.split()
+    assert code == "0"
+    assert "quick-eval" in done.stdout
+    heavy = {"numpy", "scipy", "pydantic", "openai", "langgraph", "rich", "yaml", "sqlite3"}
+    assert heavy.isdisjoint(modules)
+    ours = {name for name in modules if name.startswith("themis.")}
+    allowed = ("themis.cli", "themis.core")
+    assert [name for name in ours if not name.startswith(allowed)] == []
+    assert "themis.core.models" not in ours
+
+
+def test_version_is_said(themis: Any) -> None:
+    assert themis("--version").out.startswith("themis 0.")
+
+
+def test_a_new_project_runs_as_it_is(themis: Any, project: Path) -> None:
+    ended = themis("run", "--config", project / "themis.yaml")
+    assert ended.code == 0, ended.err
+    assert ended.err == ""
+    assert ended.data["status"] == "completed"
+    assert ended.data["cases"] == 6
+    assert set(ended.data["metrics"]) == {"builtin/exact_match", "metric/same_length"}
+    assert (project / ".themis" / "runs.db").is_file()
+    readme = (project / "README.md").read_text()
+    assert "themis run --config project/themis.yaml" in readme
+
+
+def test_init_overwrites_nothing(themis: Any, project: Path) -> None:
+    (project / "themis.yaml").unlink()
+    (project / "data.jsonl").write_text("mine")
+    ended = themis("init", "project")
+    assert ended.code == 2
+    assert "is there already; nothing was written" in ended.err
+    assert (project / "data.jsonl").read_text() == "mine"
+    assert not (project / "themis.yaml").exists()
+
+
+def test_results_go_to_stdout_and_all_else_to_stderr(themis: Any, project: Path) -> None:
+    ended = themis("run", "--config", project / "themis.yaml", "--progress")
+    assert ended.data["cases_finished"] == 6
+    assert ended.err.startswith("themis: 6/6 cases")
+
+
+def test_a_second_run_reuses_everything(themis: Any, project: Path) -> None:
+    config = project / "themis.yaml"
+    first = themis("run", "--config", config).data
+    assert themis("run", "--config", config).data == first
+    more = ["--set", "generation.candidate_policy.num_samples=3"]
+    estimate = themis("estimate", "--config", config, *more).data
+    assert estimate["to_run"] == {"generate": 6}
+    assert themis("run", "--config", config, *more).data["run_id"] != first["run_id"]
+
+
+def test_a_run_can_stop_at_a_stage_and_go_on(themis: Any, project: Path) -> None:
+    config, store = project / "themis.yaml", project / ".themis" / "runs.db"
+    themis("run", "--config", config, "--until-stage", "generate")
+    state = themis("inspect", "state", "latest", "--store", store).data
+    assert state["completed_through_stage"] == "generate"
+    done = themis("resume", "latest", "--config", config)
+    assert done.data["metrics"]["builtin/exact_match"]["n_scored"] == 12
+    wrong = themis("run", "--config", config, "--until-stage", "generte")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "did you mean 'generate'?" in wrong.err
+
+
+def test_resuming_checks_that_it_is_the_same_run(themis: Any, project: Path) -> None:
+    config = project / "themis.yaml"
+    missing = themis("resume", "abc", "--config", config)
+    assert missing.code == 2
+    assert "there is no store" in missing.err
+    assert not (project / ".themis").exists()
+    run_id = themis("run", "--config", config).data["run_id"]
+    assert themis("resume", run_id[:6], "--config", config).data["run_id"] == run_id
+    changed = themis("resume", run_id, "--config", config, "--set", "seeds=[1, 2]")
+    assert changed.code == 2
+    assert "it was changed since" in changed.err
+    unknown = themis("resume", "zzz", "--config", config)
+    assert unknown.code == 2
+    assert "no run 'zzz'" in unknown.err
+
+
+def test_an_experiment_in_python_can_be_resumed(themis: Any, tmp_path: Path) -> None:
+    (tmp_path / "study.py").write_text(
+        "from themis import Experiment\n"
+        "from themis.core.config import EvaluationConfig, GenerationConfig, StorageConfig\n"
+        "from themis.core.models import Case, Dataset\n"
+        "def experiment():\n"
+        "    return Experiment(\n"
+        "        generation=GenerationConfig(generator='builtin/demo_generator'),\n"
+        "        evaluation=EvaluationConfig(metrics=['builtin/exact_match']),\n"
+        "        storage=StorageConfig(store='sqlite', parameters={'path': 'study.db'}),\n"
+        "        datasets=[Dataset(dataset_id='d', cases=[Case(case_id='a', input='q')])],\n"
+        "    )\n"
+        "if __name__ == '__main__':\n"
+        "    print(experiment().run(until_stage='generate').run_id)\n"
+    )
+    made = subprocess.run(
+        command()[:1] + ["study.py"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ended = themis("resume", made.stdout.strip(), "study:experiment")
+    assert ended.code == 0, ended.err
+    assert ended.data["status"] == "completed"
+    assert "builtin/exact_match" in ended.data["metrics"]
+
+
+def test_ctrl_c_exits_with_130_and_says_how_to_go_on(themis: Any, project: Path) -> None:
+    config = project / "themis.yaml"
+    words = ["--set", SLOW, "--set", "runtime.max_concurrent_tasks=1"]
+    process = subprocess.Popen(
+        command("run", "--config", config, *words, "--progress"),
+        cwd=project.parent,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    store = project / ".themis" / "runs.db"
+    deadline = time.monotonic() + 60
+    while not store.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.6)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out == ""
+    last = err.splitlines()[-1]
+    assert f"Go on with: themis resume {last.split()[2]} --config {config}" in last
+
+    resumed = themis("resume", last.split()[2], "--config", config, *words)
+    assert resumed.code == 0, resumed.err
+    assert resumed.data["cases_finished"] == 6
+
+
+def failing(project: Path, which: str) -> None:
+    (project / "own_generator.py").write_text(
+        "from themis.core.models import GenerationResult\n"
+        "class Failing:\n"
+        "    component_id = 'generator/failing'\n"
+        "    version = '1'\n"
+        "    def fingerprint(self):\n        return 'failing'\n"
+        "    async def generate(self, case, ctx):\n"
+        f"        if {which}:\n            raise ValueError('out of order')\n"
+        "        return GenerationResult(candidate_id='c', final_output='x')\n"
+    )
+
+
+def test_a_run_with_failures_warns_and_exits_with_0(themis: Any, project: Path) -> None:
+    failing(project, "case.case_id == 'peru'")
+    ended = themis(
+        *("run", "--config", project / "themis.yaml"),
+        *("--set", "generation.generator=own_generator:Failing"),
+    )
+    assert ended.code == 0
+    assert ended.data["status"] == "partial_failure"
+    assert "themis: warning: 1 of 6 cases ended with errors" in ended.err
+
+
+def test_a_run_without_any_result_exits_with_1(themis: Any, project: Path) -> None:
+    failing(project, "True")
+    ended = themis(
+        *("run", "--config", project / "themis.yaml"),
+        *("--set", "generation.generator=own_generator:Failing"),
+    )
+    assert ended.code == 1
+    assert ended.data["status"] == "failed"
+    assert "failed" in ended.err
+
+
+def test_replay_and_rejudge_do_again_what_was_done(themis: Any, project: Path) -> None:
+    config, store = project / "themis.yaml", project / ".themis" / "runs.db"
+    judged = [
+        *("--set", "evaluation.judge_models=[builtin/demo_judge]"),
+        *(
+            "--set",
+            "evaluation.metrics=[builtin/exact_match, "
+            "{use: builtin/llm_rubric, name: good, params: {rubric: Good?}}]",
+        ),
+    ]
+    first = themis("run", "--config", config, *judged).data
+    again = themis("replay", "--config", config, "--stage", "score", *judged)
+    assert again.data["metrics"] == first["metrics"]
+    rejudged = themis("rejudge", "--config", config, "--metric", "good", *judged)
+    assert rejudged.data["metrics"] == first["metrics"]
+    state = themis("inspect", "state", first["run_id"][:8], "--store", store).data
+    assert [attempt["mode"] for attempt in state["attempts"]] == ["run", "replay", "rejudge"]
+    wrong = themis("replay", "--config", config, "--stage", "score", "--metric", "nosuch", *judged)
+    assert (wrong.code, wrong.out) == (2, "")
+    found = themis("inspect", "evaluation", "latest", "peru", "good", "--store", store).data
+    assert found["metric_id"] == "good"
+
+
+def test_reports_and_looks_into_a_run(themis: Any, project: Path, tmp_path: Path) -> None:
+    run_id = themis("run", "--config", project / "themis.yaml").data["run_id"]
+    store = ["--store", project / ".themis" / "runs.db"]
+    assert run_id in themis("report", "latest", *store).out
+    assert json.loads(themis("report", run_id[:5], "--format", "json", *store).out)
+    written = themis("report", "latest", "--output", "out/report.html", *store)
+    assert (written.code, written.out) == (0, "")
+    assert "<html" in (tmp_path / "out" / "report.html").read_text()
+    assert themis("quickcheck", "latest", *store).data["run_id"] == run_id
+    assert themis("inspect", "snapshot", "latest", *store).data["run_id"] == run_id
+    case = themis("inspect", "case", "latest", "peru", *store).data
+    assert len(case["generated_candidates"]) == 2
+    for wrong, said in (
+        (["report", "latest", "--format", "htm"], "did you mean 'html'?"),
+        (["inspect", "case", "latest", "nosuch"], "no case 'nosuch'"),
+        (["quickcheck", "zzz"], "no run 'zzz'"),
+    ):
+        ended = themis(*wrong, *store)
+        assert (ended.code, ended.out) == (2, "")
+        assert said in ended.err
+
+
+def test_a_run_is_named_by_as_much_of_its_id_as_is_needed(themis: Any, project: Path) -> None:
+    config = project / "themis.yaml"
+    ids = [
+        themis("run", "--config", config, "--set", f"datasets.0.take={n}").data["run_id"]
+        for n in range(1, 4)
+    ]
+    store = ["--store", project / ".themis" / "runs.db"]
+    for run_id in ids:
+        assert themis("quickcheck", run_id[:12], *store).data["run_id"] == run_id
+    assert themis("quickcheck", "latest", *store).data["run_id"] == ids[-1]
+    ended = themis("quickcheck", "", *store)
+    assert ended.code == 2
+    assert "is the beginning of 3 run ids" in ended.err
+
+
+def test_quick_eval_needs_no_files_of_its_own(themis: Any, tmp_path: Path) -> None:
+    ended = themis(
+        *("quick-eval", "inline", "--model", "builtin/demo_generator", "--input", "2+2"),
+        *("--expected-output", "4", "--metric", "builtin/exact_match", "--parser", "builtin/text"),
+        *("--metric", "{use: builtin/exact_match, name: again}"),
+    )
+    assert ended.code == 0, ended.err
+    assert ended.data["metrics"]["again"]["mean"] == 1.0
+    assert (tmp_path / ".themis" / "runs.db").is_file()
+    assert themis("quickcheck", "latest").data["run_id"] == ended.data["run_id"]
+
+
+def test_quick_eval_reads_a_file_by_its_own_field_names(themis: Any, tmp_path: Path) -> None:
+    lines = [json.dumps({"q": f"1+{n}", "gold": str(n + 1), "id": n}) for n in range(9)]
+    (tmp_path / "data.jsonl").write_text("\n".join(lines))
+    words = ["quick-eval", "file", "data.jsonl", "--model", "builtin/demo_generator"]
+    fields = ["--input", "q", "--expected-output", "gold", "--case-id", "id"]
+    rest = ["--metric", "builtin/exact_match", "--samples", "2", "--take", "5", "--store", "x.db"]
+    ended = themis(*words, *fields, *rest)
+    assert ended.code == 0, ended.err
+    assert ended.data["metrics"]["builtin/exact_match"]["n_scored"] == 10
+    wrong = themis(*words, "--input", "question", *rest)
+    assert wrong.code == 2
+    assert "no key 'question'" in wrong.err
+
+
+def test_a_bundle_travels_from_store_to_store(themis: Any, project: Path, tmp_path: Path) -> None:
+    run = themis("run", "--config", project / "themis.yaml").data
+    store = ["--store", project / ".themis" / "runs.db"]
+    assert themis("export", "evaluation", "latest", "-o", "run.jsonl", *store).code == 0
+    there = themis("import", "evaluation", "run.jsonl", "--store", "other.db")
+    assert there.data == {"run_id": run["run_id"]}
+    assert themis("quickcheck", "latest", "--store", "other.db").data == run
+    piped = themis("export", "generation", "latest", *store)
+    (tmp_path / "piped.jsonl").write_text(piped.out)
+    assert themis("import", "generation", "piped.jsonl", "--store", "third.db").code == 0
+    (tmp_path / "bad.jsonl").write_text(piped.out.replace("Tokyo", "Kyoto"))
+    bad = themis("import", "generation", "bad.jsonl", "--store", "fourth.db")
+    assert (bad.code, bad.out) == (2, "")
+    assert "was changed since it was exported" in bad.err
+    assert not (tmp_path / "fourth.db").exists()
+
+
+def test_the_catalog_is_listed(themis: Any) -> None:
+    rows = themis("catalog", "list", "--kind", "metric").data
+    assert {"id": "builtin/exact_match", "kind": "metric"} in rows
+    assert {row["kind"] for row in rows} == {"metric"}
+
+
+def test_a_person_at_a_terminal_sees_tables_and_a_program_json(project: Path) -> None:
+    def on_terminal(*words: str | Path) -> str:
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            command(*words), stdout=theirs, stderr=subprocess.DEVNULL, env=environment()
+        )
+        os.close(theirs)
+        seen = b""
+        try:
+            while chunk := os.read(ours, 4096):
+                seen += chunk
+        except OSError:  # how Linux says that the other end is closed
+            pass
+        assert process.wait(timeout=60) == 0
+        os.close(ours)
+        return seen.decode()
+
+    config = project / "themis.yaml"
+    shown = on_terminal("run", "--config", config)
+    assert "95% interval" in shown
+    assert "{" not in shown
+    assert json.loads(on_terminal("run", "--config", config, "--json"))["status"] == "completed"
+    assert "stage     steps  new" in on_terminal("estimate", "--config", config)
+    assert "case_id: peru" in on_terminal(
+        *("inspect", "case", "latest", "peru", "--store", project / ".themis" / "runs.db")
+    )
+
+
+def test_a_reader_that_leaves_early_is_no_error(project: Path) -> None:
+    words = " ".join(command("catalog", "list"))
+    done = subprocess.run(
+        f"{words} | true", shell=True, env=environment(), capture_output=True, check=False
+    )
+    assert done.stderr == b""
+
+
+def test_a_traceback_is_shown_only_with_debug(themis: Any) -> None:
+    quiet = themis("report", "latest")
+    loud = themis("--debug", "report", "latest")
+    assert quiet.code == loud.code == 2
+    assert "Traceback" not in quiet.err
+    assert "Traceback" in loud.err
+    assert loud.err.endswith(quiet.err)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        *([name] for name in ("inspect", "quick-eval", "catalog", "export", "import")),
+        ["run"],
+        ["resume"],
+        ["replay"],
+        ["rejudge"],
+        ["estimate"],
+        ["report"],
+        ["quickcheck"],
+        ["init"],
+        ["inspect", "case"],
+        ["quick-eval", "file"],
+    ],
+)
+def test_every_verb_explains_itself(words: list[str]) -> None:
+    shown = CliRunner().invoke(app, [*words, "--help"])
+    assert shown.exit_code == 0
+    assert "Usage:" in shown.output

@@ -1,0 +1,157 @@
+"""Yesterday's answer is never today's by accident: code that changed is run again, and it is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from themis.testing.crash import CrashHarness
+from themis.testing.scripted import CallLog
+
+GENERATOR = '''
+from themis.core.models import GenerationResult
+from themis.testing.scripted import CallLog
+import helper
+
+class Mine:
+    component_id = "mine"
+    version = "1"
+
+    def __init__(self, log):
+        self.log = CallLog(log)
+
+    def fingerprint(self):
+        return "never changes"
+
+    async def generate(self, case, ctx):
+        self.log.write("generate", case.case_id)
+        return GenerationResult(candidate_id="x", final_output=helper.answer(case.input))
+'''
+HELPER = '''
+def answer(value):
+    return value + 1
+'''
+SCRIPT = '''
+import json, sys
+from mine import Mine
+from themis.core.config import *
+from themis.core.models import Case, Dataset
+from themis.experiment.experiment import Experiment
+from themis.testing.scripted import CountingMetric
+
+settings = json.loads(sys.argv[1])
+one = Experiment(
+    generation=GenerationConfig(generator=Mine(settings["log"])),
+    evaluation=EvaluationConfig(metrics=[CountingMetric(component_id=settings["metric"])]),
+    storage=StorageConfig(store="sqlite", parameters={"path": settings["db"]}),
+    datasets=[Dataset(dataset_id="d", cases=[
+        Case(case_id=f"c{i}", input=i, expected_output=i + 1) for i in range(settings["cases"])
+    ])],
+    runtime=RuntimeConfig(max_concurrent_tasks=1),
+)
+result = one.run(progress=False)
+open(settings["out"], "w").write(json.dumps({
+    "run_id": result.run_id,
+    "values": [row.value for row in result.score_rows()],
+    "notes": result.notes,
+    "status": result.status,
+}))
+'''
+
+
+class Project:
+    """A user's folder: a script, a generator, a helper beside it."""
+
+    def __init__(self, harness: CrashHarness, folder: Path) -> None:
+        self.harness, self.folder = harness, folder
+        self.log = CallLog(folder / "calls.log")
+        self.write("helper.py", HELPER)
+        self.write("mine.py", GENERATOR)
+        self.write("script.py", SCRIPT)
+
+    def write(self, name: str, source: str) -> None:
+        (self.folder / name).write_text(source)
+
+    def run(self, metric: str = "match", *, kill_after: int | None = None, cases: int = 4) -> Any:
+        settings = {
+            "log": str(self.log.path),
+            "db": str(self.folder / "runs.db"),
+            "out": str(self.folder / "out.json"),
+            "metric": metric,
+            "cases": cases,
+        }
+        outcome = self.harness.run(
+            self.folder / "script.py",
+            [json.dumps(settings)],
+            log=self.log.path,
+            kill_after=kill_after,
+        )
+        if kill_after is not None and outcome.killed:
+            return None
+        assert outcome.status == 0, outcome.error
+        return json.loads((self.folder / "out.json").read_text())
+
+    def calls(self) -> int:
+        return len(self.log.lines())
+
+
+@pytest.fixture
+def project(harness: CrashHarness, tmp_path: Path) -> Project:
+    return Project(harness, tmp_path)
+
+
+def test_changed_code_is_run_again_in_another_run_and_the_run_says_so(project: Project) -> None:
+    first = project.run()
+    assert first["values"] == [1, 1, 1, 1]
+    assert project.run("other")["notes"] == []
+    assert project.calls() == 4
+    project.write("helper.py", HELPER.replace("+ 1", "+ 2"))
+    third = project.run("third")
+    assert third["run_id"] != first["run_id"]
+    assert third["values"] == [0, 0, 0, 0]
+    assert project.calls() == 8
+    assert any("mine.Mine" in note and "changed" in note for note in third["notes"])
+
+
+def test_changed_code_is_run_again_within_the_same_run(project: Project) -> None:
+    first = project.run()
+    project.write("helper.py", HELPER.replace("+ 1", "+ 2"))
+    second = project.run()
+    assert second["run_id"] == first["run_id"]
+    assert second["values"] == [0, 0, 0, 0]
+    assert second["status"] == "completed"
+    assert project.calls() == 8
+    assert any("generator 'mine'" in note for note in second["notes"])
+    project.run()
+    assert project.calls() == 8
+
+
+def test_a_kill_in_the_midst_of_changed_code_leaves_no_old_answer(project: Project) -> None:
+    project.run(cases=40)
+    project.write("helper.py", HELPER.replace("+ 1", "+ 2"))
+    project.run(kill_after=15, cases=40)
+    last = project.run(cases=40)
+    assert last["values"] == [0] * 40
+    assert last["status"] == "completed"
+    assert 80 <= project.calls() < 120
+
+
+def test_going_back_to_the_old_code_gives_the_old_answers(project: Project) -> None:
+    project.run()
+    project.write("helper.py", HELPER.replace("+ 1", "+ 2"))
+    assert project.run()["values"] == [0, 0, 0, 0]
+    project.write("helper.py", HELPER)
+    assert project.run()["values"] == [1, 1, 1, 1]
+
+
+def test_comments_and_other_parts_of_a_script_change_nothing(project: Project) -> None:
+    project.run()
+    project.write("helper.py", "# why\n" + HELPER.replace("\n    return", "\n    # adds\n    return"))
+    project.write("mine.py", GENERATOR + "\n\ndef unrelated():\n    return 17\n")
+    project.write("script.py", SCRIPT + "\nprint('done')\n")
+    second = project.run()
+    assert second["notes"] == []
+    assert project.calls() == 4

@@ -1,0 +1,300 @@
+"""Trying again, waiting and limiting: by counts and by the waits asked for, never by the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from tests.support.runs import experiment
+from themis import get_execution_state, use
+from themis.core.errors import ProviderError, RunStoppedError
+from themis.core.models import Case, Dataset, GenerationResult
+from themis.core.results import RunStatus
+from themis.execution.engine import Engine
+from themis.execution.failures import is_retryable
+from themis.testing.scripted import ScriptedGenerator, ScriptedJudge
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits between tries that the engine asked for; none of them takes time."""
+    asked: list[float] = []
+
+    async def pause(self: Engine, seconds: float) -> None:
+        asked.append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(Engine, "pause", pause)
+    monkeypatch.setattr("random.uniform", lambda low, high: 0.0)
+    return asked
+
+
+def _busy(n: int, **facts: Any) -> list[BaseException | None]:
+    return [ProviderError("busy", status=503, **facts) for _ in range(n)]
+
+
+def test_a_retryable_failure_is_tried_again_and_its_history_kept(waits: list[float]) -> None:
+    generator = ScriptedGenerator(failures={"c1": _busy(2)})
+    one = experiment(generator, generation_retry_delay=1.0, generation_retry_backoff=3.0)
+    result = one.run()
+    assert result.status == "completed"
+    assert generator.count("c1") == 3
+    assert waits == [1.0, 3.0]
+    artifacts = result.cases[1].generated_candidates[0].artifacts or {}
+    assert [one["status"] for one in artifacts["tries"]] == [503, 503]
+    assert {one["category"] for one in artifacts["tries"]} == {"generation"}
+    assert "tries" not in (result.cases[0].generated_candidates[0].artifacts or {})
+
+
+def test_retry_after_is_obeyed(waits: list[float]) -> None:
+    generator = ScriptedGenerator(failures={"c1": _busy(1, retry_after=47.0)})
+    experiment(generator, generation_retry_delay=1.0).run()
+    assert waits == [47.0]
+
+
+def test_the_tries_are_as_many_as_configured_and_all_are_told(waits: list[float]) -> None:
+    generator = ScriptedGenerator(failures={"c1": _busy(9)})
+    result = experiment(generator, generation_retry_attempts=3).run()
+    assert generator.count("c1") == 3
+    (failure,) = result.cases[1].generation_failures
+    assert len(failure.tries) == 3
+    assert failure.status == 503
+    assert failure.retryable
+    assert len(waits) == 2
+
+
+def test_what_is_not_retryable_is_tried_once(waits: list[float]) -> None:
+    generator = ScriptedGenerator(
+        failures={"c0": ValueError("x"), "c1": ProviderError("bad request", status=400)}
+    )
+    result = experiment(generator).run()
+    assert (generator.count("c0"), generator.count("c1"), waits) == (1, 1, [])
+    assert result.status == "partial_failure"
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504])
+def test_busy_and_broken_endpoints_are_retryable(status: int) -> None:
+    assert is_retryable(ProviderError("x", status=status))
+    assert not is_retryable(ProviderError("x", status=status, fatal=True))
+
+
+def test_timeouts_lost_connections_and_what_is_marked_so_are_retryable() -> None:
+    class Marked(Exception):
+        retryable = True
+
+    assert is_retryable(TimeoutError())
+    assert is_retryable(ConnectionResetError())
+    assert is_retryable(Marked())
+    assert not is_retryable(ValueError())
+    assert not is_retryable(ProviderError("x", status=401))
+
+
+def test_a_generation_that_takes_too_long_is_a_timeout(waits: list[float]) -> None:
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    generator = ScriptedGenerator(wait=forever)
+    one = experiment(generator, cases=1, generation_timeout=0.01, generation_retry_attempts=2)
+    result = one.run()
+    (failure,) = result.cases[0].generation_failures
+    assert failure.category == "timeout"
+    assert "0.01 s" in failure.message
+    assert generator.count() == 2
+    assert result.status == "failed"
+    assert [row.error_category for row in result.score_rows()] == ["timeout"]
+
+
+def test_a_timeout_raised_by_the_component_is_called_one(waits: list[float]) -> None:
+    result = experiment(ScriptedGenerator(failures={"c0": TimeoutError("mine")})).run()
+    assert result.cases[0].generation_failures[0].category == "timeout"
+
+
+def test_a_hung_sync_generator_is_abandoned_counted_and_the_run_ends() -> None:
+    release = threading.Event()
+
+    class Hung:
+        component_id = "hung"
+        version = "1"
+
+        def fingerprint(self) -> str:
+            return "hung"
+
+        def generate(self, case: Any, ctx: Any) -> GenerationResult:
+            if case.case_id == "c1":
+                release.wait(60)
+            return GenerationResult(candidate_id="x", final_output=case.input)
+
+    try:
+        result = experiment(Hung(), generation_timeout=0.3, generation_retry_attempts=1).run()
+    finally:
+        release.set()
+    assert [row.outcome for row in result.score_rows()] == ["correct", "error", "correct"]
+    assert result.cases[1].generation_failures[0].category == "timeout"
+    assert any("1 call in threads" in note for note in result.notes)
+
+
+def test_sync_generators_run_side_by_side() -> None:
+    together = threading.Barrier(4, timeout=30)
+
+    class Sync:
+        component_id = "sync"
+        version = "1"
+
+        def fingerprint(self) -> str:
+            return "sync"
+
+        def generate(self, case: Any, ctx: Any) -> GenerationResult:
+            together.wait()
+            return GenerationResult(candidate_id="x", final_output=case.input)
+
+    assert experiment(Sync(), cases=4).run().status == "completed"
+
+
+def test_a_fatal_error_stops_the_run_early_and_it_can_be_gone_on_with() -> None:
+    generator = ScriptedGenerator(
+        failures={"c2": ProviderError("invalid key", status=401, fatal=True)}
+    )
+    one = experiment(generator, cases=50, max_concurrent_tasks=1)
+    with pytest.raises(RunStoppedError, match="invalid key") as stopped:
+        one.run()
+    assert generator.count() == 3
+    assert stopped.value.run_id == one.compile().run_id
+    generator.failures = {}
+    result = one.run()
+    assert result.status == "completed"
+    assert generator.count() == 51
+    assert len(result.state.attempts) == 1
+
+
+def test_a_fatal_error_lets_what_is_in_flight_finish() -> None:
+    gate = asyncio.Event()
+
+    def answers(case: Any, ctx: Any) -> Any:
+        return case.input
+
+    async def wait() -> None:
+        if generator.count() == 1:
+            await gate.wait()
+        elif generator.count() == 2:
+            asyncio.get_running_loop().call_later(0.05, gate.set)
+
+    generator = ScriptedGenerator(
+        answers,
+        wait=wait,
+        failures={"c1": ProviderError("invalid key", status=401, fatal=True)},
+    )
+    one = experiment(generator, cases=50, max_concurrent_tasks=2)
+    with pytest.raises(RunStoppedError):
+        one.run()
+    done = [event for event in one.store.events(one.compile().run_id) if event.artifact]
+    assert {event.case_index for event in done} == {0}
+
+
+def test_an_interruption_while_backing_off_waits_for_nothing() -> None:
+    generator = ScriptedGenerator(
+        failures={
+            "c0": _busy(9, retry_after=3600.0),
+            "c1": ProviderError("invalid key", status=401, fatal=True),
+        }
+    )
+    one = experiment(generator, cases=2)
+    with pytest.raises(RunStoppedError):
+        one.run()
+    assert generator.count("c0") == 1
+
+
+async def _short() -> None:
+    await asyncio.sleep(0.002)
+
+
+@pytest.mark.parametrize(("samples", "cap"), [(1, 3), (4, 3), (4, 1)])
+def test_no_more_calls_are_in_flight_than_allowed(samples: int, cap: int) -> None:
+    generator = ScriptedGenerator(wait=_short)
+    experiment(generator, cases=12, samples=samples, max_concurrent_tasks=cap).run()
+    assert generator.peak == cap
+
+
+def test_stages_and_endpoints_have_limits_of_their_own() -> None:
+    generator = ScriptedGenerator(wait=_short, provider_key="here")
+    judge = ScriptedJudge(wait=_short, provider_key="there")
+    experiment(
+        generator,
+        cases=20,
+        samples=2,
+        metrics=[use("builtin/llm_rubric", rubric="Good?")],
+        judges=[judge],
+        provider_concurrency={"here": 5},
+        stage_concurrency={"judge": 2},
+    ).run()
+    assert (generator.peak, judge.peak) == (5, 2)
+    generator = ScriptedGenerator(wait=_short, provider_key="here")
+    experiment(
+        generator, cases=20, provider_concurrency={"here": 9}, stage_concurrency={"generate": 4}
+    ).run()
+    assert generator.peak == 4
+
+
+def test_a_call_that_waits_for_its_next_try_holds_no_slot() -> None:
+    order: list[str] = []
+
+    def answers(case: Any, ctx: Any) -> Any:
+        order.append(case.case_id)
+        return case.input
+
+    generator = ScriptedGenerator(answers, failures={"c0": _busy(1, retry_after=0.2)})
+    experiment(generator, cases=2, samples=1, max_concurrent_tasks=2, stage_concurrency={"generate": 1}).run()
+    assert order == ["c1", "c0"]
+
+
+def test_rate_limits_pass_every_request_once() -> None:
+    generator = ScriptedGenerator(provider_key="here")
+    result = experiment(
+        generator, cases=5, provider_rate_limits={"here": {"requests_per_minute": 60_000}}
+    ).run()
+    assert result.status == "completed"
+    assert generator.count() == 5
+
+
+class CountedSource:
+    """A lazily read dataset that knows how far it was read."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.read = 0
+
+    def __iter__(self) -> Any:
+        for i in range(self.n):
+            self.read += 1
+            yield Case(case_id=f"c{i}", input=i, expected_output=i)
+
+
+def test_a_blocked_generator_bounds_what_is_read_ahead() -> None:
+    source = CountedSource(20_000)
+    read_at: list[int] = []
+
+    async def blocked() -> None:
+        await asyncio.sleep(0.3)
+        read_at.append(source.read)
+        raise ProviderError("enough", fatal=True)
+
+    data = Dataset.from_source(source, dataset_id="large")
+    one = experiment(ScriptedGenerator(wait=blocked), cases=data, max_concurrent_tasks=8)
+    with pytest.raises(RunStoppedError):
+        one.run()
+    assert max(read_at) - 20_000 <= 2_000
+
+
+def test_a_run_told_to_stop_ends_though_calls_hang() -> None:
+    async def hang() -> None:
+        if generator.count() == 1:
+            raise ProviderError("invalid key", fatal=True)
+        await asyncio.Event().wait()
+
+    generator = ScriptedGenerator(wait=hang)
+    one = experiment(generator, cases=3_000, max_concurrent_tasks=4, drain_timeout=0.1)
+    with pytest.raises(RunStoppedError):  # that it ends at all is the promise
+        one.run()
+    assert get_execution_state(one.store, one.compile().run_id).status is RunStatus.FAILED

@@ -1,0 +1,184 @@
+"""The verbs that carry out an experiment: run, resume, replay, rejudge, estimate."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from themis.cli.kept import find_run
+from themis.cli.output import AsJson, columns, show, show_run
+
+if TYPE_CHECKING:
+    from themis.experiment.experiment import Experiment
+
+ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The experiment's YAML or TOML.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a value of the config, as in a.b=c."),
+]
+Progress = Annotated[
+    bool | None,
+    typer.Option("--progress/--no-progress", help="Show progress; by default at a terminal only."),
+]
+MetricNames = Annotated[
+    list[str] | None, typer.Option("--metric", help="Only this metric; may be given again.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs."""
+    for verb in (run, resume, replay, rejudge, estimate):
+        app.command()(verb)
+
+
+def run(
+    config: ConfigPath,
+    until_stage: Annotated[str, typer.Option(help="The last stage to take.")] = "judge",
+    overrides: Overrides = None,
+    progress: Progress = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run an experiment; what is done already is reused."""
+    experiment = _from_config(config, overrides)
+    with _telling_how_to_go_on(f"--config {config}"):
+        result = experiment.run(until_stage=until_stage, progress=progress)
+    show_run(experiment.store, result, as_json=as_json)
+
+
+def resume(
+    run_id: Annotated[str, typer.Argument(help="The run id, its beginning, or 'latest'.")],
+    experiment: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODULE:NAME]", help="An Experiment, or a function that makes it."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="The experiment's YAML or TOML.")
+    ] = None,
+    overrides: Overrides = None,
+    progress: Progress = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run that was interrupted, or try again what failed in it."""
+    from themis.core.errors import DefinitionError
+
+    if (experiment is None) == (config is None):
+        raise DefinitionError("give the run's --config FILE, or its 'pkg.module:experiment'")
+    if config is not None:
+        found, how = _from_config(config, overrides), f"--config {config}"
+    else:
+        found, how = _imported(str(experiment)), str(experiment)
+    _check_same(found, run_id)
+    with _telling_how_to_go_on(how):
+        result = found.run(progress=progress)
+    show_run(found.store, result, as_json=as_json)
+
+
+def replay(
+    config: ConfigPath,
+    stage: Annotated[str, typer.Option(help="The first stage to do again.")],
+    metric: MetricNames = None,
+    overrides: Overrides = None,
+    progress: Progress = None,
+    as_json: AsJson = False,
+) -> None:
+    """Do a stage, and those below it, again."""
+    experiment = _from_config(config, overrides)
+    with _telling_how_to_go_on(f"--config {config}"):
+        result = experiment.replay(stage=stage, metric_ids=metric, progress=progress)
+    show_run(experiment.store, result, as_json=as_json)
+
+
+def rejudge(
+    config: ConfigPath,
+    metric: MetricNames = None,
+    overrides: Overrides = None,
+    progress: Progress = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the judges again."""
+    experiment = _from_config(config, overrides)
+    with _telling_how_to_go_on(f"--config {config}"):
+        result = experiment.rejudge(metric_ids=metric, progress=progress)
+    show_run(experiment.store, result, as_json=as_json)
+
+
+def estimate(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Say what a run would do, without doing it."""
+    found = _from_config(config, overrides).estimate()
+
+    def text() -> str:
+        rows = [(stage, count, found.to_run.get(stage, "")) for stage, count in found.steps.items()]
+        head = f"Run {found.run_id}: {found.n_cases} cases"
+        tokens = [] if found.prompt_tokens is None else [f"prompt tokens: {found.prompt_tokens:,}"]
+        return "\n".join([head, columns(("stage", "steps", "new"), rows), *tokens, *found.notes])
+
+    show(found.plain, text, as_json=as_json)
+
+
+def importable_here() -> None:
+    """Let import paths begin in the current folder, as they do under ``python -m``."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _from_config(config: Path, overrides: list[str] | None) -> Experiment:
+    from themis.experiment.experiment import Experiment
+
+    return Experiment.from_config(config, overrides or [])
+
+
+def _imported(path: str) -> Experiment:
+    from themis.catalog.registry import load
+    from themis.core.errors import DefinitionError
+    from themis.experiment.experiment import Experiment
+
+    if ":" not in path:
+        raise DefinitionError(f"'{path}' is no import path: write 'pkg.module:experiment'")
+    importable_here()
+    found: object = load(path, "generator")  # a path is imported the same way whatever it names
+    if callable(found):
+        found = found()
+    if not isinstance(found, Experiment):
+        raise DefinitionError(
+            f"'{path}' is a {type(found).__name__}; name an Experiment, or a function without "
+            "arguments that returns one"
+        )
+    return found
+
+
+def _check_same(experiment: Experiment, name: str) -> None:
+    """Refuse where the experiment is not, or is no longer, the run that was named."""
+    from themis.core.errors import DefinitionError
+    from themis.stores.factory import check_storage
+
+    compiled = experiment.compile().run_id
+    check_storage(experiment.storage)
+    file = experiment.storage.parameters.get("path")
+    if file is not None and not Path(file).expanduser().exists():
+        raise DefinitionError(f"there is no store '{file}' yet, so there is no run to resume")
+    kept = find_run(experiment.store, name)
+    if kept != compiled:
+        raise DefinitionError(
+            f"the experiment compiles to run {compiled}, not {kept}: it was changed since; "
+            "'themis run' starts it as a run of its own"
+        )
+
+
+@contextmanager
+def _telling_how_to_go_on(how: str) -> Iterator[None]:
+    from themis.core.errors import RunInterrupted
+
+    try:
+        yield
+    except RunInterrupted as error:
+        raise RunInterrupted(
+            f"run {error.run_id} was interrupted; all that was finished is kept. "
+            f"Go on with: themis resume {error.run_id} {how}",
+            run_id=error.run_id,
+        ) from None

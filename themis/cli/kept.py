@@ -1,0 +1,57 @@
+"""Runs that a store keeps, as they are named on a command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from themis.core.base import RunId
+    from themis.core.protocols import RunStore
+    from themis.stores.sqlite import SqliteRunStore
+
+DEFAULT_STORE = Path(".themis") / "runs.db"
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN_ID", help="A run id, its beginning, or 'latest'.")
+]
+StorePath = Annotated[Path, typer.Option("--store", help="The SQLite file that has the run.")]
+
+
+def opened(path: Path) -> SqliteRunStore:
+    """Return the store of a file that is there: looking makes no file.
+
+    Raises:
+        StoreUnavailableError: there is none.
+    """
+    from themis.core.errors import StoreUnavailableError
+    from themis.stores.factory import sqlite_store
+
+    if not path.is_file():
+        raise StoreUnavailableError(f"there is no store '{path}'; name the file with --store")
+    return sqlite_store(path)
+
+
+def find_run(store: RunStore, name: str) -> RunId:
+    """Return the run that a name stands for.
+
+    Raises:
+        RunNotFoundError: no run id begins so. DefinitionError: several do.
+    """
+    from themis.core.errors import DefinitionError, RunNotFoundError, nearest
+
+    ids = [record.run_id for record in store.runs()]
+    if name == "latest" and ids:
+        return ids[-1]
+    found = [run_id for run_id in ids if run_id.startswith(name)]
+    if len(found) > 1:
+        shown = ", ".join(found[:3])
+        raise DefinitionError(
+            f"'{name}' is the beginning of {len(found)} run ids ({shown}, ...); give more of it",
+            field="run_id",
+            value=name,
+        )
+    if not found:
+        raise RunNotFoundError(name, nearest=nearest(name, ids))
+    return found[0]

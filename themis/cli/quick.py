@@ -1,0 +1,129 @@
+"""Evaluating without writing an experiment down: quick-eval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from themis.cli.experiments import Progress, importable_here
+from themis.cli.kept import DEFAULT_STORE, opened
+from themis.cli.output import AsJson, show_run
+
+if TYPE_CHECKING:
+    from themis.catalog.registry import Kind
+    from themis.core.models import Dataset
+
+quick = typer.Typer(
+    name="quick-eval",
+    help="Evaluate a model on one input, or on a file.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+_SPEC = "an id, 'pkg.module:factory', or '{use: id, params: {...}}'."
+Model = Annotated[str, typer.Option("--model", help=f"The generator: {_SPEC}")]
+Metrics = Annotated[
+    list[str] | None, typer.Option("--metric", help=f"A metric, may be given again: {_SPEC}")
+]
+Parser = Annotated[str | None, typer.Option("--parser", help=f"The parser: {_SPEC}")]
+Judges = Annotated[
+    list[str] | None, typer.Option("--judge", help=f"A judge, may be given again: {_SPEC}")
+]
+Samples = Annotated[int, typer.Option("--samples", help="Samples a case.")]
+StoreFile = Annotated[Path, typer.Option("--store", help="The SQLite file that keeps the run.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.add_typer(quick)
+
+
+@quick.command()
+def inline(
+    model: Model,
+    given: Annotated[str, typer.Option("--input", help="What the model is given.")],
+    expected_output: Annotated[str | None, typer.Option(help="The gold answer.")] = None,
+    metric: Metrics = None,
+    parser: Parser = None,
+    judge: Judges = None,
+    samples: Samples = 1,
+    store: StoreFile = DEFAULT_STORE,
+    progress: Progress = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate on one input."""
+    from themis.experiment.config_file import read_dataset
+
+    case = {"case_id": "1", "input": given, "expected_output": expected_output}
+    data = read_dataset({"dataset_id": "inline", "cases": [case]}, "--input")
+    _evaluate(model, data, metric, parser, judge, samples, store, progress, as_json=as_json)
+
+
+@quick.command("file")
+def from_file(
+    path: Annotated[Path, typer.Argument(help="A .jsonl or .csv file.")],
+    model: Model,
+    metric: Metrics = None,
+    parser: Parser = None,
+    judge: Judges = None,
+    given: Annotated[str, typer.Option("--input", help="Name of the field to give.")] = "input",
+    expected_output: Annotated[
+        str, typer.Option(help="Name of the gold answer's field.")
+    ] = "expected_output",
+    case_id: Annotated[str, typer.Option(help="Name of the id's field.")] = "case_id",
+    take: Annotated[int | None, typer.Option(help="Only the first so many cases.")] = None,
+    samples: Samples = 1,
+    store: StoreFile = DEFAULT_STORE,
+    progress: Progress = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate on the cases of a file."""
+    from themis.experiment.config_file import read_dataset
+
+    fields = {"input": given, "expected_output": expected_output, "case_id": case_id}
+    data = read_dataset({"path": str(path), "take": take, **fields}, "PATH")
+    _evaluate(model, data, metric, parser, judge, samples, store, progress, as_json=as_json)
+
+
+def _evaluate(
+    model: str,
+    data: Dataset,
+    metrics: list[str] | None,
+    parser: str | None,
+    judges: list[str] | None,
+    samples: int,
+    store: Path,
+    progress: bool | None,
+    *,
+    as_json: bool,
+) -> None:
+    from themis.core.config import StorageConfig
+    from themis.experiment.evaluate import evaluate
+
+    importable_here()
+    result = evaluate(
+        model=_component(model, "generator", "--model"),
+        data=data,
+        metric=[_component(one, "metric", "--metric") for one in metrics or ()],
+        parser=None if parser is None else _component(parser, "parser", "--parser"),
+        judge=[_component(one, "judge", "--judge") for one in judges or ()],
+        samples=samples,
+        storage=StorageConfig(store="sqlite", parameters={"path": str(store)}),
+        progress=progress,
+    )
+    show_run(opened(store), result, as_json=as_json)
+
+
+def _component(text: str, kind: Kind, option: str) -> Any:
+    from themis.core.errors import ConfigError
+    from themis.experiment.config_data import read_yaml
+    from themis.experiment.config_file import read_component
+
+    if not text.startswith("{"):
+        return read_component(text, kind, option)
+    try:
+        spec = read_yaml(text)
+    except ConfigError:
+        raise ConfigError(f"{option} is neither an id nor YAML") from None
+    return read_component(spec, kind, option)

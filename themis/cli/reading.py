@@ -1,0 +1,126 @@
+"""The verbs that look at kept runs: report, quickcheck, inspect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from themis.cli.kept import DEFAULT_STORE, RunName, StorePath, find_run, opened
+from themis.cli.output import AsJson, outline, show
+
+Dataset = Annotated[
+    str | None, typer.Option("--dataset", help="The case's dataset, where ids are shared.")
+]
+
+inspecting = typer.Typer(
+    name="inspect", help="Look into a run.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command()(report)
+    app.command()(quickcheck)
+    app.add_typer(inspecting)
+
+
+def report(
+    run_ids: Annotated[
+        list[str], typer.Argument(metavar="RUN_ID...", help="Run ids, beginnings, or 'latest'.")
+    ],
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="markdown (default), html, json, csv or latex."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file; its suffix says the format.")
+    ] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Only this metric.")] = None,
+    store: StorePath = DEFAULT_STORE,
+) -> None:
+    """Tell what came of a run, or of several side by side."""
+    from themis.cli.shell import say
+    from themis.reporting import Reporter
+
+    kept = opened(store)
+    found = [find_run(kept, name) for name in run_ids]
+    runs = found[0] if len(found) == 1 else found
+    if output is None:
+        typer.echo(Reporter(kept).render(runs, form or "markdown", metric), nl=False)
+    else:
+        say(f"report written to {Reporter(kept).write(runs, output, form, metric)}")
+
+
+def quickcheck(run_id: RunName, store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> None:
+    """Show a run's headline: status, counts, and each metric's figures."""
+    from themis.experiment import looking
+    from themis.experiment.result import RunResult
+
+    kept = opened(store)
+    found = find_run(kept, run_id)
+    show(
+        lambda: looking.quickcheck(kept, found),
+        lambda: repr(RunResult(kept, kept.load_snapshot(found))),
+        as_json=as_json,
+    )
+
+
+@inspecting.command()
+def snapshot(run_id: RunName, store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> None:
+    """Show what was asked: identity, components, provenance."""
+    from themis.experiment.looking import get_run_snapshot, snapshot_report
+
+    kept = opened(store)
+    data = snapshot_report(get_run_snapshot(kept, find_run(kept, run_id)))
+    show(lambda: data, lambda: outline(data), as_json=as_json)
+
+
+@inspecting.command()
+def state(run_id: RunName, store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> None:
+    """Show how a run stands: status, attempts, steps, tokens, errors."""
+    from themis.experiment.looking import get_execution_state
+
+    kept = opened(store)
+    data = get_execution_state(kept, find_run(kept, run_id)).model_dump(mode="json")
+    show(lambda: data, lambda: outline(data), as_json=as_json)
+
+
+@inspecting.command()
+def evaluation(
+    run_id: RunName,
+    case_id: str,
+    metric_id: str,
+    dataset: Dataset = None,
+    store: StorePath = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Show all that a judged metric did about a case: prompts, answers, judgments."""
+    from themis.experiment.looking import get_evaluation_execution
+
+    kept = opened(store)
+    found = get_evaluation_execution(
+        kept, find_run(kept, run_id), case_id, metric_id, dataset_id=dataset
+    )
+    data = found.model_dump(mode="json")
+    show(lambda: data, lambda: outline(data), as_json=as_json)
+
+
+@inspecting.command()
+def case(
+    run_id: RunName,
+    case_id: str,
+    dataset: Dataset = None,
+    store: StorePath = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Show all that came of a case: candidates, parsed outputs, scores, failures."""
+    from themis.views.cases import find_case
+    from themis.views.results import case_result
+
+    kept = opened(store)
+    asked = kept.load_snapshot(find_run(kept, run_id))
+    place = find_case(kept, asked, case_id, dataset_id=dataset).position
+    data = case_result(kept, asked, place).model_dump(mode="json")
+    show(lambda: data, lambda: outline(data), as_json=as_json)
