@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from themis.cli import main
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -62,3 +64,23 @@ def project(themis: Shell, tmp_path: Path) -> Path:
     """A project as ``init`` writes it."""
     assert themis("init", "project").code == 0
     return tmp_path / "project"
+
+
+@pytest.fixture
+def inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shell:
+    """Run the command line in this process, in an empty folder; quicker where that says as much."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    # Each project has a module of this name; a process that ends would forget it.
+    monkeypatch.delitem(sys.modules, "own_metric", raising=False)
+
+    def run(*words: str | Path) -> Ended:
+        with pytest.raises(SystemExit) as end:
+            main([str(word) for word in words])
+        said = capsys.readouterr()
+        return Ended(int(end.value.code or 0), said.out, said.err)
+
+    return run

@@ -1,10 +1,11 @@
-"""Whatever is wrong with what a user wrote is one clear line, exit code 2, and no file left behind."""
+"""What is wrong with what a user wrote is one clear line, exit code 2, and no file left behind."""
 
 from __future__ import annotations
 
 import copy
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,8 @@ def setting(place: str, value: Any) -> Change:
 
 
 def without_fingerprint(data: dict[str, Any], folder: Path) -> None:
-    (folder / "mine.py").write_text(NO_FINGERPRINT)
-    data["generation"]["generator"] = "mine:Mine"
+    (folder / "mine_without_fingerprint.py").write_text(NO_FINGERPRINT)
+    data["generation"]["generator"] = "mine_without_fingerprint:Mine"
 
 
 def under_a_file(data: dict[str, Any], folder: Path) -> None:
@@ -59,8 +60,9 @@ def of_a_newer_version(data: dict[str, Any], folder: Path) -> None:
     store = SqliteRunStore(path)
     store.initialize()
     store.close()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db:
         db.execute("INSERT INTO migrations (number, applied_at) VALUES (999, 0)")
+        db.commit()
     data["storage"]["parameters"]["path"] = "newer.db"
 
 
@@ -145,7 +147,7 @@ def one_clear_line(err: str, said: str) -> None:
 
 @pytest.mark.parametrize(("change", "said"), [bad[1:] for bad in BAD], ids=[bad[0] for bad in BAD])
 def test_bad_input_is_one_line_and_leaves_nothing_behind(
-    themis: Any, tmp_path: Path, change: Change, said: str
+    inside: Any, tmp_path: Path, change: Change, said: str
 ) -> None:
     (tmp_path / "empty.jsonl").write_text("")
     data = copy.deepcopy(GOOD)
@@ -153,7 +155,7 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(
     (tmp_path / "themis.yaml").write_text(yaml.safe_dump(data))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
-    ended = themis("run", "--config", "themis.yaml", PYTHONDONTWRITEBYTECODE="1")
+    ended = inside("run", "--config", "themis.yaml")
 
     assert ended.code == 2, ended.err
     assert ended.out == ""
@@ -172,11 +174,11 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(
     ],
 )
 def test_a_config_that_cannot_be_read_is_one_line(
-    themis: Any, tmp_path: Path, text: str | None, said: str
+    inside: Any, tmp_path: Path, text: str | None, said: str
 ) -> None:
     if text is not None:
         (tmp_path / "themis.yaml").write_text(text)
-    ended = themis("run", "--config", "themis.yaml")
+    ended = inside("run", "--config", "themis.yaml")
     assert (ended.code, ended.out) == (2, "")
     one_clear_line(ended.err, said)
 
@@ -223,9 +225,9 @@ def test_a_missing_extra_is_named(themis: Any, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(
-    themis: Any, tmp_path: Path, words: list[str], said: str
+    inside: Any, tmp_path: Path, words: list[str], said: str
 ) -> None:
-    ended = themis(*words)
+    ended = inside(*words)
     assert (ended.code, ended.out) == (2, ""), ended
     one_clear_line(ended.err, said)
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def test_help_loads_no_models_no_numpy_and_no_sdk() -> None:
         "except SystemExit as end:\n    print(end.code, *sorted(sys.modules), file=sys.stderr)\n"
     )
     done = subprocess.run(
-        command()[:1] + ["-c", program],
+        [sys.executable, "-c", program],
         env=environment(),
         capture_output=True,
         text=True,
@@ -61,10 +62,10 @@ def test_a_new_project_runs_as_it_is(themis: Any, project: Path) -> None:
     assert "themis run --config project/themis.yaml" in readme
 
 
-def test_init_overwrites_nothing(themis: Any, project: Path) -> None:
+def test_init_overwrites_nothing(inside: Any, project: Path) -> None:
     (project / "themis.yaml").unlink()
     (project / "data.jsonl").write_text("mine")
-    ended = themis("init", "project")
+    ended = inside("init", "project")
     assert ended.code == 2
     assert "is there already; nothing was written" in ended.err
     assert (project / "data.jsonl").read_text() == "mine"
@@ -77,14 +78,14 @@ def test_results_go_to_stdout_and_all_else_to_stderr(themis: Any, project: Path)
     assert ended.err.startswith("themis: 6/6 cases")
 
 
-def test_a_second_run_reuses_everything(themis: Any, project: Path) -> None:
+def test_a_second_run_reuses_everything(inside: Any, project: Path) -> None:
     config = project / "themis.yaml"
-    first = themis("run", "--config", config).data
-    assert themis("run", "--config", config).data == first
+    first = inside("run", "--config", config).data
+    assert inside("run", "--config", config).data == first
     more = ["--set", "generation.candidate_policy.num_samples=3"]
-    estimate = themis("estimate", "--config", config, *more).data
+    estimate = inside("estimate", "--config", config, *more).data
     assert estimate["to_run"] == {"generate": 6}
-    assert themis("run", "--config", config, *more).data["run_id"] != first["run_id"]
+    assert inside("run", "--config", config, *more).data["run_id"] != first["run_id"]
 
 
 def test_a_run_can_stop_at_a_stage_and_go_on(themis: Any, project: Path) -> None:
@@ -120,18 +121,19 @@ def test_an_experiment_in_python_can_be_resumed(themis: Any, tmp_path: Path) -> 
         "from themis import Experiment\n"
         "from themis.core.config import EvaluationConfig, GenerationConfig, StorageConfig\n"
         "from themis.core.models import Case, Dataset\n"
+        "CASE = Case(case_id='a', input='q', expected_output='x')\n"
         "def experiment():\n"
         "    return Experiment(\n"
         "        generation=GenerationConfig(generator='builtin/demo_generator'),\n"
         "        evaluation=EvaluationConfig(metrics=['builtin/exact_match']),\n"
         "        storage=StorageConfig(store='sqlite', parameters={'path': 'study.db'}),\n"
-        "        datasets=[Dataset(dataset_id='d', cases=[Case(case_id='a', input='q')])],\n"
+        "        datasets=[Dataset(dataset_id='d', cases=[CASE])],\n"
         "    )\n"
         "if __name__ == '__main__':\n"
         "    print(experiment().run(until_stage='generate').run_id)\n"
     )
     made = subprocess.run(
-        command()[:1] + ["study.py"],
+        [sys.executable, "study.py"],
         cwd=tmp_path,
         env=environment(),
         capture_output=True,
@@ -207,62 +209,62 @@ def test_a_run_without_any_result_exits_with_1(themis: Any, project: Path) -> No
     assert "failed" in ended.err
 
 
-def test_replay_and_rejudge_do_again_what_was_done(themis: Any, project: Path) -> None:
+def test_replay_and_rejudge_do_again_what_was_done(inside: Any, project: Path) -> None:
     config, store = project / "themis.yaml", project / ".themis" / "runs.db"
     judged = [
         *("--set", "evaluation.judge_models=[builtin/demo_judge]"),
         *(
             "--set",
             "evaluation.metrics=[builtin/exact_match, "
-            "{use: builtin/llm_rubric, name: good, params: {rubric: Good?}}]",
+            "{use: builtin/llm_rubric, name: good, params: {rubric: Is it good}}]",
         ),
     ]
-    first = themis("run", "--config", config, *judged).data
-    again = themis("replay", "--config", config, "--stage", "score", *judged)
+    first = inside("run", "--config", config, *judged).data
+    again = inside("replay", "--config", config, "--stage", "score", *judged)
     assert again.data["metrics"] == first["metrics"]
-    rejudged = themis("rejudge", "--config", config, "--metric", "good", *judged)
+    rejudged = inside("rejudge", "--config", config, "--metric", "good", *judged)
     assert rejudged.data["metrics"] == first["metrics"]
-    state = themis("inspect", "state", first["run_id"][:8], "--store", store).data
+    state = inside("inspect", "state", first["run_id"][:8], "--store", store).data
     assert [attempt["mode"] for attempt in state["attempts"]] == ["run", "replay", "rejudge"]
-    wrong = themis("replay", "--config", config, "--stage", "score", "--metric", "nosuch", *judged)
+    wrong = inside("replay", "--config", config, "--stage", "score", "--metric", "nosuch", *judged)
     assert (wrong.code, wrong.out) == (2, "")
-    found = themis("inspect", "evaluation", "latest", "peru", "good", "--store", store).data
+    found = inside("inspect", "evaluation", "latest", "peru", "good", "--store", store).data
     assert found["metric_id"] == "good"
 
 
-def test_reports_and_looks_into_a_run(themis: Any, project: Path, tmp_path: Path) -> None:
-    run_id = themis("run", "--config", project / "themis.yaml").data["run_id"]
+def test_reports_and_looks_into_a_run(inside: Any, project: Path, tmp_path: Path) -> None:
+    run_id = inside("run", "--config", project / "themis.yaml").data["run_id"]
     store = ["--store", project / ".themis" / "runs.db"]
-    assert run_id in themis("report", "latest", *store).out
-    assert json.loads(themis("report", run_id[:5], "--format", "json", *store).out)
-    written = themis("report", "latest", "--output", "out/report.html", *store)
+    assert run_id in inside("report", "latest", *store).out
+    assert json.loads(inside("report", run_id[:5], "--format", "json", *store).out)
+    written = inside("report", "latest", "--output", "out/report.html", *store)
     assert (written.code, written.out) == (0, "")
     assert "<html" in (tmp_path / "out" / "report.html").read_text()
-    assert themis("quickcheck", "latest", *store).data["run_id"] == run_id
-    assert themis("inspect", "snapshot", "latest", *store).data["run_id"] == run_id
-    case = themis("inspect", "case", "latest", "peru", *store).data
+    assert inside("quickcheck", "latest", *store).data["run_id"] == run_id
+    assert inside("inspect", "snapshot", "latest", *store).data["run_id"] == run_id
+    case = inside("inspect", "case", "latest", "peru", *store).data
     assert len(case["generated_candidates"]) == 2
     for wrong, said in (
         (["report", "latest", "--format", "htm"], "did you mean 'html'?"),
         (["inspect", "case", "latest", "nosuch"], "no case 'nosuch'"),
         (["quickcheck", "zzz"], "no run 'zzz'"),
     ):
-        ended = themis(*wrong, *store)
+        ended = inside(*wrong, *store)
         assert (ended.code, ended.out) == (2, "")
         assert said in ended.err
 
 
-def test_a_run_is_named_by_as_much_of_its_id_as_is_needed(themis: Any, project: Path) -> None:
+def test_a_run_is_named_by_as_much_of_its_id_as_is_needed(inside: Any, project: Path) -> None:
     config = project / "themis.yaml"
     ids = [
-        themis("run", "--config", config, "--set", f"datasets.0.take={n}").data["run_id"]
+        inside("run", "--config", config, "--set", f"datasets.0.take={n}").data["run_id"]
         for n in range(1, 4)
     ]
     store = ["--store", project / ".themis" / "runs.db"]
     for run_id in ids:
-        assert themis("quickcheck", run_id[:12], *store).data["run_id"] == run_id
-    assert themis("quickcheck", "latest", *store).data["run_id"] == ids[-1]
-    ended = themis("quickcheck", "", *store)
+        assert inside("quickcheck", run_id[:12], *store).data["run_id"] == run_id
+    assert inside("quickcheck", "latest", *store).data["run_id"] == ids[-1]
+    ended = inside("quickcheck", "", *store)
     assert ended.code == 2
     assert "is the beginning of 3 run ids" in ended.err
 
@@ -279,39 +281,39 @@ def test_quick_eval_needs_no_files_of_its_own(themis: Any, tmp_path: Path) -> No
     assert themis("quickcheck", "latest").data["run_id"] == ended.data["run_id"]
 
 
-def test_quick_eval_reads_a_file_by_its_own_field_names(themis: Any, tmp_path: Path) -> None:
+def test_quick_eval_reads_a_file_by_its_own_field_names(inside: Any, tmp_path: Path) -> None:
     lines = [json.dumps({"q": f"1+{n}", "gold": str(n + 1), "id": n}) for n in range(9)]
     (tmp_path / "data.jsonl").write_text("\n".join(lines))
     words = ["quick-eval", "file", "data.jsonl", "--model", "builtin/demo_generator"]
     fields = ["--input", "q", "--expected-output", "gold", "--case-id", "id"]
     rest = ["--metric", "builtin/exact_match", "--samples", "2", "--take", "5", "--store", "x.db"]
-    ended = themis(*words, *fields, *rest)
+    ended = inside(*words, *fields, *rest)
     assert ended.code == 0, ended.err
     assert ended.data["metrics"]["builtin/exact_match"]["n_scored"] == 10
-    wrong = themis(*words, "--input", "question", *rest)
+    wrong = inside(*words, "--input", "question", *rest)
     assert wrong.code == 2
     assert "no key 'question'" in wrong.err
 
 
-def test_a_bundle_travels_from_store_to_store(themis: Any, project: Path, tmp_path: Path) -> None:
-    run = themis("run", "--config", project / "themis.yaml").data
+def test_a_bundle_travels_from_store_to_store(inside: Any, project: Path, tmp_path: Path) -> None:
+    run = inside("run", "--config", project / "themis.yaml").data
     store = ["--store", project / ".themis" / "runs.db"]
-    assert themis("export", "evaluation", "latest", "-o", "run.jsonl", *store).code == 0
-    there = themis("import", "evaluation", "run.jsonl", "--store", "other.db")
+    assert inside("export", "evaluation", "latest", "-o", "run.jsonl", *store).code == 0
+    there = inside("import", "evaluation", "run.jsonl", "--store", "other.db")
     assert there.data == {"run_id": run["run_id"]}
-    assert themis("quickcheck", "latest", "--store", "other.db").data == run
-    piped = themis("export", "generation", "latest", *store)
+    assert inside("quickcheck", "latest", "--store", "other.db").data == run
+    piped = inside("export", "generation", "latest", *store)
     (tmp_path / "piped.jsonl").write_text(piped.out)
-    assert themis("import", "generation", "piped.jsonl", "--store", "third.db").code == 0
+    assert inside("import", "generation", "piped.jsonl", "--store", "third.db").code == 0
     (tmp_path / "bad.jsonl").write_text(piped.out.replace("Tokyo", "Kyoto"))
-    bad = themis("import", "generation", "bad.jsonl", "--store", "fourth.db")
+    bad = inside("import", "generation", "bad.jsonl", "--store", "fourth.db")
     assert (bad.code, bad.out) == (2, "")
     assert "was changed since it was exported" in bad.err
     assert not (tmp_path / "fourth.db").exists()
 
 
-def test_the_catalog_is_listed(themis: Any) -> None:
-    rows = themis("catalog", "list", "--kind", "metric").data
+def test_the_catalog_is_listed(inside: Any) -> None:
+    rows = inside("catalog", "list", "--kind", "metric").data
     assert {"id": "builtin/exact_match", "kind": "metric"} in rows
     assert {row["kind"] for row in rows} == {"metric"}
 

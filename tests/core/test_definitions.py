@@ -24,38 +24,132 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
     ("a missing field", lambda: Case(case_id="a"), ["Case.input", "missing"]),
     ("an empty case id", lambda: Case(case_id="", input=1), ["case_id", "non-empty"]),
     ("a case id that is no text", lambda: Case(case_id=7, input=1), ["case_id", "7", "string"]),
-    ("an input that is not JSON", lambda: Case(case_id="a", input={"x": [b""]}), ["input.x[0]", "bytes"]),
-    ("a gold answer that is NaN", lambda: Case(case_id="a", input=1, expected_output=math.nan), ["expected_output", "nan"]),
-    ("metadata that are no object", lambda: Case(case_id="a", input=1, metadata=[1]), ["metadata", "[1]"]),
+    (
+        "an input that is not JSON",
+        lambda: Case(case_id="a", input={"x": [b""]}),
+        ["input.x[0]", "bytes"],
+    ),
+    (
+        "a gold answer that is NaN",
+        lambda: Case(case_id="a", input=1, expected_output=math.nan),
+        ["expected_output", "nan"],
+    ),
+    (
+        "metadata that are no object",
+        lambda: Case(case_id="a", input=1, metadata=[1]),
+        ["metadata", "[1]"],
+    ),
     ("an empty dataset id", lambda: Dataset(dataset_id=""), ["dataset_id", "non-empty"]),
-    ("cases that are none", lambda: Dataset(dataset_id="d", cases=[{"case_id": "a"}]), ["cases"]),
-    ("a NaN output", lambda: GenerationResult(candidate_id="x", final_output=math.nan), ["final_output", "nan"]),
-    ("no samples", lambda: GenerationConfig(generator="x", candidate_policy={"num_samples": 0}), ["candidate_policy.num_samples", "0", "at least 1"]),
-    ("fewer than no samples", lambda: GenerationConfig(generator="x", candidate_policy={"num_samples": -1}), ["num_samples", "-1"]),
-    ("samples that are true", lambda: GenerationConfig(generator="x", candidate_policy={"num_samples": True}), ["num_samples", "True"]),
-    ("samples that are text", lambda: GenerationConfig(generator="x", candidate_policy={"num_samples": "4"}), ["num_samples", "'4'"]),
-    ("half a sample", lambda: GenerationConfig(generator="x", candidate_policy={"num_samples": 1.0}), ["num_samples", "1.0"]),
-    ("an unknown policy key", lambda: GenerationConfig(generator="x", candidate_policy={"num_sample": 2}), ["num_sample", "did you mean 'num_samples'"]),
-    ("two parsers", lambda: EvaluationConfig(parsers=["builtin/text", "builtin/text"]), ["parsers", "2", "use(metric, parser=...)"]),
-    ("an unknown evaluation field", lambda: EvaluationConfig(metric=["x"]), ["metric", "did you mean 'metrics'"]),
+    (
+        "cases that are none",
+        lambda: Dataset(dataset_id="d", cases=[{"case_id": "a"}]),
+        ["Case.input"],
+    ),
+    (
+        "a NaN output",
+        lambda: GenerationResult(candidate_id="x", final_output=math.nan),
+        ["final_output", "nan"],
+    ),
+    (
+        "no samples",
+        lambda: GenerationConfig(generator="x", candidate_policy={"num_samples": 0}),
+        ["candidate_policy.num_samples", "0", "at least 1"],
+    ),
+    (
+        "fewer than no samples",
+        lambda: GenerationConfig(generator="x", candidate_policy={"num_samples": -1}),
+        ["num_samples", "-1"],
+    ),
+    (
+        "samples that are true",
+        lambda: GenerationConfig(generator="x", candidate_policy={"num_samples": True}),
+        ["num_samples", "True"],
+    ),
+    (
+        "samples that are text",
+        lambda: GenerationConfig(generator="x", candidate_policy={"num_samples": "4"}),
+        ["num_samples", "'4'"],
+    ),
+    (
+        "half a sample",
+        lambda: GenerationConfig(generator="x", candidate_policy={"num_samples": 1.0}),
+        ["num_samples", "1.0"],
+    ),
+    (
+        "an unknown policy key",
+        lambda: GenerationConfig(generator="x", candidate_policy={"num_sample": 2}),
+        ["num_sample", "did you mean 'num_samples'"],
+    ),
+    (
+        "two parsers",
+        lambda: EvaluationConfig(parsers=["builtin/text", "builtin/text"]),
+        ["parsers", "2", "use(metric, parser=...)"],
+    ),
+    (
+        "an unknown evaluation field",
+        lambda: EvaluationConfig(metric=["x"]),
+        ["metric", "did you mean 'metrics'"],
+    ),
     ("no store", lambda: StorageConfig(), ["StorageConfig.store", "missing"]),
     ("no tasks", lambda: RuntimeConfig(max_concurrent_tasks=0), ["max_concurrent_tasks", "0"]),
-    ("an unknown stage", lambda: RuntimeConfig(stage_concurrency={"generation": 1}), ["generation", "did you mean 'generate'"]),
-    ("a stage of none", lambda: RuntimeConfig(stage_concurrency={"judge": 0}), ["stage_concurrency.judge", "0"]),
-    ("an endless timeout by zero", lambda: RuntimeConfig(generation_timeout=0), ["generation_timeout", "0", "None"]),
-    ("a NaN delay", lambda: RuntimeConfig(generation_retry_delay=math.nan), ["generation_retry_delay", "nan"]),
-    ("a negative delay", lambda: RuntimeConfig(judge_retry_delay=-1.0), ["judge_retry_delay", "-1.0"]),
-    ("no tries", lambda: RuntimeConfig(generation_retry_attempts=0), ["generation_retry_attempts", "0"]),
-    ("an unknown rate", lambda: RuntimeConfig(provider_rate_limits={"p": {"rpm": 1}}), ["provider_rate_limits.p", "rpm", "requests_per_minute"]),
-    ("a rate of none", lambda: RuntimeConfig(provider_rate_limits={"p": 0}), ["provider_rate_limits.p", "0"]),
-    ("an unknown policy", lambda: RuntimeConfig(existing_run_policy="overwrite"), ["existing_run_policy", "overwrite"]),
+    (
+        "an unknown stage",
+        lambda: RuntimeConfig(stage_concurrency={"generation": 1}),
+        ["generation", "did you mean 'generate'"],
+    ),
+    (
+        "a stage of none",
+        lambda: RuntimeConfig(stage_concurrency={"judge": 0}),
+        ["stage_concurrency.judge", "0"],
+    ),
+    (
+        "an endless timeout by zero",
+        lambda: RuntimeConfig(generation_timeout=0),
+        ["generation_timeout", "0", "None"],
+    ),
+    (
+        "a NaN delay",
+        lambda: RuntimeConfig(generation_retry_delay=math.nan),
+        ["generation_retry_delay", "nan"],
+    ),
+    (
+        "a negative delay",
+        lambda: RuntimeConfig(judge_retry_delay=-1.0),
+        ["judge_retry_delay", "-1.0"],
+    ),
+    (
+        "no tries",
+        lambda: RuntimeConfig(generation_retry_attempts=0),
+        ["generation_retry_attempts", "0"],
+    ),
+    (
+        "an unknown rate",
+        lambda: RuntimeConfig(provider_rate_limits={"p": {"rpm": 1}}),
+        ["provider_rate_limits.p", "rpm", "requests_per_minute"],
+    ),
+    (
+        "a rate of none",
+        lambda: RuntimeConfig(provider_rate_limits={"p": 0}),
+        ["provider_rate_limits.p", "0"],
+    ),
+    (
+        "an unknown policy",
+        lambda: RuntimeConfig(existing_run_policy="overwrite"),
+        ["existing_run_policy", "overwrite"],
+    ),
     ("a prompt field", lambda: PromptSpec(sufix="x"), ["PromptSpec", "sufix", "suffix"]),
     ("a block that is text", lambda: PromptSpec(blocks=["x"]), ["blocks", "'x'"]),
-    ("another way of examples", lambda: PromptSpec(examples_as="table"), ["examples_as", "table", "turns"]),
+    (
+        "another way of examples",
+        lambda: PromptSpec(examples_as="table"),
+        ["examples_as", "table", "turns"],
+    ),
 ]
 
 
-@pytest.mark.parametrize(("make", "named"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+@pytest.mark.parametrize(
+    ("make", "named"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
+)
 def test_a_bad_definition_is_refused_in_one_line_that_names_it(make: Any, named: list[str]) -> None:
     with pytest.raises(DefinitionError) as refused:
         make()
@@ -98,9 +192,28 @@ def test_datasets_are_cut_filtered_and_drawn_from_without_changing_the_cases() -
         data.take(-1)
 
 
-SECRET = ["api_key", "API-KEY", "apikey", "x-api-key", "Authorization", "password", "client_secret",
-          "set-cookie", "access_token", "private_key", "db.password"]
-PLAIN = ["tokenizer", "max_tokens", "prompt_tokens", "token_usage", "author", "keyboard", "secretary"]
+SECRET = [
+    "api_key",
+    "API-KEY",
+    "apikey",
+    "x-api-key",
+    "Authorization",
+    "password",
+    "client_secret",
+    "set-cookie",
+    "access_token",
+    "private_key",
+    "db.password",
+]
+PLAIN = [
+    "tokenizer",
+    "max_tokens",
+    "prompt_tokens",
+    "token_usage",
+    "author",
+    "keyboard",
+    "secretary",
+]
 
 
 @pytest.mark.parametrize("name", SECRET)

@@ -25,7 +25,9 @@ from themis.core.hashing import (
 TEXT = st.one_of(
     st.text(max_size=8),
     st.text(alphabet='\0\n",:{}[]\\|/ é\u0301😀', max_size=6),
-    st.sampled_from(["1", "1.0", "true", "null", "[]", "{}", '"', "a\0b", "ı", "İ", "e\u0301", "é"]),
+    st.sampled_from(
+        ["1", "1.0", "true", "null", "[]", "{}", '"', "a\0b", "ı", "İ", "e\u0301", "é"]
+    ),
 )
 NUMBERS = st.one_of(
     st.integers(-3, 3),
@@ -37,9 +39,7 @@ NUMBERS = st.one_of(
 SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, TEXT)
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(TEXT, inner, max_size=4)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXT, inner, max_size=4)),
     max_leaves=12,
 )
 
@@ -61,7 +61,9 @@ def same(left: Any, right: Any) -> bool:
 
 @given(VALUES, VALUES)
 @settings(max_examples=400)
-def test_two_values_have_one_digest_exactly_if_they_are_equal_as_json(left: Any, right: Any) -> None:
+def test_two_values_have_one_digest_exactly_if_they_are_equal_as_json(
+    left: Any, right: Any
+) -> None:
     assert (digest_value("x", left) == digest_value("x", right)) == same(left, right)
 
 
@@ -88,7 +90,9 @@ def test_the_order_of_keys_does_not_matter(value: dict[str, Any], random: Any) -
 
 @given(st.lists(TEXT, max_size=5), st.lists(TEXT, max_size=5))
 def test_lists_of_digests_do_not_run_into_each_other(left: list[str], right: list[str]) -> None:
-    keys = [digest_parts("key", [digest_value("part", one) for one in side]) for side in (left, right)]
+    keys = [
+        digest_parts("key", [digest_value("part", one) for one in side]) for side in (left, right)
+    ]
     assert (keys[0] == keys[1]) == (left == right)
 
 
@@ -113,12 +117,11 @@ def test_keys_are_sorted_by_code_point() -> None:
         '{"Z":4,"z":3,"\ue000":1,"😀":2}'.encode()
     )
     big = canonical({"\ue000": 2**70, "😀": 2, "z": 3})
-    assert big == ('{"z":3,"\ue000":%d,"😀":2}' % 2**70).encode()
+    assert big == f'{{"z":3,"\ue000":{2**70},"😀":2}}'.encode()
 
 
 def test_a_digest_says_its_scheme_and_differs_by_kind() -> None:
     assert digest("a", b"x") != digest("b", b"x")
-    assert digest("a\0b", b"x") != digest("a", b"b\0x") or True
     assert text(digest_value("x", 1)).startswith("t1:")
     assert len(text(digest_value("x", 1))) == 3 + 32
     with pytest.raises(ValueError, match="16 bytes"):
@@ -131,7 +134,7 @@ def test_digests_are_what_they_always_were() -> None:
     assert canonical({"b": [1.0, -0.0, None], "a": "é"}) == '{"a":"é","b":[1,0,null]}'.encode()
 
 
-GOLDEN = "t1:GOLDEN"
+GOLDEN = "t1:d6a66b9882e2017130d76124d5abbb7f"
 
 
 class Text(str):

@@ -119,7 +119,12 @@ TABLE: list[tuple[str, dict[str, Any], Any, Any]] = [
     ("template, text", {"template": "Solve {{ input }}"}, SAY, "Solve 2+2?"),
     ("template, object", {"template": "{{ question }} ({{ input.n }})"}, ASK, "2+2? (4)"),
     ("template, metadata", {"template": "{{ input }} {{ metadata.topic }}"}, SAY, "2+2? sums"),
-    ("template keeps its last line", {"template": "{{ input }}\n", "suffix": "A:"}, SAY, "2+2?\nA:"),
+    (
+        "template keeps its last line",
+        {"template": "{{ input }}\n", "suffix": "A:"},
+        SAY,
+        "2+2?\nA:",
+    ),
     ("template escapes nothing", {"template": "<{{ input }}>"}, "a<b", "<a<b>"),
     (
         "template and examples",
@@ -136,7 +141,9 @@ TABLE: list[tuple[str, dict[str, Any], Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("spec", "given", "sent"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+@pytest.mark.parametrize(
+    ("spec", "given", "sent"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
+)
 def test_an_input_is_sent_as_the_table_says(spec: dict[str, Any], given: Any, sent: Any) -> None:
     made = PromptSpec(**spec)
     assert made.render_input(given, metadata={"topic": "sums"}) == sent

@@ -21,6 +21,8 @@ from themis.exchange.bundles import (
     import_generation_bundle,
 )
 from themis.experiment.result import RunResult
+from themis.planning.datasets import stored_case
+from themis.planning.keys import CaseDigests
 
 JUDGED = use("builtin/llm_rubric", rubric="Is it right?", name="right")
 
@@ -172,14 +174,41 @@ def test_a_generation_bundle_of_a_broken_run_holds_what_was_generated(
     assert rest.calls == 2
 
 
-def test_an_interrupted_run_can_leave_before_all_its_cases_are_known(
-    source: InMemoryRunStore,
-) -> None:
-    whole = experiment().run(store=source)
-    cut = fresh()
-    cut.save_snapshot(whole.snapshot)
+def test_a_run_that_has_not_begun_has_nothing_to_export(source: InMemoryRunStore) -> None:
+    source.save_snapshot(experiment().compile())
     with pytest.raises(DefinitionError, match="has not begun"):
-        export_evaluation_bundle(cut, whole.run_id)
+        export_evaluation_bundle(source, experiment().compile().run_id)
+
+
+@pytest.mark.parametrize("export", [export_generation_bundle, export_evaluation_bundle])
+def test_a_run_that_was_cut_short_is_gone_on_with_elsewhere(
+    source: InMemoryRunStore, export: Any
+) -> None:
+    result = experiment(Counting()).run(store=source)
+    cut = fresh()
+    cut.save_snapshot(result.snapshot)
+    for ref in result.snapshot.identity.datasets:
+        for position, case in source.cases(ref.fingerprint, 0, 2):
+            cut.save_cases(ref.fingerprint, position, [stored_case(case, CaseDigests(case))])
+    events = [one for one in source.events(result.run_id) if (one.case_index or 0) < 2][:-1]
+    for seq, event in enumerate(events, start=1):
+        event.seq = seq
+    cut.append(result.run_id, events, epoch=0)
+    bundle = export(cut, result.run_id)
+    assert bundle.manifest["status"] == "interrupted"
+    assert bundle.manifest["counts"]["cases"] == 4
+    target = fresh()
+    (import_generation_bundle if bundle.kind == "generation" else import_evaluation_bundle)(
+        target, bundle
+    )
+    rest = Counting()
+
+    done = experiment(rest).run(store=target)
+
+    assert done.status == "completed"
+    # Five of the first dataset's cases; the second's last one is among them, perhaps in flight.
+    assert rest.calls in (10, 12)
+    assert RunResult(target, result.snapshot).progress.cases_finished == 10
 
 
 def test_importing_twice_changes_nothing(source: InMemoryRunStore) -> None:

@@ -1,4 +1,4 @@
-"""Yesterday's answer is never today's by accident: code that changed is run again, and it is said."""
+"""Yesterday's answer is never today's by accident: changed code is run again, and it is said."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from themis.testing.crash import CrashHarness
 from themis.testing.scripted import CallLog
 
-GENERATOR = '''
+GENERATOR = """
 from themis.core.models import GenerationResult
 from themis.testing.scripted import CallLog
 import helper
@@ -29,12 +29,12 @@ class Mine:
     async def generate(self, case, ctx):
         self.log.write("generate", case.case_id)
         return GenerationResult(candidate_id="x", final_output=helper.answer(case.input))
-'''
-HELPER = '''
+"""
+HELPER = """
 def answer(value):
     return value + 1
-'''
-SCRIPT = '''
+"""
+SCRIPT = """
 import json, sys
 from mine import Mine
 from themis.core.config import *
@@ -59,7 +59,7 @@ open(settings["out"], "w").write(json.dumps({
     "notes": result.notes,
     "status": result.status,
 }))
-'''
+"""
 
 
 class Project:
@@ -149,7 +149,9 @@ def test_going_back_to_the_old_code_gives_the_old_answers(project: Project) -> N
 
 def test_comments_and_other_parts_of_a_script_change_nothing(project: Project) -> None:
     project.run()
-    project.write("helper.py", "# why\n" + HELPER.replace("\n    return", "\n    # adds\n    return"))
+    project.write(
+        "helper.py", "# why\n" + HELPER.replace("\n    return", "\n    # adds\n    return")
+    )
     project.write("mine.py", GENERATOR + "\n\ndef unrelated():\n    return 17\n")
     project.write("script.py", SCRIPT + "\nprint('done')\n")
     second = project.run()

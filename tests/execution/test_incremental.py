@@ -87,7 +87,9 @@ def test_more_samples_keep_those_there_are() -> None:
     generator.calls.clear()
     metric.calls.clear()
     result = experiment(generator, samples=8, metrics=[metric]).run(store=store)
-    assert sorted(generator.calls) == [(f"c{i}", sample) for i in range(3) for sample in range(4, 8)]
+    assert sorted(generator.calls) == [
+        (f"c{i}", sample) for i in range(3) for sample in range(4, 8)
+    ]
     assert len(metric.calls) <= 12
     assert len(table(result)) == 24
 
@@ -183,9 +185,10 @@ def test_derived_seeds_are_fixed_by_case_and_sample_and_given_ones_are_handed_on
     assert len(set(derived.values())) == 6
     again = ScriptedGenerator()
     experiment(again, cases=5, samples=4).run()
-    assert derived.items() <= {
-        (case.case_id, ctx.sample_index): ctx.seed for case, ctx in again.seen
-    }.items()
+    assert (
+        derived.items()
+        <= {(case.case_id, ctx.sample_index): ctx.seed for case, ctx in again.seen}.items()
+    )
     given = ScriptedGenerator()
     experiment(given, samples=2, seeds=[11, 12]).run()
     assert {ctx.seed for _, ctx in given.seen} == {11, 12}

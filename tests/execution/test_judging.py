@@ -140,15 +140,12 @@ def test_another_judge_prompt_asks_again_and_another_metric_beside_does_not() ->
 def test_best_of_n_asks_once_for_each_answer_and_keeps_the_best() -> None:
     generator = ScriptedGenerator({"c0": [5, 0, 7], "c1": [1, 8, 9]})
 
-
     def rate(prompt: Any, seed: Any) -> str:
         answer = prompt.text.partition("The answer to rate:")[2]
         return "VERDICT: 9" if "\n0\n" in answer or "\n1\n" in answer else "VERDICT: 2"
 
     judge = ScriptedJudge(rate)
-    one = experiment(
-        generator, cases=2, samples=3, judges=[judge], selector="builtin/best_of_n"
-    )
+    one = experiment(generator, cases=2, samples=3, judges=[judge], selector="builtin/best_of_n")
     result = one.run()
     assert judge.count() == 6
     assert [row.value for row in result.score_rows()] == [1, 1]

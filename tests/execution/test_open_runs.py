@@ -120,7 +120,9 @@ class Spans:
 
 def test_every_span_that_begins_ends_whatever_happens_within() -> None:
     spans = Spans()
-    generator = ScriptedGenerator(failures={"c1": [ProviderError("busy", status=503)], "c2": ValueError()})
+    generator = ScriptedGenerator(
+        failures={"c1": [ProviderError("busy", status=503)], "c2": ValueError()}
+    )
     experiment(generator).run(tracing_provider=spans)
     assert spans.open == []
     names = [name for name, _ in spans.closed]
@@ -203,9 +205,7 @@ async def test_two_experiments_run_side_by_side_over_one_store(tmp_path: Path) -
 
     first = experiment(ScriptedGenerator(wait=wait, component_id="a"), cases=60)
     second = experiment(ScriptedGenerator(wait=wait, component_id="b"), cases=60)
-    results = await asyncio.gather(
-        first.run_async(store=store), second.run_async(store=store)
-    )
+    results = await asyncio.gather(first.run_async(store=store), second.run_async(store=store))
     assert [one.status for one in results] == ["completed", "completed"]
     assert [len(table(one)) for one in results] == [60, 60]
     store.close()
@@ -221,7 +221,9 @@ async def test_two_runs_that_race_for_the_same_steps_agree_in_the_end() -> None:
         return [case.input, count[0]]
 
     def one(name: str) -> Any:
-        generator = ScriptedGenerator(answers, fingerprint="same", wait=lambda: asyncio.sleep(0.001))
+        generator = ScriptedGenerator(
+            answers, fingerprint="same", wait=lambda: asyncio.sleep(0.001)
+        )
         parser = CountingParser(lambda output: output[1], fingerprint=name)
         return experiment(generator, parser=parser, cases=30)
 

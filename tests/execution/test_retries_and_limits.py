@@ -245,7 +245,9 @@ def test_a_call_that_waits_for_its_next_try_holds_no_slot() -> None:
         return case.input
 
     generator = ScriptedGenerator(answers, failures={"c0": _busy(1, retry_after=0.2)})
-    experiment(generator, cases=2, samples=1, max_concurrent_tasks=2, stage_concurrency={"generate": 1}).run()
+    experiment(
+        generator, cases=2, samples=1, max_concurrent_tasks=2, stage_concurrency={"generate": 1}
+    ).run()
     assert order == ["c1", "c0"]
 
 

@@ -26,7 +26,9 @@ def runtime(**settings: Any) -> RuntimeConfig:
     return RuntimeConfig(**{**AT_ONCE, **settings})
 
 
-def dataset(n: int = 3, *, dataset_id: str = "data", gold: Callable[[int], Any] | None = None) -> Dataset:
+def dataset(
+    n: int = 3, *, dataset_id: str = "data", gold: Callable[[int], Any] | None = None
+) -> Dataset:
     """Return cases c0, c1, ... whose input is their number and whose gold answer is the same."""
     return Dataset(
         dataset_id=dataset_id,

@@ -206,13 +206,12 @@ def _names(source: str) -> frozenset[str]:
 
 
 def _render(source: str, value: JSONValue, metadata: JSONObject) -> str:
-    from jinja2 import TemplateError
-
     fields = value if isinstance(value, dict) else {}
     try:
         text: str = _template(source).render({**fields, "input": value, "metadata": metadata})
-    except TemplateError as error:
+    except Exception as error:  # noqa: BLE001 - a template may fail in any way, such as 1 / 0
+        said = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
         raise DefinitionError(
-            f"PromptSpec.template cannot be filled: {error.message}", field="template"
+            f"PromptSpec.template cannot be filled: {said}", field="template"
         ) from None
     return text

@@ -21,7 +21,7 @@ from themis.core.protocols import Lease, RunStore, StoredCase
 from themis.core.snapshot import RunSnapshot
 from themis.exchange.bundle import Bundle, BundleKind
 from themis.execution.ownership import TTL, take
-from themis.planning.datasets import read_datasets
+from themis.planning.datasets import read_datasets, stored_case
 from themis.planning.keys import CaseDigests
 from themis.views.steps import PAGE, CaseSteps, read_steps
 
@@ -117,7 +117,8 @@ class _Arriving:
                     chunk = []
                 if not chunk:
                     start = position
-                chunk.append(_stored(_case(record)))
+                case = _case(record)
+                chunk.append(stored_case(case, CaseDigests(case)))
             if chunk:
                 self._store.save_cases(ref.fingerprint, start, chunk)
             offset += ref.n_cases
@@ -272,15 +273,6 @@ def _address(record: dict[str, Any]) -> StepAddress:
 
 def _case(record: dict[str, Any]) -> Case:
     return Case(**{name: record[name] for name in _CASE_FIELDS})
-
-
-def _stored(case: Case) -> StoredCase:
-    fields = case.model_dump(mode="json", exclude={"case_id"}, exclude_defaults=True)
-    return StoredCase(
-        case_id=case.case_id,
-        digest=CaseDigests(case).whole,
-        raw=encode({"input": case.input, **fields}),
-    )
 
 
 def _said(kind: EventKind, attempt: int, data: dict[str, Any]) -> Event:

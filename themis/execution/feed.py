@@ -15,11 +15,12 @@ from typing import Any
 from themis.core.base import ArtifactKey, CaseKey, RunId, case_key
 from themis.core.errors import DefinitionError
 from themis.core.events import Artifact, Event, EventKind, Stage
-from themis.core.hashing import digest_value, encode
+from themis.core.hashing import digest_value
 from themis.core.models import Case, Dataset
 from themis.core.protocols import RunStore, StoredCase
 from themis.execution.engine import Engine
 from themis.execution.flight import CaseRun
+from themis.planning.datasets import stored_case
 from themis.planning.keys import CaseDigests, generate_key
 from themis.planning.seeds import sample_seed
 from themis.planning.work import Manifest
@@ -113,7 +114,7 @@ class CaseFeed:
                 raise _changed(
                     source, f"case '{case.case_id}' (number {position + 1}) reads differently"
                 )
-            stored.append(_stored(case, digests))
+            stored.append(stored_case(case, digests))
             if position < source.manifest.n_cases and self._done[source.offset + position]:
                 continue
             one = self._case_run(source, position, case, digests)
@@ -189,15 +190,6 @@ def _changed(source: _Source, what: str) -> DefinitionError:
         field="datasets",
         value=name,
     )
-
-
-def _stored(case: Case, digests: CaseDigests) -> StoredCase:
-    fields: dict[str, Any] = {"input": case.input}
-    if case.expected_output is not None:
-        fields["expected_output"] = case.expected_output
-    if case.metadata:
-        fields["metadata"] = case.metadata
-    return StoredCase(case_id=case.case_id, digest=digests.whole, raw=encode(fields))
 
 
 def recall(case: CaseRun, events: Sequence[Event]) -> None:

@@ -16,6 +16,7 @@ from themis.execution.failures import WorkStoppedError
 from themis.execution.step import Payload, Step
 from themis.planning.keys import CaseDigests
 from themis.planning.seeds import derived_seed
+from themis.planning.work import Bound
 
 T = TypeVar("T")
 
@@ -123,6 +124,24 @@ class CaseRun:
         self.changed = True
         self.engine.journal.append(event)
 
+    def view_for(self, bound: Bound) -> Case:
+        """Return the case as a component is shown it: what it does not read blanked.
+
+        A user's component gets lists and objects of its own: what it changes in them is neither
+        another sample's nor the dataset's.
+        """
+        view = self.view(bound.reads)
+        if bound.code is None or not any(
+            map(_is_container, (view.input, view.expected_output, view.metadata))
+        ):
+            return view
+        return Case.model_construct(
+            case_id=view.case_id,
+            input=_copied(view.input),
+            expected_output=_copied(view.expected_output),
+            metadata=_copied(view.metadata),
+        )
+
     def view(self, reads: frozenset[str]) -> Case:
         """Return the case with what ``reads`` does not name blanked."""
         if len(reads) == 3:
@@ -185,6 +204,33 @@ class CaseRun:
                 data=data,
             )
         )
+
+
+def shown_to(bound: Bound, candidate: Candidate) -> GenerationResult | ReducedCandidate:
+    """Return a candidate as a component is shown it; a user's component gets one of its own."""
+    shown = candidate.shown
+    if bound.code is None or not _is_container(shown.final_output):
+        return shown
+    return shown.model_copy(update={"final_output": _copied(shown.final_output)})
+
+
+def parsed_for(bound: Bound, output: ParsedOutput) -> ParsedOutput:
+    """Return a parsed output as a component is shown it; a user's component gets one of its own."""
+    if bound.code is None or not _is_container(output.value):
+        return output
+    return output.model_copy(update={"value": _copied(output.value)})
+
+
+def _is_container(value: Any) -> bool:
+    return type(value) in (list, dict) and bool(value)
+
+
+def _copied(value: Any) -> Any:
+    if type(value) is dict:
+        return {key: _copied(item) for key, item in value.items()}
+    if type(value) is list:
+        return [_copied(item) for item in value]
+    return value
 
 
 async def gather(promises: Sequence[Awaitable[T]]) -> list[T]:

@@ -138,6 +138,8 @@ def decide(history: History, run: CompiledRun, wish: Wish) -> Decision | None:
 def _goes_on(history: History, last: Event, wish: Wish) -> bool:
     """Return whether the last attempt is unfinished and is the one the user wants to go on with."""
     finished = history.finished
+    if last.data["mode"] == "import":  # what was carried in is not this experiment's own work
+        return False
     if finished is not None and finished.data["status"] not in _UNFINISHED:
         return False
     if wish.mode == "run":

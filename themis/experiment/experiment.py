@@ -185,8 +185,13 @@ class Experiment:
     def estimate(self, *, store: RunStore | None = None) -> RunEstimate:
         """Return what a run would do, before it does it."""
         from themis.planning.estimate import estimate
+        from themis.stores.factory import open_existing_store
 
-        return estimate(self._compile(self.runtime), store or self.store)
+        run = self._compile(self.runtime)
+        target = store if store is not None else self._store
+        if target is None:  # an estimate makes no file
+            target = open_existing_store(self.storage)
+        return estimate(run, target)
 
     def _compile(self, runtime: RuntimeConfig) -> CompiledRun:
         from themis.planning.compile import compile_run

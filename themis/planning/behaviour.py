@@ -90,6 +90,7 @@ class _Walk:
             if not self._is_own(base.__module__):
                 continue
             self.said.append(f"class {base.__qualname__}")
+            assigned = _assigned(base)
             for name, member in sorted(vars(base).items()):
                 if isinstance(member, (staticmethod, classmethod)):
                     member = member.__func__
@@ -102,7 +103,9 @@ class _Walk:
                 elif isinstance(member, FunctionType) or hasattr(member, "__wrapped__"):
                     self.visit(member)
                 elif not name.startswith("__"):
-                    self.said.append(f"{name} = {_first(base, name, member)}")
+                    state = name in assigned or isinstance(member, (list, dict, set))
+                    shown = _first(base, name, member) if state else _shown(member)
+                    self.said.append(f"{name} = {shown}")
 
     def _function(self, function: FunctionType) -> None:
         self.said.append(f"def {function.__qualname__}")
@@ -114,7 +117,7 @@ class _Walk:
             with suppress(ValueError):  # not filled yet
                 self._named(name, cell.cell_contents, held_by=cell)
         names = set(_names(function.__code__))
-        for name in sorted(names - set(_stored(function.__code__))):
+        for name in sorted(names - set(_stored(function.__code__, "STORE_GLOBAL"))):
             if name in function.__globals__:
                 self._named(name, function.__globals__[name], names)
 
@@ -185,14 +188,20 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _stored(code: CodeType) -> Iterator[str]:
-    """Names of globals that code assigns to: state, such as a counter, and no constants."""
+def _stored(code: CodeType, how: str) -> Iterator[str]:
+    """Names that code assigns to: state, such as a counter, and no constants."""
     for step in dis.get_instructions(code):
-        if step.opname == "STORE_GLOBAL":
+        if step.opname == how:
             yield str(step.argval)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _stored(constant)
+            yield from _stored(constant, how)
+
+
+def _assigned(cls: type) -> set[str]:
+    """Attributes that a class's own methods assign to."""
+    methods = [member for member in vars(cls).values() if isinstance(member, FunctionType)]
+    return {name for one in methods for name in _stored(one.__code__, "STORE_ATTR")}
 
 
 _FIRST: dict[tuple[int, str], tuple[object, str]] = {}

@@ -9,11 +9,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from typing import Any
 
 from themis.core.errors import DefinitionError
-from themis.core.hashing import DIGEST_BYTES, digest, digest_parts, digest_value
+from themis.core.hashing import DIGEST_BYTES, digest, digest_parts, digest_value, encode
 from themis.core.models import Case, Dataset
 from themis.core.prompts import PromptSpec
+from themis.core.protocols import StoredCase
 from themis.core.snapshot import DatasetRef
 from themis.planning.keys import CaseDigests
 from themis.planning.work import Manifest
@@ -55,6 +57,16 @@ def read_datasets(
             )
         )
     return refs, manifests
+
+
+def stored_case(case: Case, digests: CaseDigests) -> StoredCase:
+    """Return a case as a store keeps it: fields that say nothing left out."""
+    fields: dict[str, Any] = {"input": case.input}
+    if case.expected_output is not None:
+        fields["expected_output"] = case.expected_output
+    if case.metadata:
+        fields["metadata"] = case.metadata
+    return StoredCase(case_id=case.case_id, digest=digests.whole, raw=encode(fields))
 
 
 def _read(dataset: Dataset, prompt_spec: PromptSpec | None) -> Manifest:

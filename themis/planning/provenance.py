@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -34,7 +35,8 @@ def collect(
     """
     commit, dirty = _git()
     return Provenance(
-        themis=_version("themis-eval") or "unknown",
+        # What is running, which an installed distribution of the same name need not be.
+        themis=getattr(sys.modules.get("themis"), "__version__", "unknown"),
         python=platform.python_version(),
         platform=platform.platform(),
         host=socket.gethostname(),

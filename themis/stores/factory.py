@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeAlias
 
 from themis.core.config import StorageConfig
@@ -88,6 +89,17 @@ def open_store(config: StorageConfig) -> RunStore:
         )
     store.initialize()
     return store
+
+
+def open_existing_store(config: StorageConfig) -> RunStore | None:
+    """Return the store a configuration names, or None where opening would make a new file.
+
+    For those who only look. Raises what ``open_store`` raises.
+    """
+    check_storage(config)
+    if config.store == "sqlite" and not Path(config.parameters["path"]).exists():
+        return None
+    return open_store(config)
 
 
 def sqlite_store(

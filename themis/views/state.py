@@ -81,7 +81,7 @@ class RunHead:
         if finished is None:
             return False
         now = self.attempts.get(self.attempt, {})
-        if now.get("mode", "run") != "run" and finished.attempt != self.attempt:
+        if now.get("mode", "run") not in ("run", "import") and finished.attempt != self.attempt:
             return False
         return _ORDER[finished.data["through"]] >= _ORDER[now.get("until", "generate")]
 

@@ -40,7 +40,7 @@ async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
         address=address,
         key=case.generate_keys[sample],
         bound=bound,
-        call=lambda: component.generate(view, context),
+        call=lambda: component.generate(case.view_for(bound), context),
         seal=seal,
         category="generation",
         away=engine.runs_away(bound, component.generate, pure=False),

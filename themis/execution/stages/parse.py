@@ -10,7 +10,7 @@ from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import ParsedOutput
 from themis.execution.failures import as_storable, is_retryable, said
-from themis.execution.flight import Candidate, CaseRun, Parsed
+from themis.execution.flight import Candidate, CaseRun, Parsed, shown_to
 from themis.execution.stage import take
 from themis.execution.step import Payload, Step
 from themis.planning.keys import failure_digest, parse_key, parsed_digest
@@ -31,7 +31,7 @@ async def parse(case: CaseRun, parser: Bound, subject: Candidate) -> Parsed:
             address=StepAddress(Stage.PARSE, subject.sample, parser.name),
             key=parse_key(parser.digest, subject.content, case.digests.read_by(reads)),
             bound=parser,
-            call=_Call(component.parse, subject.shown, context),
+            call=_Call(component.parse, shown_to(parser, subject), context),
             seal=_seal,
             category="parser",
             away=engine.runs_away(parser, component.parse, pure=True),

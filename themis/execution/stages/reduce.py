@@ -11,7 +11,7 @@ from themis.core.contexts import ReduceContext
 from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import ReducedCandidate
-from themis.execution.flight import Candidate, CaseRun, Parsed, gather
+from themis.execution.flight import Candidate, CaseRun, Parsed, gather, shown_to
 from themis.execution.stage import take
 from themis.execution.stages.parse import parse
 from themis.execution.step import Payload, Step
@@ -30,7 +30,7 @@ async def reduce(case: CaseRun, candidates: Sequence[Candidate]) -> Candidate | 
         candidate_ids=ids,
         parsed={name: one.output for name, one in zip(ids, parsed, strict=False)},
     )
-    shown = [one.shown for one in candidates]
+    shown = [shown_to(bound, one) for one in candidates]
     component = bound.component
 
     def seal(value: Any) -> Payload:

@@ -12,7 +12,7 @@ from themis.core.events import Stage, StepAddress
 from themis.core.models import Score, ScoreError
 from themis.core.snapshot import MetricFacts
 from themis.execution.failures import ExplainedError
-from themis.execution.flight import Candidate, CaseRun, Parsed
+from themis.execution.flight import Candidate, CaseRun, Parsed, parsed_for
 from themis.execution.stage import take
 from themis.execution.step import Payload, Step
 from themis.planning.keys import score_key
@@ -32,7 +32,7 @@ async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed
     engine, facts = case.engine, metric.facts
     context = ScoreContext(
         **case.common(metric.reads),
-        case=case.view(metric.reads),
+        case=case.view_for(metric),
         parsed_output=parsed.output,
         dataset_metadata=case.dataset_metadata,
         candidate_id=CandidateId(subject.candidate_id),
@@ -44,7 +44,7 @@ async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed
             if parsed.outage:
                 raise ExplainedError(parsed.message or "", category=parsed.category or "parse")
             return by_rule(facts, parsed.category or "parse_failure", parsed.message or "")
-        return component.score(parsed.output, context.case, context)
+        return component.score(parsed_for(metric, parsed.output), context.case, context)
 
     await take(
         case,

@@ -13,7 +13,7 @@ from themis.core.events import Stage, StepAddress
 from themis.core.hashing import digest_value
 from themis.core.judging import JudgeResponse, RenderedJudgePrompt
 from themis.core.results import StepFailure
-from themis.execution.flight import Candidate, CaseRun
+from themis.execution.flight import Candidate, CaseRun, shown_to
 from themis.execution.stage import take
 from themis.execution.stages.judge import JudgeFailedError, ask
 from themis.execution.step import Payload, Step
@@ -33,7 +33,7 @@ async def select(case: CaseRun, candidates: Sequence[Candidate]) -> list[Candida
         candidate_ids=ids,
         judge_models=[JournaledJudge(case, judge) for judge in judges],
     )
-    shown = [one.shown for one in candidates]
+    shown = [shown_to(bound, one) for one in candidates]
     component = bound.component
     taken = await take(
         case,

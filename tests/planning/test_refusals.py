@@ -1,0 +1,236 @@
+"""Compiling refuses what cannot be meant: one line with the field, the value and the way out."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from tests.support.runs import dataset, experiment
+from themis import use
+from themis.core.errors import DefinitionError, UnknownComponentError
+from themis.core.models import Case, Dataset
+from themis.core.prompts import PromptSpec
+from themis.testing.scripted import CountingMetric, ScriptedGenerator, ScriptedJudge
+
+RUBRIC = use("builtin/llm_rubric", rubric="Good?")
+
+
+def _metric(**declared: Any) -> CountingMetric:
+    metric = CountingMetric()
+    for name, value in declared.items():
+        setattr(metric, name, value)
+    return metric
+
+
+def _generator(**declared: Any) -> ScriptedGenerator:
+    generator = ScriptedGenerator()
+    for name, value in declared.items():
+        setattr(generator, name, value)
+    return generator
+
+
+class NoFingerprint:
+    component_id = "mine"
+    version = "1"
+
+    async def generate(self, case: Any, ctx: Any) -> Any: ...
+
+
+class NoGenerate:
+    component_id = "mine"
+    version = "1"
+
+    def fingerprint(self) -> str:
+        return ""
+
+
+def _twice() -> Dataset:
+    return Dataset(dataset_id="d", cases=[Case(case_id=i, input=1) for i in ("a", "b", "a")])
+
+
+BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "no dataset": ({"cases": []}, ["datasets is empty"]),
+    "an empty dataset": ({"cases": 0}, ["dataset 'data' has no cases", "at least one"]),
+    "a case id twice": ({"cases": _twice()}, ["'d'", "case_id 'a' twice", "case 3"]),
+    "a dataset id twice": ({"cases": [dataset(), dataset()]}, ["datasets", "'data' twice"]),
+    "no generator": (
+        {"generator": use("builtin/demo_generatr")},
+        ["did you mean 'builtin/demo_generator'"],
+    ),
+    "an unknown metric": (
+        {"metrics": ["builtin/exactmatch"]},
+        ["builtin/exactmatch", "did you mean 'builtin/exact_match'"],
+    ),
+    "an unknown parser": ({"parser": "builtin/txt"}, ["builtin/txt", "builtin/text"]),
+    "an unknown judge": (
+        {"judges": ["builtin/demo_juge"]},
+        ["builtin/demo_juge", "builtin/demo_judge"],
+    ),
+    "an unknown reducer": ({"reducer": "majority"}, ["majority", "builtin/majority_vote"]),
+    "a metric where a parser is wanted": (
+        {"parser": "builtin/exact_match"},
+        ["is a metric, not a parser"],
+    ),
+    "an import path to nowhere": ({"metrics": ["nowhere.at.all:metric"]}, ["no module 'nowhere'"]),
+    "an import path without its end": (
+        {"metrics": ["themis.catalog.metrics:ExactMach"]},
+        ["no 'ExactMach'", "ExactMatch"],
+    ),
+    "a param that is none": ({"metrics": [use("builtin/exact_match", tol=1)]}, ["no param 'tol'"]),
+    "a param that is missing": (
+        {"metrics": [use("builtin/llm_rubric")], "judges": ["builtin/demo_judge"]},
+        ["needs the param 'rubric'"],
+    ),
+    "a class in place of an object": (
+        {"metrics": [CountingMetric]},
+        ["CountingMetric is a class", "CountingMetric(...)"],
+    ),
+    "no metric": ({"metrics": [None]}, ["metrics[0] is None"]),
+    "a number for a metric": ({"metrics": [5]}, ["int has no"]),
+    "a metric twice": (
+        {"metrics": [CountingMetric(), CountingMetric()]},
+        ["metrics holds 'counting/metric' twice", "use(..., name=...)"],
+    ),
+    "a judge twice": (
+        {"judges": [ScriptedJudge(), ScriptedJudge()]},
+        ["judge_models holds 'scripted/judge' twice"],
+    ),
+    "a judged metric without a judge": (
+        {"metrics": [RUBRIC]},
+        ["'builtin/llm_rubric' needs a judge", "judge_models"],
+    ),
+    "a selector without a judge": (
+        {"selector": "builtin/best_of_n", "samples": 2},
+        ["'builtin/best_of_n' needs a judge", "judge_models"],
+    ),
+    "a judge that is not there": (
+        {
+            "metrics": [use("builtin/llm_rubric", rubric="Good?", judge="scripted/juge")],
+            "judges": [ScriptedJudge()],
+        },
+        ["scripted/juge", "did you mean 'scripted/judge'"],
+    ),
+    "fewer seeds than samples": (
+        {"samples": 2, "seeds": [1]},
+        ["seeds has 1 values for num_samples = 2"],
+    ),
+    "more seeds than samples": ({"seeds": [1, 2]}, ["seeds has 2 values for num_samples = 1"]),
+    "equal seeds": ({"samples": 2, "seeds": [7, 7]}, ["seeds holds 7 twice", "make them differ"]),
+    "a seed that is no integer": ({"seeds": [1.5]}, ["seeds holds 1.5"]),
+    "a seed that is true": ({"seeds": [True]}, ["seeds holds True"]),
+    "a generator without a fingerprint": (
+        {"generator": NoFingerprint()},
+        ["NoFingerprint has no fingerprint()", "add a method"],
+    ),
+    "a generator that generates nothing": (
+        {"generator": NoGenerate()},
+        ["NoGenerate has no generate()"],
+    ),
+    "a judge for a generator": ({"generator": ScriptedJudge()}, ["looks like a judge"]),
+    "a fingerprint that is no text": (
+        {"generator": _generator(_fingerprint=5)},
+        ["fingerprint() gave int", "text"],
+    ),
+    "an empty component id": (
+        {"generator": _generator(component_id="")},
+        ["component_id is ''", "non-empty"],
+    ),
+    "a version that is no text": ({"generator": _generator(version=2)}, ["version is 2"]),
+    "an unknown part read": ({"generator": _generator(reads=("gold",))}, ["reads has 'gold'"]),
+    "a part read, misspelt": (
+        {"metrics": [_metric(reads=("expected",))]},
+        ["reads has 'expected'", "expected_output"],
+    ),
+    "a number of parts read": ({"generator": _generator(reads=5)}, ["reads is 5"]),
+    "an unknown kind": ({"metrics": [_metric(kind="bool")]}, ["kind is 'bool'", "binary, value"]),
+    "an unknown unparsed": ({"metrics": [_metric(unparsed="skip")]}, ["unparsed is 'skip'"]),
+    "a range upside down": ({"metrics": [_metric(value_range=(1, 0))]}, ["value_range is (1, 0)"]),
+    "a range of one": ({"metrics": [_metric(value_range=(1,))]}, ["value_range is (1,)"]),
+    "a range of three": ({"metrics": [_metric(value_range=(0, 1, 2))]}, ["value_range"]),
+    "a range of text": ({"metrics": [_metric(value_range="01")]}, ["value_range is '01'"]),
+    "a range without end": (
+        {"metrics": [_metric(value_range=(0, math.inf))]},
+        ["value_range is (0, inf)"],
+    ),
+    "a range of NaN": ({"metrics": [_metric(value_range=(math.nan, 1))]}, ["value_range"]),
+    "a unit that is no text": ({"metrics": [_metric(unit=5)]}, ["unit", "5"]),
+    "a template field that a case lacks": (
+        {"prompt": PromptSpec(template="{{ metadata.topic }}")},
+        ["topic", "case 'c0'", "dataset 'data'"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_experiment_is_refused_before_anything_runs(what: str) -> None:
+    change, named = BAD[what]
+    one = experiment(**change)
+    with pytest.raises(DefinitionError) as refused:
+        one.compile()
+    words = str(refused.value)
+    assert "\n" not in words
+    for name in named:
+        assert name in words
+    with pytest.raises(DefinitionError):
+        one.run()
+    assert list(one.store.runs()) == []
+
+
+def test_an_unknown_id_tells_programs_the_nearest() -> None:
+    with pytest.raises(UnknownComponentError) as refused:
+        experiment(metrics=["builtin/exactmatch"]).compile()
+    assert refused.value.nearest == "builtin/exact_match"
+
+
+def test_no_generator_is_refused_by_name() -> None:
+    from themis.core.config import EvaluationConfig, GenerationConfig, StorageConfig
+    from themis.experiment.experiment import Experiment
+
+    one = Experiment(
+        generation=GenerationConfig(generator=None),
+        evaluation=EvaluationConfig(),
+        storage=StorageConfig(store="memory"),
+        datasets=[dataset()],
+    )
+    with pytest.raises(DefinitionError, match=r"generation\.generator is None"):
+        one.compile()
+
+
+def test_workflow_overrides_name_metrics_of_the_run() -> None:
+    from themis.core.config import EvaluationConfig
+
+    one = experiment()
+    one.evaluation = EvaluationConfig(
+        metrics=[CountingMetric()], workflow_overrides={"counting/metrc": {}}
+    )
+    with pytest.raises(DefinitionError, match="did you mean 'counting/metric'"):
+        one.compile()
+
+
+@pytest.mark.parametrize("key", ["api_key", "OPENAI_API_KEY", "password"])
+def test_environment_metadata_that_look_like_a_secret_are_refused(key: str) -> None:
+    one = experiment()
+    one.environment_metadata = {key: "sk-123"}
+    with pytest.raises(DefinitionError, match="looks like a secret") as refused:
+        one.compile()
+    assert "sk-123" not in str(refused.value)
+
+
+def test_two_different_parsers_of_one_name_are_refused() -> None:
+    from themis.testing.scripted import CountingParser
+
+    one = experiment(
+        parser=CountingParser(fingerprint="a"),
+        metrics=[use("builtin/exact_match", parser=CountingParser(fingerprint="b"))],
+    )
+    with pytest.raises(DefinitionError, match="two different parsers go by the name"):
+        one.compile()
+
+
+def test_duplicates_are_found_among_many_cases() -> None:
+    cases = [Case(case_id=f"c{i}", input=i) for i in range(60_000)]
+    cases.append(Case(case_id="c59999", input=0))
+    with pytest.raises(DefinitionError, match="case_id 'c59999' twice"):
+        experiment(cases=Dataset(dataset_id="d", cases=cases)).compile()
