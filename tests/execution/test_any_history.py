@@ -136,7 +136,7 @@ async def _attempt(script: Script, store: UnreliableStore, plan: dict[str, Any])
     seed=st.integers(0, 10**6),
     plans=st.lists(ATTEMPT, min_size=1, max_size=3),
 )
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_history_of_failures_heals_to_the_table_of_a_run_that_went_well(
     shape: str, samples: int, tasks: int, seed: int, plans: list[dict[str, Any]]
 ) -> None:

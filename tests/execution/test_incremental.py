@@ -332,3 +332,16 @@ def test_estimating_calls_nobody_and_knows_what_is_there() -> None:
         "generate": 8
     }
     assert generator.count() == 10
+
+
+def test_what_a_rerun_failed_at_is_not_filled_with_the_answer_it_was_to_replace() -> None:
+    generator = ScriptedGenerator()
+    one = experiment(generator)
+    one.run()
+    generator.failures = {"c1": ValueError("down")}
+    rerun = one.runtime.model_copy(update={"existing_run_policy": "rerun"})
+    assert one.run(runtime=rerun).status == "partial_failure"
+    generator.failures = {}
+    assert one.run().status == "completed"
+    assert generator.count("c1") == 3
+    assert generator.count() == 7

@@ -63,12 +63,15 @@ class CaseRun:
         "dataset_id",
         "dataset_metadata",
         "digests",
+        "end",
         "engine",
         "found",
         "generate_keys",
         "generated",
         "index",
+        "lost",
         "outages",
+        "pending",
         "prior",
         "reusing",
         "said_finished",
@@ -104,6 +107,12 @@ class CaseRun:
         self.reusing = False
         """Whether earlier work was found for this case, so that there may be more."""
         self.changed = False
+        self.pending = 0
+        """Events that are queued and not committed yet."""
+        self.lost = False
+        """Whether another process committed one of its steps first."""
+        self.end: Event | None = None
+        """The end of the case, once it was gone through and until its steps are committed."""
         self.outages = 0
         self.generated = 0
         self._views: dict[frozenset[str], Case] = {}
@@ -119,10 +128,27 @@ class CaseRun:
             return None
         return event.artifact if self.engine.may_reuse(event.artifact, step.bound) else None
 
+    def was_redone(self, step: Step, artifact: Artifact) -> bool:
+        """Return whether this run set out to replace an artifact since it was made, and failed."""
+        event = self.prior.get(step.address)
+        failed = event is not None and event.kind is EventKind.STEP_FAILED
+        return failed and event is not None and event.key == step.key and artifact.at < event.at
+
     def emit(self, event: Event) -> None:
         """Queue an event of this case."""
         self.changed = True
+        self.pending += 1
         self.engine.journal.append(event)
+
+    def close(self) -> None:
+        """Queue the case's end, if it came to one and all its steps are committed.
+
+        Not before: another process may have committed one of them first, and then the case is to
+        be gone through again, even if this process dies in between.
+        """
+        if self.end is not None and not self.pending and not self.lost:
+            self.engine.journal.append(self.end)
+            self.end = None
 
     def view_for(self, bound: Bound) -> Case:
         """Return the case as a component is shown it: what it does not read blanked.
@@ -195,15 +221,15 @@ class CaseRun:
         known = said is not None and not self.changed and said.data == data
         if known and said is not None and (not attempt.redo or said.attempt == attempt.number):
             return
-        self.emit(
-            Event(
-                kind=EventKind.CASE_FINISHED,
-                attempt=attempt.number,
-                at=time.time(),
-                case_index=self.index,
-                data=data,
-            )
+        self.changed = True
+        self.end = Event(
+            kind=EventKind.CASE_FINISHED,
+            attempt=attempt.number,
+            at=time.time(),
+            case_index=self.index,
+            data=data,
         )
+        self.close()
 
 
 def shown_to(bound: Bound, candidate: Candidate) -> GenerationResult | ReducedCandidate:

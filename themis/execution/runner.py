@@ -185,6 +185,7 @@ class _OpenRun:
         except BaseExceptionGroup as group:
             raise _first(group) from None
         await self._journal.flush()
+        await self._journal.flush()  # the ends of cases, queued by the commits of their steps
 
     async def _work(self) -> None:
         feed = CaseFeed(
@@ -230,6 +231,7 @@ class _OpenRun:
         lost, self._lost = self._lost, {}
         for index, case in lost.items():
             events = await self._journal.request(partial(self._events_of, index))
+            case.end, case.lost = None, False
             recall(case, events)
             ended = await self._walk(case)
             self._left += not ended
@@ -246,11 +248,18 @@ class _OpenRun:
             index = event.case_index
             if index is None:
                 continue
-            if losers and event.key in losers and index in self._in_flight:
-                self._lost[index] = self._in_flight[index]
             if event.kind is EventKind.CASE_FINISHED:
                 self._ledger.record(event)
                 self._in_flight.pop(index, None)
+                continue
+            case = self._in_flight.get(index)
+            if case is None:
+                continue
+            case.pending -= 1
+            if losers and event.key in losers:
+                case.lost = True
+                self._lost[index] = case
+            case.close()
         for listener in self._listeners:
             listener(events)
         if self._hooks.listens:

@@ -53,7 +53,7 @@ async def take(case: CaseRun, step: Step) -> Taken:
     if not redone:
         artifact = await _find(case, step)
         if artifact is not None:
-            if engine.may_reuse(artifact, step.bound):
+            if not case.was_redone(step, artifact) and engine.may_reuse(artifact, step.bound):
                 _journal_reuse(case, step, artifact)
                 return Taken(artifact.payload)
             stale = True

@@ -57,7 +57,16 @@ def bind_object(
                 "it must be a non-empty text",
                 field=where,
             )
-    fingerprint = component.fingerprint()
+    try:
+        fingerprint = component.fingerprint()
+    except DefinitionError:
+        raise
+    except Exception as error:
+        raise DefinitionError(
+            f"{where}: {type(component).__name__}.fingerprint() raised "
+            f"{type(error).__name__}: {error}",
+            field=where,
+        ) from error
     if not isinstance(fingerprint, str):
         raise DefinitionError(
             f"{where}: {type(component).__name__}.fingerprint() gave "
