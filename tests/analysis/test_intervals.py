@@ -19,7 +19,8 @@ from themis.core.results import MetricSummary
 
 def summary(**fields: Any) -> MetricSummary:
     given = {"metric_id": "m", "n_errors": 0, "n_unparsed": 0, **fields}
-    given.setdefault("n_scored", given["n_cases"])
+    given.setdefault("n_cases_scored", given["n_cases"])
+    given.setdefault("n_scored", given["n_cases_scored"])
     return MetricSummary(**given)
 
 
@@ -106,6 +107,23 @@ def test_nothing_scored_has_no_interval() -> None:
     given = summary(mean=None, n_cases=0)
     assert mean_interval(given) is None
     assert summarize([given])[0].interval is None
+
+
+@pytest.mark.parametrize("scores", [[1.0, 1.0], [0.5] * 3, [0.0] * 40])
+def test_equal_scores_of_a_value_metric_have_no_interval(scores: list[float]) -> None:
+    given = of_scores(scores, kind="value", value_range=[0.0, 1.0])
+    assert mean_interval(given) is None
+    (found,) = summarize([given])
+    assert (found.interval, found.interval_method) == (None, None)
+
+
+def test_cases_of_a_binary_metric_that_are_all_one_half_have_no_interval() -> None:
+    assert mean_interval(of_scores([0.5] * 3, kind="binary", n_scored=6)) is None
+
+
+def test_only_scored_cases_are_counted() -> None:
+    given = summary(mean=1.0, variance=0.0, n_cases=200, n_cases_scored=5, kind="binary")
+    assert mean_interval(given) == (*wilson(5, 5), "wilson")
 
 
 def test_a_level_that_is_none_is_refused() -> None:

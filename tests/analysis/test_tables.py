@@ -14,6 +14,7 @@ def summary(**fields: Any) -> MetricSummary:
             "metric_id": "exact_match",
             "mean": 0.5,
             "n_cases": 4,
+            "n_cases_scored": 4,
             "n_scored": 4,
             "n_errors": 0,
             "n_unparsed": 1,
@@ -43,6 +44,14 @@ def test_errors_are_told_by_category_and_a_missing_range_is_said() -> None:
 
 def test_samples_are_told_from_cases() -> None:
     assert headline_row(summary(n_scored=16)).scored == "16 in 4 cases"
+
+
+def test_cases_that_are_missing_are_told_beside_the_scored_ones() -> None:
+    short = {"n_cases": 200, "n_cases_scored": 108, "n_missing": 92}
+    assert headline_row(summary(n_scored=108, **short)).scored == "108 of 200 cases"
+    assert headline_row(summary(n_scored=400, **short)).scored == "400 in 108 of 200 cases"
+    assert headline_row(summary()).scored == "4"
+    assert "108 of 200 cases" in plain_table([summary(n_scored=108, **short)])
 
 
 def test_runs_side_by_side_carry_their_labels() -> None:

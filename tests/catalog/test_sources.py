@@ -113,3 +113,12 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 def test_an_empty_file_has_no_cases(tmp_path: Path) -> None:
     assert list(FileSource(path=_file(tmp_path, "a.csv", ""), form="csv")) == []
     assert list(FileSource(path=_file(tmp_path, "a.jsonl", ""), form="jsonl")) == []
+
+
+@pytest.mark.parametrize(
+    "line", ['{"input": "a", "input": "b"}', '{"input": {"q": [{"deep": 1, "deep": 1}]}}']
+)
+def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path, line: str) -> None:
+    path = _file(tmp_path, "data.jsonl", '{"input": "first"}\n' + line + "\n")
+    with pytest.raises(DefinitionError, match=r"line 2: the key '(input|deep)' stands twice"):
+        list(Dataset.from_jsonl(path))

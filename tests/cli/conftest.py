@@ -74,8 +74,9 @@ def inside(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    # Each project has a module of this name; a process that ends would forget it.
-    monkeypatch.delitem(sys.modules, "own_metric", raising=False)
+    # Each project has modules of these names; a process that ends would forget them.
+    for name in ("own_generator", "own_metric", "refusing"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
 
     def run(*words: str | Path) -> Ended:
         with pytest.raises(SystemExit) as end:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from typer.testing import CliRunner
 
 from tests.cli.conftest import command, environment
 from themis.cli import app
+from themis.core.errors import RunInterrupted
+from themis.experiment.experiment import Experiment
 
 SLOW = "generation.generator={use: builtin/demo_generator, params: {latency_ms: 300}}"
 
@@ -70,6 +73,13 @@ def test_init_overwrites_nothing(inside: Any, project: Path) -> None:
     assert "is there already; nothing was written" in ended.err
     assert (project / "data.jsonl").read_text() == "mine"
     assert not (project / "themis.yaml").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(inside: Any) -> None:
+    ended = inside("init", "/proc/x")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("themis: error: '/proc/x' cannot be written: ")
+    assert len(ended.err.splitlines()) == 1
 
 
 def test_results_go_to_stdout_and_all_else_to_stderr(themis: Any, project: Path) -> None:
@@ -174,6 +184,51 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(themis: Any, project: Path)
     assert resumed.data["cases_finished"] == 6
 
 
+@pytest.mark.parametrize(
+    ("verb", "method"), [("run", "run"), ("replay", "replay"), ("rejudge", "rejudge")]
+)
+def test_the_way_to_go_on_names_the_same_experiment(
+    inside: Any, project: Path, monkeypatch: pytest.MonkeyPatch, verb: str, method: str
+) -> None:
+    def interrupted(self: Experiment, **options: Any) -> None:
+        raise RunInterrupted("stopped", run_id="0123")
+
+    config = project / "with blanks.yaml"
+    (project / "themis.yaml").rename(config)
+    monkeypatch.setattr(Experiment, method, interrupted)
+    words = ["--set", "seeds=[1, 2]", "--set", "generation.candidate_policy={num_samples: 2}"]
+    stage = ["--stage", "score"] if verb == "replay" else []
+    ended = inside(verb, "--config", config, *stage, *words)
+    assert ended.code == 130
+    how = shlex.split(ended.err.partition("Go on with: ")[2])
+    assert how == ["themis", "resume", "0123", "--config", str(config), *words]
+
+
+def test_set_without_a_config_is_refused(inside: Any) -> None:
+    ended = inside("resume", "abc", "study:experiment", "--set", "seeds=[1]")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--set changes a config" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words", [[], *([name] for name in ("inspect", "quick-eval", "catalog", "export", "import"))]
+)
+def test_a_group_of_verbs_alone_explains_itself(inside: Any, words: list[str]) -> None:
+    ended = inside(*words)
+    assert (ended.code, ended.err) == (2, "")
+    assert ended.out.startswith(f"Usage: themis {' '.join(words)}".rstrip())
+    assert "Commands:" in ended.out.splitlines()
+
+
+def test_one_default_store_for_python_and_the_command_line(inside: Any) -> None:
+    from themis.cli.kept import default_store
+    from themis.experiment.evaluate import DEFAULT_PATH
+
+    assert default_store() is DEFAULT_PATH
+    for words in (["report"], ["quick-eval", "inline"], ["import", "evaluation"]):
+        assert f"[default: ({DEFAULT_PATH})]" in " ".join(inside(*words, "--help").out.split())
+
+
 def failing(project: Path, which: str) -> None:
     (project / "own_generator.py").write_text(
         "from themis.core.models import GenerationResult\n"
@@ -187,26 +242,69 @@ def failing(project: Path, which: str) -> None:
     )
 
 
-def test_a_run_with_failures_warns_and_exits_with_0(themis: Any, project: Path) -> None:
+def looked_at(inside: Any, err: str) -> Any:
+    """What the command at the end of a message shows."""
+    words = shlex.split(err.strip().splitlines()[-1].partition("see: themis ")[2])
+    shown = inside(*words)
+    assert shown.code == 0, shown.err
+    return shown.data
+
+
+def test_a_run_with_failures_says_which_and_exits_with_0(inside: Any, project: Path) -> None:
     failing(project, "case.case_id == 'peru'")
-    ended = themis(
+    ended = inside(
         *("run", "--config", project / "themis.yaml"),
         *("--set", "generation.generator=own_generator:Failing"),
     )
     assert ended.code == 0
     assert ended.data["status"] == "partial_failure"
-    assert "themis: warning: 1 of 6 cases ended with errors" in ended.err
+    (line,) = ended.err.splitlines()
+    assert "themis: warning: 1 of 6 cases ended with errors, all (1): " in line
+    assert "out of order; running again tries them again; see: themis inspect case" in line
+    case = looked_at(inside, ended.err)
+    assert case["case_id"] == "peru"
+    assert "out of order" in case["generation_failures"][0]["message"]
 
 
-def test_a_run_without_any_result_exits_with_1(themis: Any, project: Path) -> None:
+def test_a_run_without_any_result_says_why_and_exits_with_1(inside: Any, project: Path) -> None:
     failing(project, "True")
-    ended = themis(
+    ended = inside(
         *("run", "--config", project / "themis.yaml"),
         *("--set", "generation.generator=own_generator:Failing"),
     )
     assert ended.code == 1
     assert ended.data["status"] == "failed"
-    assert "failed" in ended.err
+    metric = ended.data["metrics"]["builtin/exact_match"]
+    assert "mean" in metric
+    assert metric["mean"] is None
+    (line,) = ended.err.splitlines()
+    assert line.startswith(f"themis: error: run {ended.data['run_id']} failed: 6 of 6 cases")
+    assert "all (6): generator/failing: out of order" in line
+    assert looked_at(inside, ended.err)["generation_failures"]
+
+
+def test_what_a_metric_refuses_is_said_and_no_second_try_is_promised(
+    inside: Any, project: Path
+) -> None:
+    (project / "refusing.py").write_text(
+        "from themis.core.models import ScoreError\n"
+        "class Refusing:\n"
+        "    component_id = 'metric/refusing'\n"
+        "    version = '1'\n"
+        "    def fingerprint(self):\n        return 'refusing'\n"
+        "    def score(self, parsed, case, ctx):\n"
+        "        return ScoreError(metric_id='metric/refusing', reason='no gold answer')\n"
+    )
+    ended = inside(
+        *("run", "--config", project / "themis.yaml"),
+        *("--set", "evaluation.metrics=[refusing:Refusing]"),
+    )
+    assert ended.code == 0, ended.err
+    assert ended.data["metrics"]["metric/refusing"]["n_errors"] == 12
+    (line,) = ended.err.splitlines()
+    assert "6 of 6 cases ended with errors, all (6): metric/refusing: no gold answer" in line
+    assert "tries them again" not in line
+    assert looked_at(inside, ended.err)["evaluation_failures"]
 
 
 def test_replay_and_rejudge_do_again_what_was_done(inside: Any, project: Path) -> None:
@@ -248,6 +346,10 @@ def test_reports_and_looks_into_a_run(inside: Any, project: Path, tmp_path: Path
         (["report", "latest", "--format", "htm"], "did you mean 'html'?"),
         (["inspect", "case", "latest", "nosuch"], "no case 'nosuch'"),
         (["quickcheck", "zzz"], "no run 'zzz'"),
+        (["report", "latest", "-o", "."], "'.' is a folder"),
+        (["report", "latest", "-o", ".", "--format", "markdown"], "'.' is a folder"),
+        (["report", "latest", "-o", "/proc/x.md"], "'/proc/x.md' cannot be written"),
+        (["export", "evaluation", "latest", "-o", "/proc/x.jsonl"], "'/proc/x.jsonl' cannot be"),
     ):
         ended = inside(*wrong, *store)
         assert (ended.code, ended.out) == (2, "")
@@ -266,7 +368,7 @@ def test_a_run_is_named_by_as_much_of_its_id_as_is_needed(inside: Any, project: 
     assert inside("quickcheck", "latest", *store).data["run_id"] == ids[-1]
     ended = inside("quickcheck", "", *store)
     assert ended.code == 2
-    assert "is the beginning of 3 run ids" in ended.err
+    assert "the run id is empty" in ended.err
 
 
 def test_quick_eval_needs_no_files_of_its_own(themis: Any, tmp_path: Path) -> None:
@@ -276,6 +378,7 @@ def test_quick_eval_needs_no_files_of_its_own(themis: Any, tmp_path: Path) -> No
         *("--metric", "{use: builtin/exact_match, name: again}"),
     )
     assert ended.code == 0, ended.err
+    assert ended.err == f"themis: runs are kept in {Path('.themis') / 'runs.db'}\n"
     assert ended.data["metrics"]["again"]["mean"] == 1.0
     assert (tmp_path / ".themis" / "runs.db").is_file()
     assert themis("quickcheck", "latest").data["run_id"] == ended.data["run_id"]
@@ -308,6 +411,7 @@ def test_a_bundle_travels_from_store_to_store(inside: Any, project: Path, tmp_pa
     (tmp_path / "bad.jsonl").write_text(piped.out.replace("Tokyo", "Kyoto"))
     bad = inside("import", "generation", "bad.jsonl", "--store", "fourth.db")
     assert (bad.code, bad.out) == (2, "")
+    assert "bundle 'bad.jsonl': " in bad.err
     assert "was changed since it was exported" in bad.err
     assert not (tmp_path / "fourth.db").exists()
 

@@ -192,6 +192,19 @@ def test_datasets_are_cut_filtered_and_drawn_from_without_changing_the_cases() -
         data.take(-1)
 
 
+@pytest.mark.parametrize(
+    "name", ["", "  ", "a\nb", "a\tb", "\x00", "\x1b[31m", "a\u2028b", "\ud800"]
+)
+def test_a_name_that_no_table_could_show_is_refused(name: str) -> None:
+    with pytest.raises(DefinitionError, match="name"):
+        use("builtin/exact_match", name=name)
+
+
+@pytest.mark.parametrize("name", ["strict", "größer als 5", "精确", "a/b c", "👩‍🔬"])
+def test_any_name_that_can_be_shown_is_taken(name: str) -> None:
+    assert use("builtin/exact_match", name=name).name == name
+
+
 SECRET = [
     "api_key",
     "API-KEY",
@@ -204,6 +217,25 @@ SECRET = [
     "access_token",
     "private_key",
     "db.password",
+    "token",
+    "hf_token",
+    "HF_TOKEN",
+    "github_token",
+    "api_token",
+    "apiToken",
+    "X-Auth-Token",
+    "access_key",
+    "AWS_ACCESS_KEY_ID",
+    "accessKey",
+    "secretAccessKey",
+    "pwd",
+    "db_pwd",
+    "passphrase",
+    "openaiApiKey",
+    "OPENAI_API_KEY",
+    "APIKey",
+    "clientSecret",
+    "Ocp-Apim-Subscription-Key",
 ]
 PLAIN = [
     "tokenizer",
@@ -213,6 +245,28 @@ PLAIN = [
     "author",
     "keyboard",
     "secretary",
+    "tokens",
+    "maxTokens",
+    "token_ids",
+    "tokenizer_path",
+    "eos_token",
+    "pad_token",
+    "eos_token_id",
+    "cost_per_token",
+    "time_to_first_token",
+    "key",
+    "keyword",
+    "sort_key",
+    "case_key",
+    "provider_key",
+    "monkey",
+    "authors",
+    "cookies",
+    "cookiesRecipe",
+    "passed",
+    "api",
+    "accessibility",
+    "pwdb",
 ]
 
 

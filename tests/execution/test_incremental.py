@@ -29,7 +29,7 @@ def test_samples_without_a_reducer_are_each_parsed_and_scored() -> None:
     assert len({(row.case_id, row.candidate_id) for row in rows}) == 8
     assert [row.value for row in rows] == [1, 0, 1, 1, 0, 0, 1, 1]
     assert result.metrics[metric.component_id].mean == pytest.approx((0.75 + 0.5) / 2)
-    assert result.metrics[metric.component_id].n_cases == 2
+    assert result.metrics[metric.component_id].n_cases_scored == 2
     assert len(parser.calls) == len(metric.calls) == 8
     case = result.cases[0]
     assert len(case.generated_candidates) == 4

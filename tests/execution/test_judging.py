@@ -102,7 +102,7 @@ def test_an_answer_that_is_no_verdict_is_an_error_and_not_a_zero() -> None:
     result = experiment(metrics=[_panel()], judges=[judge]).run()
     rows = list(result.score_rows())
     assert [row.value for row in rows] == [None] * 3
-    assert {row.error_category for row in rows} == {"judge"}
+    assert {row.error_category for row in rows} == {"unreadable_verdict"}
 
 
 def test_every_judge_call_is_kept_with_prompt_and_answer() -> None:

@@ -369,6 +369,68 @@ def test_an_override_that_leads_nowhere_is_refused(
     assert said in refused(written(tmp_path, WHOLE), override)
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("evaluation.metrics.0=null", "evaluation.metrics[0] must be an id"),
+        ("datasets.0=null", "datasets[0] is missing; it must be a mapping"),
+        ("datasets.0=~", "datasets[0] is missing; it must be a mapping"),
+    ],
+)
+def test_null_is_a_value_like_any_other(tmp_path: Path, override: str, said: str) -> None:
+    assert said in refused(written(tmp_path, WHOLE), override)
+
+
+def test_one_override_is_a_list_of_one(tmp_path: Path) -> None:
+    path = written(tmp_path, WHOLE)
+    with pytest.raises(DefinitionError, match=r"give a list: \['seeds=\[5, 6\]'\]"):
+        read_experiment(path, "seeds=[5, 6]")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("generation.generator", "builtin/demo_generatr", "did you mean 'builtin/demo_generator'?"),
+        ("generation.generator", "builtin/exact_match", "is a metric, not a generator"),
+        ("generation.generator", "no_such_module_at_all:x", "there is no module"),
+        ("generation.generator.params.acuracy", 1, "has no param 'acuracy'"),
+        ("generation.generator.params.accuracy", 7, "accuracy"),
+        ("generation.generator", {"use": "openai"}, "openai needs the param 'model'"),
+        ("generation.reducer", "builtin/majority", "did you mean 'builtin/majority_vote'?"),
+        ("evaluation.metrics.0", "builtin/exact", "did you mean 'builtin/exact_match'?"),
+        ("evaluation.metrics.2.params", {}, "needs the param 'rubric'"),
+        ("evaluation.metrics.1.parser.use", "builtin/txt", "did you mean 'builtin/text'?"),
+        ("evaluation.judge_models.0", "builtin/judge", "did you mean 'builtin/demo_judge'?"),
+        ("evaluation.metrics.1.name", "", "name"),
+        ("evaluation.metrics.1.name", "two\nlines", "control characters"),
+    ],
+)
+def test_a_wrong_component_is_refused_by_file_and_place(
+    tmp_path: Path, place: str, value: Any, said: str
+) -> None:
+    path = written(tmp_path, with_value(place, value))
+    message = refused(path)
+    where = place.partition(".params")[0].removesuffix(".use").removesuffix(".name")
+    for number in range(3):
+        where = where.replace(f".{number}", f"[{number}]")
+    assert message.startswith(f"{path}: {where}")
+    assert said in message
+
+
+def test_reading_a_config_makes_no_component_of_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    (tmp_path / "costly_parts_of_config_test.py").write_text(
+        "def make(size=1):\n    raise RuntimeError('made')\n"
+    )
+    spec = {"use": "costly_parts_of_config_test:make", "params": {"size": 2}}
+    read_experiment(written(tmp_path, with_value("generation.generator", spec)), [])
+    spec["params"] = {"sise": 2}
+    said = refused(written(tmp_path, with_value("generation.generator", spec)))
+    assert "did you mean 'size'?" in said
+
+
 def test_a_secret_in_an_override_is_not_shown(tmp_path: Path) -> None:
     spec = {"use": "openai", "model": "m"}
     path = written(tmp_path, with_value("generation.generator", spec))

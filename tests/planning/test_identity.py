@@ -42,11 +42,11 @@ GOLDEN: dict[str, Any] = {
         "generate 0": "t1:53ce2e8879cf47013422bdef48e6c457",
         "generate 1": "t1:b2ae19392739c5cb3680ac750e1fdf9e",
         "generate 2": "t1:cc276f73330a58b682cb2398078fb4bd",
-        "judge judged": "t1:7ab0ccc7c9b38159d17386517ee8d691",
+        "judge judged": "t1:202b1fa24d4ca038726572f78636ce6b",
         "judge judged one": "t1:62e68792961f7d17a8cdc0e948d12da9",
         "parse parser": "t1:a59d1331b8a9ee906657731631d5820c",
         "reduce": "t1:23e4ff0920201dd70c8550e9128351c5",
-        "score metric": "t1:190f5bf7333b5437b05af9d3093bb39b",
+        "score metric": "t1:853ea8aab3c1b9b88726b1b5e3094b3e",
         "select": "t1:cdf060b89980f8720df7a109cb8bd5ee",
     },
 }

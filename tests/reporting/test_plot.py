@@ -8,7 +8,7 @@ import pytest
 
 from tests.views.journals import Journal, metric, snapshot_of, store_of
 from themis.core.events import Stage, StepAddress
-from themis.reporting import plot
+from themis.reporting import as_html, plot
 from themis.reporting.facts import report_facts
 
 
@@ -49,3 +49,36 @@ def test_without_a_range_the_axis_holds_what_is_shown(values: list[float]) -> No
 def test_a_metric_that_was_never_scored_has_no_panel() -> None:
     snapshot = snapshot_of(1)
     assert plot.panels(report_facts(store_of(snapshot, Journal()), snapshot.run_id)) == []
+
+
+@pytest.mark.parametrize(
+    ("value_range", "value"),
+    [([-1e308, 1e308], 0.0), ([0.0, 5e-324], 0.0), ([0.0, 1e-308], 1e-308), (None, 1.7e308)],
+)
+def test_a_range_that_floats_cannot_divide_has_no_panel(
+    value_range: list[float] | None, value: float
+) -> None:
+    snapshot = snapshot_of(1, metrics=[metric("m", kind="value", value_range=value_range)])
+    journal = Journal()
+    journal.score(0, value, name="m")
+    facts = report_facts(store_of(snapshot, journal), snapshot.run_id)
+    assert plot.panels(facts) == []
+    assert "No metrics" not in "".join(as_html.render(facts))
+
+
+@pytest.mark.parametrize("value_range", [[0.0, 1e-20], [1e300, 2e300], [-1e-300, 1e-300]])
+def test_a_small_or_great_range_has_ticks_that_differ(value_range: list[float]) -> None:
+    snapshot = snapshot_of(1, metrics=[metric("m", kind="value", value_range=value_range)])
+    journal = Journal()
+    journal.score(0, value_range[1], name="m")
+    (panel,) = plot.panels(report_facts(store_of(snapshot, journal), snapshot.run_id))
+    assert len({tick.x for tick in panel.ticks}) == len({tick.text for tick in panel.ticks}) >= 3
+    assert panel.marks[0].dot == plot.LEFT + plot.WIDTH
+
+
+def test_missing_cases_have_bounds_in_the_plot() -> None:
+    snapshot = snapshot_of(4, metrics=[metric("m")])
+    journal = Journal()
+    journal.score(0, 1, name="m")
+    (panel,) = plot.panels(report_facts(store_of(snapshot, journal), snapshot.run_id))
+    assert panel.marks[0].bounds == (plot.LEFT + plot.WIDTH / 4, plot.LEFT + plot.WIDTH)

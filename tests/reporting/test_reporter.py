@@ -17,7 +17,8 @@ from themis.core.errors import DefinitionError, RunNotFoundError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import Case
 from themis.core.snapshot import RunSnapshot
-from themis.reporting import Reporter
+from themis.experiment.looking import snapshot_report
+from themis.reporting import Reporter, as_latex
 from themis.stores.memory import InMemoryRunStore
 
 HOSTILE = '<script>alert("x")</script><img src=https://evil.example/x onerror=alert(1)>'
@@ -106,7 +107,14 @@ def test_every_format_tells_of_the_run() -> None:
 def test_a_mean_never_stands_without_its_denominator(name: str) -> None:
     snapshot, journal = small_run()
     text = Reporter(store_of(snapshot, journal)).render(snapshot.run_id, name)
-    for fact in ("0.500", "0.095 to 0.905", "1 (timeout 1)", "0.333 to 0.667", "no range"):
+    for fact in (
+        "0.500",
+        "0.095 to 0.905",
+        "1 (timeout 1)",
+        "0.250 to 0.750",
+        "no range",
+        "2 of 4 cases",
+    ):
         assert fact in text
 
 
@@ -136,7 +144,7 @@ def test_json_is_full_and_says_its_version() -> None:
     assert told["themis_report"] == 1
     (run,) = told["runs"]
     assert run["run_id"] == snapshot.run_id
-    assert run["metrics"][0]["bounds"] == [1 / 3, 2 / 3]
+    assert run["metrics"][0]["bounds"] == [0.25, 0.75]
     assert run["metrics"][0]["interval_method"] == "wilson"
     assert run["state"]["status"] == "partial_failure"
     assert (run["steps_done"], run["steps_reused"]) == (6, 1)
@@ -148,6 +156,49 @@ def test_no_report_shows_a_secret(name: str) -> None:
     text = Reporter(store_of(snapshot, journal)).render(snapshot.run_id, name)
     assert "sk-1" not in text
     assert "[hidden]" in text.replace("\\", "")
+
+
+def test_secrets_among_a_components_parameters_are_hidden_everywhere() -> None:
+    params = {"hf_token": "sk-1", "deep": {"openaiApiKey": "sk-1"}, "max_tokens": 77}
+    made = component("generator", "gen", params=params)
+    identity = snapshot_of(1).identity.model_copy(update={"generator": made})
+    snapshot = RunSnapshot(identity=identity, provenance=snapshot_of(1).provenance)
+    reporter = Reporter(store_of(snapshot, Journal()))
+    for name in reporter.formats:
+        assert "sk-1" not in reporter.render(snapshot.run_id, name)
+    page = reporter.render(snapshot.run_id, "html")
+    assert "[hidden]" in page
+    assert "77" in page
+    shown = str(snapshot_report(snapshot))
+    assert "sk-1" not in shown
+    assert "77" in shown
+
+
+@pytest.mark.parametrize("name", ["html", "markdown", "latex"])
+def test_cases_that_were_not_reached_are_told_only_where_there_are_some(name: str) -> None:
+    def told(n_cases: int) -> str:
+        snapshot = snapshot_of(n_cases)
+        journal = Journal()
+        for case in range(3):
+            journal.score(case, 1)
+        return Reporter(store_of(snapshot, journal)).render(snapshot.run_id, name)
+
+    part = told(5)
+    assert "3 of 5 cases" in part
+    assert "0.600 to 1.000" in part
+    assert "not scored yet had been worst" in part or "every case that is not scored yet" in part
+    whole = told(3).partition("Thin line below")[0]
+    assert "of 3 cases" not in whole
+    assert "not scored yet" not in whole
+
+
+def test_csv_cells_are_exact() -> None:
+    snapshot = snapshot_of(1, metrics=[metric("=cmd()")])
+    journal = Journal()
+    journal.score(0, 1, name="=cmd()")
+    text = Reporter(store_of(snapshot, journal)).render(snapshot.run_id, "csv")
+    (row,) = csv.DictReader(StringIO(text, newline=""))
+    assert row["metric_id"] == "=cmd()"
 
 
 def test_csv_is_the_score_table_row_by_row() -> None:
@@ -186,6 +237,7 @@ def test_latex_is_escaped() -> None:
     assert r"a\_b\%c\&d" in text
     assert r"50\% of \$x\textasciicircum{}2\$ \textbackslash{}input\{x\}" in text
     assert r"\toprule" in text
+    assert as_latex.escape('say "no"') == r"say \symbol{34}no\symbol{34}"
 
 
 def test_the_page_is_whole_and_takes_nothing_for_markup() -> None:
@@ -196,6 +248,18 @@ def test_the_page_is_whole_and_takes_nothing_for_markup() -> None:
     assert "img" not in page.tags
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     assert HOSTILE in "".join(page.texts)
+
+
+def test_a_long_label_may_wrap() -> None:
+    snapshot, journal = small_run()
+    store = store_of(snapshot, journal)
+    other = named(snapshot_of(2), "other")
+    store.save_snapshot(other)
+    long = "x" * 300
+    text = Reporter(store).render([snapshot.run_id, other.run_id], "html", labels=[long, "b"])
+    assert f'<td class="label">{long}</td>' in text
+    assert f'<span class="label">{long}</span>' in text
+    assert ".label { overflow-wrap: anywhere; }" in text
 
 
 def test_the_page_loads_nothing_from_elsewhere() -> None:
@@ -308,6 +372,20 @@ def test_what_cannot_be_told_is_refused_before_anything_is_written(tmp_path: Pat
     with pytest.raises(DefinitionError, match="at least one run"):
         reporter.render([])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_cannot_be_written_is_told_as_it_was_given(tmp_path: Path) -> None:
+    snapshot, journal = small_run()
+    reporter = Reporter(store_of(snapshot, journal))
+    for format_ in (None, "markdown"):
+        with pytest.raises(DefinitionError, match="is a folder; name a file"):
+            reporter.write(snapshot.run_id, tmp_path, format_)
+    (tmp_path / "plain").write_text("")
+    for wrong in (tmp_path / "plain" / "x.md", Path("/proc/x.md")):
+        with pytest.raises(OSError, match=str(wrong)) as caught:
+            reporter.write(snapshot.run_id, wrong)
+        assert caught.value.filename == str(wrong)
+        assert "partial" not in str(caught.value)
 
 
 def test_a_failure_half_way_leaves_the_old_report(tmp_path: Path) -> None:

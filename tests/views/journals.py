@@ -8,7 +8,8 @@ from themis.core.base import ArtifactKey
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.hashing import encode
 from themis.core.models import Case
-from themis.core.protocols import StoredCase
+from themis.core.protocols import RunStore, StoredCase
+from themis.core.results import MetricSummary
 from themis.core.snapshot import (
     ComponentRef,
     DatasetRef,
@@ -18,6 +19,8 @@ from themis.core.snapshot import (
     RunSnapshot,
 )
 from themis.stores.memory import InMemoryRunStore
+from themis.views.scores import ScoresFold
+from themis.views.steps import fold_cases
 
 EXACT = "builtin/exact_match"
 PARSER = "builtin/text"
@@ -190,3 +193,11 @@ def store_of(
         offset += dataset.n_cases
     store.append(snapshot.run_id, journal.events, epoch=1)
     return store
+
+
+def summaries_of(
+    store: RunStore, snapshot: RunSnapshot, metric_ids: list[str] | None = None
+) -> list[MetricSummary]:
+    fold = ScoresFold(snapshot, metric_ids)
+    fold_cases(store, snapshot, fold)
+    return fold.summaries()

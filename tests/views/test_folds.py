@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.views.journals import EXACT, Journal, metric, snapshot_of, store_of
+from tests.views.journals import EXACT, Journal, metric, snapshot_of, store_of, summaries_of
 from themis.core.events import Event, Stage, StepAddress
 from themis.core.snapshot import RunSnapshot
 from themis.views.cases import run_cases
 from themis.views.exact import Moments, scaled
 from themis.views.results import fold_case
-from themis.views.scores import ScoresFold, metric_summaries
+from themis.views.scores import ScoresFold
 from themis.views.state import ProgressFold, RunHead, execution_state, state_of
 from themis.views.steps import PAGE, CaseSteps, fold_cases, read_steps
 from themis.views.timeline import Latencies, TimelineFold
@@ -165,7 +165,7 @@ def test_a_store_read_page_by_page_gives_what_the_events_give(
     heads = [event for event in journal.events if event.case_index is None]
     cases = cases_of(journal.events)
     summaries, state, _ = folded(snapshot, heads, [cases[index] for index in sorted(cases)])
-    assert metric_summaries(store, snapshot) == summaries
+    assert summaries_of(store, snapshot) == summaries
     assert execution_state(store, snapshot.run_id) == state
     for page in (1, 3):
         read = list(read_steps(store, snapshot.run_id, 0, N_CASES, page=page))
@@ -196,8 +196,13 @@ def test_every_metric_has_at_most_one_row_a_subject_and_the_case_result_agrees(
         assert sum(summary.errors.values()) == summary.n_errors
         most = N_CASES * (1 if summary.metric_id == "set" else snapshot.identity.num_samples)
         assert summary.n_scored + summary.n_errors <= most
-        if summary.bounds is not None and summary.mean is not None and not summary.n_errors:
-            assert summary.bounds == [summary.mean, summary.mean]
+        assert summary.n_cases == N_CASES
+        assert summary.n_cases_scored + summary.n_missing <= N_CASES
+        if summary.bounds is not None and summary.mean is not None:
+            assert summary.bounds[0] <= summary.bounds[1]
+            whole = not summary.n_missing and not summary.n_errors
+            if whole and (summary.n_scored == most or snapshot.identity.selector):
+                assert summary.bounds == [summary.mean, summary.mean]
 
 
 def test_reading_a_run_asks_for_no_more_than_a_page_of_cases_at_a_time() -> None:
@@ -214,7 +219,7 @@ def test_reading_a_run_asks_for_no_more_than_a_page_of_cases_at_a_time() -> None
         return whole(run_id, start, stop)
 
     store.case_events = counted  # type: ignore[method-assign]
-    metric_summaries(store, snapshot)
+    summaries_of(store, snapshot)
     assert asked == [(0, PAGE), (PAGE, 2 * PAGE), (2 * PAGE, 3 * PAGE)]
 
 

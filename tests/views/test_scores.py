@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from tests.views.journals import EXACT, PARSER, Journal, metric, snapshot_of, store_of
+from tests.views.journals import (
+    EXACT,
+    PARSER,
+    Journal,
+    metric,
+    snapshot_of,
+    store_of,
+    summaries_of,
+)
 from themis.core.errors import DefinitionError
 from themis.core.events import Stage, StepAddress
+from themis.core.results import MetricSummary
 from themis.core.snapshot import DatasetRef, RunSnapshot
-from themis.views.scores import Scored, metric_summaries, score_case, score_rows
+from themis.views.scores import Scored, score_case, score_rows
 from themis.views.steps import CaseSteps
 
 GENERATE = StepAddress(Stage.GENERATE, 0)
@@ -164,8 +173,9 @@ def test_a_summary_counts_everything_and_bounds_what_is_missing() -> None:
     journal.score(1, 0, failure={"category": "parse_failure", "message": "no number"})
     journal.failed(2, GENERATE, "timeout")
     journal.failed(3, StepAddress(Stage.SCORE, 0, EXACT), "parse_failure")
-    found = metric_summaries(store_of(snapshot, journal), snapshot)[0]
-    assert (found.mean, found.n_cases, found.n_scored, found.n_errors) == (0.5, 2, 2, 2)
+    found = summaries_of(store_of(snapshot, journal), snapshot)[0]
+    assert (found.mean, found.n_cases_scored, found.n_scored, found.n_errors) == (0.5, 2, 2, 2)
+    assert (found.n_cases, found.n_missing) == (4, 0)
     assert found.n_unparsed == 2
     assert found.outcomes == {"correct": 1, "error": 2, "incorrect": 1}
     assert found.errors == {"parse_failure": 1, "timeout": 1}
@@ -181,18 +191,53 @@ def test_a_case_counts_once_however_many_samples_it_has() -> None:
         journal.score(0, value, sample)
     journal.score(1, 0, 0)
     journal.failed(1, StepAddress(Stage.GENERATE, 1), "timeout")
-    found = metric_summaries(store_of(snapshot, journal), snapshot)[0]
+    found = summaries_of(store_of(snapshot, journal), snapshot)[0]
     assert found.mean == 0.375
-    assert (found.n_cases, found.n_scored, found.n_errors) == (2, 5, 1)
+    assert (found.n_cases_scored, found.n_scored, found.n_errors) == (2, 5, 1)
     assert found.variance == 0.28125
-    assert found.bounds == [0.375, 0.625]
+    # The second case lacks two samples yet: with the error, three of its four rows are open.
+    assert found.bounds == [0.375, 0.75]
+
+
+def test_cases_that_were_not_reached_are_missing_and_widen_the_bounds() -> None:
+    snapshot = snapshot_of(
+        200, metrics=[metric(), metric("later"), metric("loss", value_range=None)]
+    )
+    journal = Journal()
+    for case in range(108):
+        journal.score(case, 1)
+        journal.score(case, 2, name="loss")
+    exact, later, loss = summaries_of(store_of(snapshot, journal), snapshot)
+    assert (exact.mean, exact.n_cases, exact.n_cases_scored, exact.n_missing) == (1.0, 200, 108, 92)
+    assert (exact.n_errors, exact.bounds) == (0, [0.54, 1.0])
+    assert (later.mean, later.n_cases_scored, later.n_missing) == (None, 0, 200)
+    assert later.bounds == [0.0, 1.0]
+    assert (loss.n_missing, loss.bounds) == (92, None)
+
+
+def test_a_case_whose_samples_are_not_all_there_is_open_in_the_bounds_alone() -> None:
+    snapshot = snapshot_of(1, num_samples=4)
+    journal = Journal()
+    journal.score(0, 1, 0)
+    (found,) = summaries_of(store_of(snapshot, journal), snapshot)
+    assert (found.mean, found.n_cases_scored, found.n_missing) == (1.0, 1, 0)
+    assert found.bounds == [0.25, 1.0]
+
+
+def test_plain_figures_are_all_there_and_null_where_there_is_none() -> None:
+    snapshot = snapshot_of(1)
+    (found,) = summaries_of(store_of(snapshot, Journal()), snapshot)
+    plain = found.plain()
+    assert set(plain) == set(MetricSummary.model_fields)
+    assert plain["mean"] is None
+    assert plain["interval"] is None
 
 
 def test_without_a_range_there_are_no_bounds() -> None:
     snapshot = snapshot_of(1, metrics=[metric("loss", kind="value", value_range=None)])
     journal = Journal()
     journal.score(0, 1.5, name="loss")
-    assert metric_summaries(store_of(snapshot, journal), snapshot)[0].bounds is None
+    assert summaries_of(store_of(snapshot, journal), snapshot)[0].bounds is None
 
 
 def test_a_run_in_which_everything_failed_has_no_mean_and_the_widest_bounds() -> None:
@@ -200,7 +245,7 @@ def test_a_run_in_which_everything_failed_has_no_mean_and_the_widest_bounds() ->
     journal = Journal()
     journal.failed(0, GENERATE, "generation")
     journal.failed(1, GENERATE, "generation")
-    found = metric_summaries(store_of(snapshot, journal), snapshot)[0]
+    found = summaries_of(store_of(snapshot, journal), snapshot)[0]
     assert (found.mean, found.variance, found.bounds) == (None, None, [0.0, 1.0])
 
 
@@ -228,4 +273,4 @@ def test_rows_carry_the_names_of_their_cases_over_several_datasets() -> None:
 def test_an_unknown_metric_is_refused_with_the_nearest() -> None:
     snapshot = snapshot_of()
     with pytest.raises(DefinitionError, match="did you mean 'builtin/exact_match'"):
-        metric_summaries(store_of(snapshot, Journal()), snapshot, ["exact_match"])
+        summaries_of(store_of(snapshot, Journal()), snapshot, ["exact_match"])

@@ -1,8 +1,9 @@
 """Confidence intervals of a metric's mean, by the design that the data have.
 
 An interval speaks of other cases drawn like these, so cases are what is counted: samples of one
-case are a cluster, never so many independent observations. Errors are outside the mean and outside
-its interval; what they could do to it is said by a summary's bounds.
+case are a cluster, never so many independent observations. Errors, and cases that were not reached,
+are outside the mean and outside its interval; what they could do to it is said by a summary's
+bounds.
 """
 
 from __future__ import annotations
@@ -30,20 +31,21 @@ def mean_interval(summary: MetricSummary, level: float = LEVEL) -> tuple[float, 
         level: the share of such intervals that would cover the true mean, between 0 and 1.
 
     Returns:
-        Low, high and "wilson" or "t"; None where nothing was scored, or where one case's score is
-        no 0 or 1 and there is nothing to tell its spread from.
+        Low, high and "wilson" or "t"; None where nothing was scored, and where the scores are no
+        zeros and ones and have no spread: those of one case, or all equal. Student's interval
+        would then be a single point, which claims a certainty that a few equal scores do not give.
 
     Raises:
         DefinitionError: ``level`` is not between 0 and 1.
     """
     if not 0.0 < level < 1.0:
         raise DefinitionError(f"level = {level!r}: must lie between 0 and 1", field="level")
-    mean, count = summary.mean, summary.n_cases
+    mean, count = summary.mean, summary.n_cases_scored
     if mean is None or count < 1:
         return None
     if summary.kind == "binary" and _all_zero_or_one(mean, summary.variance, count):
         return (*wilson(round(mean * count), count, level), "wilson")
-    if summary.variance is None:
+    if not summary.variance:
         return None
     low, high = student_t(mean, summary.variance, count, level)
     if summary.value_range is not None:
@@ -83,12 +85,10 @@ def student_t(
 
     Args:
         mean: of the cases' scores.
-        variance: their sample variance (n - 1).
+        variance: their sample variance (n - 1), above zero.
         count: cases, at least two.
         level: confidence level.
     """
-    if variance == 0.0:
-        return mean, mean
     from scipy.special import stdtrit
 
     half = float(stdtrit(count - 1, 0.5 + level / 2.0)) * math.sqrt(variance / count)

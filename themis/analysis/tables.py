@@ -32,21 +32,19 @@ class HeadlineRow(NamedTuple):
 def headline_row(summary: MetricSummary) -> HeadlineRow:
     """Return a metric's figures as they are written in tables.
 
-    The bounds are the means had every error had the least value of the range, and the greatest.
+    The bounds are the means had every error, and every case not reached, had the least value of the
+    range, and the greatest. Where cases are missing, the scored ones are told as a part of all.
     """
     name = summary.metric_id
     if summary.unit:
         name = f"{name} ({summary.unit})"
     if not summary.higher_is_better:
         name = f"{name} ↓"
-    scored = str(summary.n_scored)
-    if summary.n_scored != summary.n_cases:
-        scored = f"{scored} in {summary.n_cases} cases"
     return HeadlineRow(
         metric=name,
         mean=number(summary.mean),
         interval=span(summary.interval),
-        scored=scored,
+        scored=_scored(summary),
         errors=_counted(summary.n_errors, summary.errors),
         unparsed=str(summary.n_unparsed),
         bounds=NO_RANGE if summary.value_range is None else span(summary.bounds),
@@ -96,6 +94,15 @@ def _aligned(line: Sequence[str], widths: Sequence[int], text_columns: int) -> s
         for column, (cell, width) in enumerate(zip(line, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()
+
+
+def _scored(summary: MetricSummary) -> str:
+    cases = f"{summary.n_cases_scored} cases"
+    if summary.n_missing:
+        cases = f"{summary.n_cases_scored} of {summary.n_cases} cases"
+    if summary.n_scored != summary.n_cases_scored:
+        return f"{summary.n_scored} in {cases}"
+    return cases if summary.n_missing else str(summary.n_scored)
 
 
 def _counted(count: int, by_category: dict[str, int]) -> str:

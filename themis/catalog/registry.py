@@ -184,6 +184,23 @@ def check_component(component: object, kind: Kind) -> None:
     raise DefinitionError(listed + _looks_like(component, kind), field=kind)
 
 
+def check_use(component_id: str, params: Mapping[str, Any], kind: Kind) -> None:
+    """Check what a component is named and given, as far as that goes without making the user's.
+
+    A component of the catalog is made, and refuses what it does not take; of all others the
+    parameters' names are checked.
+
+    Raises:
+        UnknownComponentError, DefinitionError: as ``make`` does.
+    """
+    if component_id in _CATALOG[kind]:
+        _make(component_id, dict(params), kind)
+        return
+    factory: Any = load(component_id, kind)
+    if callable(factory) and (inspect.isclass(factory) or not hasattr(factory, "component_id")):
+        _check_params(component_id, factory, params)
+
+
 def _make(component_id: str, params: dict[str, Any], kind: Kind) -> tuple[Any, JSONObject]:
     factory: Any = load(component_id, kind)
     if hasattr(factory, "component_id") and not inspect.isclass(factory):
@@ -209,7 +226,9 @@ def _make(component_id: str, params: dict[str, Any], kind: Kind) -> tuple[Any, J
     return component, {} if is_adapter else dict(params)
 
 
-def _check_params(component_id: str, factory: Callable[..., Any], params: dict[str, Any]) -> None:
+def _check_params(
+    component_id: str, factory: Callable[..., Any], params: Mapping[str, Any]
+) -> None:
     signature = inspect.signature(factory)
     named = {
         name: parameter

@@ -19,6 +19,19 @@ DEFAULT_EXPECTED = "expected_output"
 DEFAULT_ID = "case_id"
 
 
+class _TwiceError(Exception):
+    """A JSON object has a key twice: which of the values is meant, nobody can say."""
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _TwiceError(f"the key '{twice}' stands twice")
+    return found
+
+
 class FileSource:
     """The cases of one file, read anew at each iteration.
 
@@ -83,7 +96,9 @@ class FileSource:
                 if not line.strip():
                     continue
                 try:
-                    record = json.loads(line)
+                    record = json.loads(line, object_pairs_hook=_once_each)
+                except _TwiceError as error:
+                    raise self._error(number, str(error)) from None
                 except (ValueError, RecursionError) as error:
                     raise self._error(number, f"not JSON: {error}") from None
                 if not isinstance(record, dict):

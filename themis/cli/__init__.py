@@ -50,8 +50,9 @@ for _part in (experiments, reading, quick, project, catalog, bundles):
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with its exit code.
 
-    Codes: 0 done; 1 a run or the program failed; 2 what was asked for is refused; 3 the store
-    cannot do it; 130 interrupted.
+    Codes: 0 done; 1 a run or the program failed; 2 what was written or named is refused: a key, an
+    id, a path, a store that cannot be opened; 3 the store failed at work, or another process owns
+    the run; 130 interrupted.
     """
     try:
         code = get_command(app).main(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from themis.cli.kept import DEFAULT_STORE, RunName, StorePath, find_run, opened
-from themis.cli.output import AsJson, show
+from themis.cli.kept import RunName, StorePath, default_store, find_run, opened
+from themis.cli.output import AsJson, show, writing
 
 if TYPE_CHECKING:
     from themis.core.base import RunId
@@ -24,7 +24,12 @@ Output = Annotated[
 ]
 BundlePath = Annotated[Path, typer.Argument(metavar="PATH", help="The bundle's file.")]
 TargetPath = Annotated[
-    Path, typer.Option("--store", help="The SQLite file to write to; made where it is missing.")
+    Path | None,
+    typer.Option(
+        "--store",
+        help="The SQLite file to write to; made where it is missing.",
+        show_default=".themis/runs.db",
+    ),
 ]
 
 
@@ -35,9 +40,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 @exporting.command("generation")
-def export_generation(
-    run_id: RunName, output: Output = None, store: StorePath = DEFAULT_STORE
-) -> None:
+def export_generation(run_id: RunName, output: Output = None, store: StorePath = None) -> None:
     """Write a run's cases and candidates."""
     from themis.exchange.bundles import export_generation_bundle
 
@@ -46,9 +49,7 @@ def export_generation(
 
 
 @exporting.command("evaluation")
-def export_evaluation(
-    run_id: RunName, output: Output = None, store: StorePath = DEFAULT_STORE
-) -> None:
+def export_evaluation(run_id: RunName, output: Output = None, store: StorePath = None) -> None:
     """Write a run as it stands, all stages."""
     from themis.exchange.bundles import export_evaluation_bundle
 
@@ -57,27 +58,23 @@ def export_evaluation(
 
 
 @importing.command("generation")
-def import_generation(
-    path: BundlePath, store: TargetPath = DEFAULT_STORE, as_json: AsJson = False
-) -> None:
+def import_generation(path: BundlePath, store: TargetPath = None, as_json: AsJson = False) -> None:
     """Bring a bundle's candidates into a store, where experiments then reuse them."""
     from themis.exchange.bundles import Bundle, import_generation_bundle
     from themis.stores.sqlite import SqliteRunStore
 
-    bundle = Bundle.load(path)
-    _told(import_generation_bundle(SqliteRunStore(store), bundle), as_json=as_json)
+    bundle, target = Bundle.load(path), SqliteRunStore(store or default_store())
+    _told(import_generation_bundle(target, bundle), as_json=as_json)
 
 
 @importing.command("evaluation")
-def import_evaluation(
-    path: BundlePath, store: TargetPath = DEFAULT_STORE, as_json: AsJson = False
-) -> None:
+def import_evaluation(path: BundlePath, store: TargetPath = None, as_json: AsJson = False) -> None:
     """Bring a bundle's run into a store, where it reports the same numbers."""
     from themis.exchange.bundles import Bundle, import_evaluation_bundle
     from themis.stores.sqlite import SqliteRunStore
 
-    bundle = Bundle.load(path)
-    _told(import_evaluation_bundle(SqliteRunStore(store), bundle), as_json=as_json)
+    bundle, target = Bundle.load(path), SqliteRunStore(store or default_store())
+    _told(import_evaluation_bundle(target, bundle), as_json=as_json)
 
 
 def _write(bundle: object, output: Path | None) -> None:
@@ -88,7 +85,9 @@ def _write(bundle: object, output: Path | None) -> None:
     if output is None:
         typer.echo(bundle.data, nl=False)
     else:
-        say(f"{bundle.kind} bundle of run {bundle.run_id} written to {bundle.save(output)}")
+        with writing(output):
+            bundle.save(output)
+        say(f"{bundle.kind} bundle of run {bundle.run_id} written to {output}")
 
 
 def _told(run_id: RunId, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ def run(
 ) -> None:
     """Run an experiment; what is done already is reused."""
     experiment = _from_config(config, overrides)
-    with _telling_how_to_go_on(f"--config {config}"):
+    with _telling_how_to_go_on(_named(config, overrides)):
         result = experiment.run(until_stage=until_stage, progress=progress)
     show_run(experiment.store, result, as_json=as_json)
 
@@ -69,9 +70,11 @@ def resume(
     if (experiment is None) == (config is None):
         raise DefinitionError("give the run's --config FILE, or its 'pkg.module:experiment'")
     if config is not None:
-        found, how = _from_config(config, overrides), f"--config {config}"
+        found, how = _from_config(config, overrides), _named(config, overrides)
     else:
-        found, how = _imported(str(experiment)), str(experiment)
+        if overrides:
+            raise DefinitionError("--set changes a config: give it with --config FILE")
+        found, how = _imported(str(experiment)), shlex.quote(str(experiment))
     _check_same(found, run_id)
     with _telling_how_to_go_on(how):
         result = found.run(progress=progress)
@@ -88,7 +91,7 @@ def replay(
 ) -> None:
     """Do a stage, and those below it, again."""
     experiment = _from_config(config, overrides)
-    with _telling_how_to_go_on(f"--config {config}"):
+    with _telling_how_to_go_on(_named(config, overrides)):
         result = experiment.replay(stage=stage, metric_ids=metric, progress=progress)
     show_run(experiment.store, result, as_json=as_json)
 
@@ -102,7 +105,7 @@ def rejudge(
 ) -> None:
     """Ask the judges again."""
     experiment = _from_config(config, overrides)
-    with _telling_how_to_go_on(f"--config {config}"):
+    with _telling_how_to_go_on(_named(config, overrides)):
         result = experiment.rejudge(metric_ids=metric, progress=progress)
     show_run(experiment.store, result, as_json=as_json)
 
@@ -131,6 +134,14 @@ def _from_config(config: Path, overrides: list[str] | None) -> Experiment:
     from themis.experiment.experiment import Experiment
 
     return Experiment.from_config(config, overrides or [])
+
+
+def _named(config: Path, overrides: list[str] | None) -> str:
+    """Return the options that name an experiment, as they are typed into a shell."""
+    words = ["--config", str(config)]
+    for override in overrides or ():
+        words += ["--set", override]
+    return shlex.join(words)
 
 
 def _imported(path: str) -> Experiment:

@@ -12,15 +12,29 @@ if TYPE_CHECKING:
     from themis.core.protocols import RunStore
     from themis.stores.sqlite import SqliteRunStore
 
-DEFAULT_STORE = Path(".themis") / "runs.db"
 RunName = Annotated[
     str, typer.Argument(metavar="RUN_ID", help="A run id, its beginning, or 'latest'.")
 ]
-StorePath = Annotated[Path, typer.Option("--store", help="The SQLite file that has the run.")]
+StorePath = Annotated[
+    Path | None,
+    typer.Option(
+        "--store", help="The SQLite file that has the run.", show_default=".themis/runs.db"
+    ),
+]
 
 
-def opened(path: Path) -> SqliteRunStore:
+def default_store() -> Path:
+    """Return the file that keeps runs where none is named."""
+    from themis.experiment.evaluate import DEFAULT_PATH
+
+    return DEFAULT_PATH
+
+
+def opened(path: Path | None) -> SqliteRunStore:
     """Return the store of a file that is there: looking makes no file.
+
+    Args:
+        path: the file; by default the one where ``evaluate`` keeps runs.
 
     Raises:
         StoreUnavailableError: there is none.
@@ -28,6 +42,7 @@ def opened(path: Path) -> SqliteRunStore:
     from themis.core.errors import StoreUnavailableError
     from themis.stores.factory import sqlite_store
 
+    path = path or default_store()
     if not path.is_file():
         raise StoreUnavailableError(f"there is no store '{path}'; name the file with --store")
     return sqlite_store(path)
@@ -37,10 +52,14 @@ def find_run(store: RunStore, name: str) -> RunId:
     """Return the run that a name stands for.
 
     Raises:
-        RunNotFoundError: no run id begins so. DefinitionError: several do.
+        RunNotFoundError: no run id begins so. DefinitionError: several do, or it is empty.
     """
     from themis.core.errors import DefinitionError, RunNotFoundError, nearest
 
+    if not name.strip():
+        raise DefinitionError(
+            "the run id is empty: give an id, its beginning, or 'latest'", field="run_id"
+        )
     ids = [record.run_id for record in store.runs()]
     if name == "latest" and ids:
         return ids[-1]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +15,7 @@ import typer
 if TYPE_CHECKING:
     from themis.core.protocols import RunStore
     from themis.experiment.result import RunResult
+    from themis.views.failures import CommonFailure
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, at a terminal too.")]
 FAILED = 1
@@ -26,7 +30,7 @@ def show(data: Callable[[], Any], text: Callable[[], str], *, as_json: bool) -> 
 
 
 def show_run(store: RunStore, result: RunResult, *, as_json: bool) -> None:
-    """Print a run's headline, warn of what failed in it, and end with 1 where the run failed."""
+    """Print a run's headline, say what failed in it, and end with 1 where the run failed."""
     from themis.cli.shell import say
     from themis.core.results import RunStatus
     from themis.experiment.looking import quickcheck
@@ -34,16 +38,63 @@ def show_run(store: RunStore, result: RunResult, *, as_json: bool) -> None:
     show(lambda: quickcheck(store, result.run_id), lambda: repr(result), as_json=as_json)
     for note in result.notes:
         say(f"note: {note}")
-    status = result.status
-    if status is RunStatus.PARTIAL_FAILURE:
-        failures = result.progress.cases_with_errors
-        say(
-            f"warning: {failures} of {len(result.cases)} cases ended with errors and are left out "
-            "of the means; running again tries them again"
-        )
-    if status is RunStatus.FAILED:
-        say(f"error: run {result.run_id} failed: themis inspect state shows its attempts")
+    if result.status is RunStatus.COMPLETED and result.progress.cases_with_errors:
+        say(f"note: {_failure(store, result)}")
+    if result.status is RunStatus.PARTIAL_FAILURE:
+        say(f"warning: {_failure(store, result)}")
+    if result.status is RunStatus.FAILED:
+        say(f"error: run {result.run_id} failed: {_failure(store, result)}")
         raise typer.Exit(FAILED)
+
+
+def _failure(store: RunStore, result: RunResult) -> str:
+    """Tell in one line how much failed, what most often, whether to try again, where to look."""
+    from themis.views.failures import common_failures
+
+    found = common_failures(store, result.snapshot)
+    said = f"{result.progress.cases_with_errors} of {len(result.cases)} cases ended with errors"
+    if found:
+        most = found[0]
+        said += f", {'most often' if len(found) > 1 else 'all'} ({most.n_cases}): {most.message}"
+        if any(one.may_heal for one in found):
+            said += "; running again tries them again"
+        else:
+            said += "; the metric refuses them, and will again until it or the cases change"
+    where = _inspection(store, result, found[0] if found else None)
+    return f"{said}; see: {where}" if where else said
+
+
+def _inspection(store: RunStore, result: RunResult, failure: CommonFailure | None) -> str | None:
+    """Return the command that shows a failure; None where no other process can see the run."""
+    from themis.views.cases import run_cases
+
+    path = getattr(store, "path", None)
+    if path is None:
+        return None
+    words = ["themis", "inspect", "state", result.run_id, "--store", str(path)]
+    if failure is not None:
+        first = failure.first
+        for case in run_cases(store, result.snapshot, first, first + 1):
+            words[2] = "case"
+            if len(result.snapshot.identity.datasets) > 1:
+                words += ["--dataset", case.dataset_id]
+            words += ["--", case.case_id] if case.case_id.startswith("-") else [case.case_id]
+    return shlex.join(words)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Refuse, by the name it was given, a place on disk that cannot be written."""
+    from themis.core.errors import DefinitionError
+
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise DefinitionError(
+            f"'{path}' cannot be written: {error.strerror}", field="path", value=str(path)
+        ) from error
 
 
 def outline(data: Any) -> str:

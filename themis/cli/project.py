@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from themis.cli.output import writing
 from themis.cli.shell import say
 
 _FILES = ("themis.yaml", "data.jsonl", "own_metric.py", "README.md")
@@ -31,8 +32,9 @@ def init(
         if (folder / name).exists():
             raise DefinitionError(f"'{folder / name}' is there already; nothing was written")
     starter = files("themis.cli") / "starter"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in _FILES:
-        text = (starter / name).read_text(encoding="utf-8")
-        (folder / name).write_text(text.replace("DIR/", f"{folder}/"), encoding="utf-8")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _FILES:
+            text = (starter / name).read_text(encoding="utf-8")
+            (folder / name).write_text(text.replace("DIR/", f"{folder}/"), encoding="utf-8")
     say(f"a project is in {folder}; next: themis run --config {folder / 'themis.yaml'}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from themis.cli.experiments import Progress, importable_here
-from themis.cli.kept import DEFAULT_STORE, opened
+from themis.cli.kept import default_store, opened
 from themis.cli.output import AsJson, show_run
 
 if TYPE_CHECKING:
@@ -31,7 +31,12 @@ Judges = Annotated[
     list[str] | None, typer.Option("--judge", help=f"A judge, may be given again: {_SPEC}")
 ]
 Samples = Annotated[int, typer.Option("--samples", help="Samples a case.")]
-StoreFile = Annotated[Path, typer.Option("--store", help="The SQLite file that keeps the run.")]
+StoreFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--store", help="The SQLite file that keeps the run.", show_default=".themis/runs.db"
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,7 +53,7 @@ def inline(
     parser: Parser = None,
     judge: Judges = None,
     samples: Samples = 1,
-    store: StoreFile = DEFAULT_STORE,
+    store: StoreFile = None,
     progress: Progress = None,
     as_json: AsJson = False,
 ) -> None:
@@ -74,7 +79,7 @@ def from_file(
     case_id: Annotated[str, typer.Option(help="Name of the id's field.")] = "case_id",
     take: Annotated[int | None, typer.Option(help="Only the first so many cases.")] = None,
     samples: Samples = 1,
-    store: StoreFile = DEFAULT_STORE,
+    store: StoreFile = None,
     progress: Progress = None,
     as_json: AsJson = False,
 ) -> None:
@@ -93,15 +98,17 @@ def _evaluate(
     parser: str | None,
     judges: list[str] | None,
     samples: int,
-    store: Path,
+    store: Path | None,
     progress: bool | None,
     *,
     as_json: bool,
 ) -> None:
+    from themis.cli.shell import say
     from themis.core.config import StorageConfig
     from themis.experiment.evaluate import evaluate
 
     importable_here()
+    path = store or default_store()
     result = evaluate(
         model=_component(model, "generator", "--model"),
         data=data,
@@ -109,10 +116,12 @@ def _evaluate(
         parser=None if parser is None else _component(parser, "parser", "--parser"),
         judge=[_component(one, "judge", "--judge") for one in judges or ()],
         samples=samples,
-        storage=StorageConfig(store="sqlite", parameters={"path": str(store)}),
+        storage=StorageConfig(store="sqlite", parameters={"path": str(path)}),
         progress=progress,
     )
-    show_run(opened(store), result, as_json=as_json)
+    if progress is not False:
+        say(f"runs are kept in {path}")
+    show_run(opened(path), result, as_json=as_json)
 
 
 def _component(text: str, kind: Kind, option: str) -> Any:

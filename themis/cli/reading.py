@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from themis.cli.kept import DEFAULT_STORE, RunName, StorePath, find_run, opened
-from themis.cli.output import AsJson, outline, show
+from themis.cli.kept import RunName, StorePath, find_run, opened
+from themis.cli.output import AsJson, outline, show, writing
 
 Dataset = Annotated[
     str | None, typer.Option("--dataset", help="The case's dataset, where ids are shared.")
@@ -38,7 +38,7 @@ def report(
         Path | None, typer.Option("--output", "-o", help="A file; its suffix says the format.")
     ] = None,
     metric: Annotated[list[str] | None, typer.Option(help="Only this metric.")] = None,
-    store: StorePath = DEFAULT_STORE,
+    store: StorePath = None,
 ) -> None:
     """Tell what came of a run, or of several side by side."""
     from themis.cli.shell import say
@@ -50,10 +50,12 @@ def report(
     if output is None:
         typer.echo(Reporter(kept).render(runs, form or "markdown", metric), nl=False)
     else:
-        say(f"report written to {Reporter(kept).write(runs, output, form, metric)}")
+        with writing(output):
+            Reporter(kept).write(runs, output, form, metric)
+        say(f"report written to {output}")
 
 
-def quickcheck(run_id: RunName, store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> None:
+def quickcheck(run_id: RunName, store: StorePath = None, as_json: AsJson = False) -> None:
     """Show a run's headline: status, counts, and each metric's figures."""
     from themis.experiment import looking
     from themis.experiment.result import RunResult
@@ -68,7 +70,7 @@ def quickcheck(run_id: RunName, store: StorePath = DEFAULT_STORE, as_json: AsJso
 
 
 @inspecting.command()
-def snapshot(run_id: RunName, store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> None:
+def snapshot(run_id: RunName, store: StorePath = None, as_json: AsJson = False) -> None:
     """Show what was asked: identity, components, provenance."""
     from themis.experiment.looking import get_run_snapshot, snapshot_report
 
@@ -78,7 +80,7 @@ def snapshot(run_id: RunName, store: StorePath = DEFAULT_STORE, as_json: AsJson 
 
 
 @inspecting.command()
-def state(run_id: RunName, store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> None:
+def state(run_id: RunName, store: StorePath = None, as_json: AsJson = False) -> None:
     """Show how a run stands: status, attempts, steps, tokens, errors."""
     from themis.experiment.looking import get_execution_state
 
@@ -93,7 +95,7 @@ def evaluation(
     case_id: str,
     metric_id: str,
     dataset: Dataset = None,
-    store: StorePath = DEFAULT_STORE,
+    store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
     """Show all that a judged metric did about a case: prompts, answers, judgments."""
@@ -112,7 +114,7 @@ def case(
     run_id: RunName,
     case_id: str,
     dataset: Dataset = None,
-    store: StorePath = DEFAULT_STORE,
+    store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
     """Show all that came of a case: candidates, parsed outputs, scores, failures."""

@@ -1,4 +1,7 @@
-"""How a verb ends: one line on standard error and an exit code, whatever went wrong."""
+"""How a verb ends: one line on standard error and an exit code, whatever went wrong.
+
+A group of verbs that is named alone explains itself, on standard output.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typer.core import TyperGroup
 
 from themis.core.errors import RunInterrupted, ThemisError
 
+USAGE = 2
 INTERRUPTED = 130
 
 
@@ -34,6 +38,9 @@ class Verbs(TyperGroup):
 
 def failed(error: BaseException, *, debug: bool) -> int:
     """Tell of an error in one line, with its traceback if asked for, and return the exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # click's, wherever typer has it from
+        typer.echo(error.ctx.get_help())  # type: ignore[attr-defined]
+        return USAGE
     if isinstance(error, BrokenPipeError):
         # Whoever read the results stopped reading; the interpreter's last flush must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from unicodedata import category
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,6 +26,10 @@ else:
     GeneratorLike = SelectorLike = ReducerLike = ParserLike = MetricLike = JudgeLike = Any
 
 
+_UNSHOWABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode's categories of characters that would break a table's line, or cannot be written."""
+
+
 class ComponentUse(Model):
     """A component with parameters and, where two stand side by side, a name. Made by ``use``."""
 
@@ -36,6 +41,23 @@ class ComponentUse(Model):
     """Its id in tables; unique within the run."""
     parser: Any = None
     """For a metric: the parser whose value it scores, in place of the run's."""
+
+    @field_validator("name")
+    @classmethod
+    def _showable(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise DefinitionError(
+                f"value = {value!r}: a name is text; leave it out to go by the component's id",
+                field="name",
+                value=value,
+            )
+        if value is not None and any(category(one) in _UNSHOWABLE for one in value):
+            raise DefinitionError(
+                f"value = {value!r}: a name stands in tables and has no control characters",
+                field="name",
+                value=value,
+            )
+        return value
 
 
 def use(

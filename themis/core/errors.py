@@ -28,7 +28,11 @@ A message names the value and the next step; the same facts are attributes for p
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+_N = TypeVar("_N", int, float)
 
 
 class ThemisError(Exception):
@@ -160,13 +164,23 @@ class ProviderError(ComponentError):
         fatal: bool = False,
     ) -> None:
         super().__init__(message)
+        status = _number(status, int)
         self.status = status
         if retryable is None:
             retryable = status in self.RETRYABLE_STATUS
         self.retryable = retryable and not fatal
-        self.retry_after = retry_after
+        self.retry_after = _number(retry_after, float)
         self.rate_limit = rate_limit
         self.fatal = fatal
+
+
+def _number(value: Any, kind: Callable[[Any], _N]) -> _N | None:
+    """Return what an SDK gave as the number it stands for; None where it stands for none."""
+    try:
+        number = kind(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
 
 
 class ParseError(ComponentError, ValueError):

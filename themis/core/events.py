@@ -40,6 +40,7 @@ class EventKind(StrEnum):
     ``run_started`` data: mode, until, redo, metric_ids, provenance, n_cases.
     ``step_done``: an artifact was made or, with ``reused``, found. Data: ms, and tries if several.
     ``step_failed`` data: failure (a ``StepFailure``).
+    ``step_dropped``: what the step gave no longer holds, and was not made again.
     ``case_finished`` data: through (stage), outages (count of failed steps).
     ``run_finished`` data: status, through, reason.
     ``note`` data: text; something the user should know, such as code that changed.
@@ -48,6 +49,7 @@ class EventKind(StrEnum):
     RUN_STARTED = "run_started"
     STEP_DONE = "step_done"
     STEP_FAILED = "step_failed"
+    STEP_DROPPED = "step_dropped"
     CASE_FINISHED = "case_finished"
     RUN_FINISHED = "run_finished"
     NOTE = "note"

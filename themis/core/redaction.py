@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
-SECRET_NAMES = re.compile(
-    r"(^|[_\-.\s])(api[_\-]?key|apikey|secret|password|passwd|authorization|auth[_\-]?token"
-    r"|access[_\-]?token|bearer|cookie|set[_\-]cookie|private[_\-]?key|credentials?)($|[_\-.\s])",
-    re.IGNORECASE,
-)
 HIDDEN = "[hidden]"
 
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SECRET = re.compile(
+    r"(^|_)((api|access|private|secret|signing|encryption|subscription)_?key|secret|password|passwd"
+    r"|pwd|passphrase|authorization|(auth|access)_?token|bearer|cookie|credentials?)($|_)"
+    r"|(^|_)token$"
+)
+# What a tokenizer calls its tokens, and what is counted by them, is shown.
+_OF_TEXT = re.compile(
+    r"(^|_)(bos|eos|pad|unk|cls|sep|mask|special|stop|start|end|first|next|last|image|audio|per|by)"
+    r"_token$"
+)
 
+
+@lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Return whether a field of this name holds a secret; ``max_tokens`` does not."""
-    return SECRET_NAMES.search(name) is not None
+    """Return whether a field of this name holds a secret.
+
+    ``hf_token``, ``openaiApiKey`` and ``X-Access-Key`` do; ``max_tokens``, ``tokenizer``,
+    ``eos_token`` and ``keyword`` do not.
+    """
+    words = re.sub(r"[^A-Za-z0-9]+", "_", _CAMEL.sub("_", name)).strip("_").lower()
+    return _SECRET.search(words) is not None and _OF_TEXT.search(words) is None
 
 
 def redact(value: Any) -> Any:

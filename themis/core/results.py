@@ -95,7 +95,11 @@ class MetricSummary(Model):
     mean: float | None
     """None where nothing was scored."""
     n_cases: int
+    """Cases of the run."""
+    n_cases_scored: int
     """Cases that have at least one scored row: the mean's denominator."""
+    n_missing: int = 0
+    """Cases that have no row of this metric yet: not reached, or not so far."""
     n_scored: int
     """Rows that have a value."""
     n_errors: int
@@ -108,7 +112,8 @@ class MetricSummary(Model):
     failures: dict[str, int] = Field(default_factory=dict)
     """Rows counted incorrect or worst for a failure of the model's, by category."""
     bounds: list[float] | None = None
-    """The mean had every error been lowest, and highest; None without a value range."""
+    """The mean had every error, and all that is still to come, been lowest, and highest; None
+    without a value range."""
     variance: float | None = None
     """Sample variance (n - 1) of the cases' scores."""
     kind: Literal["binary", "value"] = "value"
@@ -123,6 +128,10 @@ class MetricSummary(Model):
     def value(self) -> float | None:
         """The mean."""
         return self.mean
+
+    def plain(self) -> dict[str, Any]:
+        """Return the figures as plain JSON data, each of them, null where there is none."""
+        return self.model_dump(mode="json")
 
 
 class StageProgress(Model):

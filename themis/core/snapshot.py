@@ -57,8 +57,6 @@ class MetricFacts(Model):
     subject: Literal["candidate", "candidates", "conversation", "trace"] = "candidate"
     """What is scored: one candidate, all of a case, or the way to one."""
     judged: bool = False
-    aggregated: bool = False
-    """Whether the number over cases is the metric's own, not the mean."""
 
 
 class RunIdentity(Model):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -29,10 +29,12 @@ class Bundle:
     Attributes:
         manifest: format, kind, Themis version, run id, snapshot, counts, and the body's hash.
         data: the whole text, UTF-8.
+        source: the file it was read from, for messages.
     """
 
     manifest: dict[str, Any]
     data: bytes
+    source: str | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return f"<{self.kind} bundle of run {self.run_id}, {len(self.data):,} bytes>"
@@ -47,6 +49,11 @@ class Bundle:
         """The run it is of."""
         return RunId(self.manifest["run_id"])
 
+    @property
+    def title(self) -> str:
+        """What it goes by in messages: its file, or its run."""
+        return f"bundle of run {self.run_id}" if self.source is None else f"bundle '{self.source}'"
+
     @classmethod
     def of(cls, manifest: dict[str, Any], records: Iterable[dict[str, Any]]) -> Self:
         """Return the bundle of these records."""
@@ -55,25 +62,30 @@ class Bundle:
         return cls(full, _line(full) + body)
 
     @classmethod
-    def read(cls, data: str | bytes) -> Self:
+    def read(cls, data: str | bytes, source: str | None = None) -> Self:
         """Return the bundle that a text holds; its records are checked as they are read.
+
+        Args:
+            data: the text.
+            source: the file it is from, for messages.
 
         Raises:
             DefinitionError: it is no bundle, or its manifest was changed.
         """
+        name = "bundle" if source is None else f"bundle '{source}'"
         raw = data.encode() if isinstance(data, str) else data
         try:
             manifest = _checked(raw.partition(b"\n")[0], "the manifest")
         except DefinitionError as error:
-            raise DefinitionError(f"bundle: {error}", field="bundle") from None
+            raise DefinitionError(f"{name}: {error}", field="bundle") from None
         found = manifest.get("format")
         if found != FORMAT:
             raise DefinitionError(
-                f"bundle: its format is {found!r}, and {FORMAT!r} is understood; "
+                f"{name}: its format is {found!r}, and {FORMAT!r} is understood; "
                 "a newer Themis may read it",
                 field="bundle",
             )
-        return cls(manifest, raw)
+        return cls(manifest, raw, source)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -83,7 +95,7 @@ class Bundle:
             DefinitionError: the file cannot be read or is no bundle.
         """
         try:
-            return cls.read(Path(path).read_bytes())
+            return cls.read(Path(path).read_bytes(), os.fspath(path))
         except OSError as error:
             raise DefinitionError(
                 f"bundle '{os.fspath(path)}': {error.strerror}", field="bundle"
@@ -118,7 +130,7 @@ class Bundle:
         body = sha256(memoryview(self.data)[body_start:]).hexdigest()
         if body != self.manifest["body_sha256"]:
             raise DefinitionError(
-                f"bundle of run {self.run_id}: records were added, removed or moved since it was "
+                f"{self.title}: records were added, removed or moved since it was "
                 "exported; export it again",
                 field="bundle",
             )
@@ -127,9 +139,7 @@ class Bundle:
         try:
             return _checked(line, f"line {number}")
         except DefinitionError as error:
-            raise DefinitionError(
-                f"bundle of run {self.run_id}: {error}", field="bundle", value=number
-            ) from None
+            raise DefinitionError(f"{self.title}: {error}", field="bundle", value=number) from None
 
 
 def _line(record: dict[str, Any]) -> bytes:

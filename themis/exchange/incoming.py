@@ -37,7 +37,7 @@ def bring_in(store: RunStore, bundle: Bundle, kind: BundleKind) -> RunId:
     """
     if bundle.kind != kind:
         raise DefinitionError(
-            f"this is a bundle of kind '{bundle.kind}', not '{kind}'", field="bundle"
+            f"{bundle.title} is of kind '{bundle.kind}', not '{kind}'", field="bundle"
         )
     snapshot = RunSnapshot.read(bundle.manifest.get("snapshot"), "bundle.snapshot")
     arriving = _Arriving(store, bundle, snapshot)
@@ -245,7 +245,7 @@ class _Arriving:
         return attempt, seq
 
     def _refusal(self, message: str) -> DefinitionError:
-        return DefinitionError(f"bundle of run {self._bundle.run_id}: {message}", field="bundle")
+        return DefinitionError(f"{self._bundle.title}: {message}", field="bundle")
 
 
 def _is_there(record: dict[str, Any], standing: CaseSteps | None) -> bool:

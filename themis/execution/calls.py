@@ -104,7 +104,7 @@ class _Task:
             return
         if error is None:
             self.future.set_result(value)
-        elif isinstance(error, Exception):
+        elif isinstance(error, Exception) and not isinstance(error, StopIteration):
             self.future.set_exception(error)
-        else:  # SystemExit and the like, raised by user code in its thread
+        else:  # SystemExit and the like, and what no future can hold
             self.future.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))

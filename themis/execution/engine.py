@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -55,8 +56,14 @@ class Engine:
         self._stop = asyncio.Event()
         self._notes: set[str] = set()
         self._away: dict[int, bool] = {}
-        self.lost: set[int] = set()
-        """Cases that must be gone through again: another process committed one of their steps."""
+        self.flights: dict[ArtifactKey, asyncio.Future[None]] = {}
+        """Paid work being done now; who needs the same waits for it to land."""
+        self.uncommitted: dict[ArtifactKey, Artifact] = {}
+        """What paid work gave, until a look-up can find it."""
+        self.recent: dict[ArtifactKey, None] = {}
+        """Keys of paid work committed of late: a look-up made beforehand may have missed them."""
+        self._recent_most = 4096 * run.snapshot.identity.num_samples
+        self._silent: Counter[str] = Counter()
 
     @property
     def stopping(self) -> bool:
@@ -89,6 +96,36 @@ class Engine:
         except TimeoutError:
             return
         raise WorkStoppedError
+
+    def committed(self, key: ArtifactKey) -> None:
+        """Take note that a step's artifact can be found by look-up now."""
+        if self.uncommitted.pop(key, None) is not None:
+            self.recent[key] = None
+            if len(self.recent) > self._recent_most:
+                del self.recent[next(iter(self.recent))]
+
+    def close_judge(self, judge: str, message: str) -> None:
+        """Ask a judge no more: each of its calls would fail alike."""
+        if judge not in self.closed_judges:
+            self.closed_judges[judge] = message
+            self.note(f"judge '{judge}' is asked no more, since every call would fail: {message}")
+
+    def count_silence(self, judge: str) -> None:
+        """Count a call that a judge gave no answer to."""
+        self._silent[judge] += 1
+
+    def note_what_was_missed(self) -> None:
+        """Note, at the end, judges that were out and calls that never returned."""
+        for judge, count in sorted(self._silent.items()):
+            self.note(
+                f"judge '{judge}' gave no answer to {count} call{'s' if count > 1 else ''}; a "
+                "metric that allows it went on without. themis rejudge asks again"
+            )
+        if count := self.threads.abandoned:
+            self.note(
+                f"{count} call{'s' if count > 1 else ''} in threads had not returned when "
+                "given up on; each holds its thread until it returns"
+            )
 
     def note(self, text: str) -> None:
         """Journal something the user should know, once."""

@@ -22,14 +22,21 @@ class ExplainedError(ComponentError):
     retryable = False
 
     def __init__(
-        self, message: str, *, category: str, execution: dict[str, Any] | None = None
+        self,
+        message: str,
+        *,
+        category: str,
+        outage: bool = True,
+        execution: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.category = category
+        self.outage = outage
+        """Whether another run may do better; what the model did stays as it is."""
         self.execution = execution
 
 
-class WorkStoppedError(Exception):
+class WorkStoppedError(BaseException):  # no component's ``except Exception`` may swallow it
     """The run is stopping: a step that would begin new work is not taken."""
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from themis.core.base import ArtifactKey, CandidateId, CaseId, CaseKey, DatasetId
+from themis.core.errors import InvalidResultError
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.models import Case, GenerationResult, ParsedOutput, ReducedCandidate
 from themis.execution.engine import Engine
-from themis.execution.failures import WorkStoppedError
+from themis.execution.failures import WorkStoppedError, as_storable
 from themis.execution.step import Payload, Step
 from themis.planning.keys import CaseDigests
 from themis.planning.seeds import derived_seed
@@ -157,9 +158,7 @@ class CaseRun:
         another sample's nor the dataset's.
         """
         view = self.view(bound.reads)
-        if bound.code is None or not any(
-            map(_is_container, (view.input, view.expected_output, view.metadata))
-        ):
+        if bound.code is None:
             return view
         return Case.model_construct(
             case_id=view.case_id,
@@ -183,8 +182,8 @@ class CaseRun:
             )
         return found
 
-    def common(self, reads: frozenset[str]) -> dict[str, Any]:
-        """Return the arguments that every context takes."""
+    def common(self, bound: Bound) -> dict[str, Any]:
+        """Return the arguments that every context of a component takes."""
         if self._seed is None:
             self._seed = derived_seed(self.case.case_id, "case")
         return {
@@ -193,7 +192,7 @@ class CaseRun:
             "dataset_id": DatasetId(self.dataset_id),
             "case_key": self.case_key,
             "seed": self._seed,
-            "metadata": self.case.metadata if "metadata" in reads else {},
+            "metadata": own_copy(bound, self.case.metadata) if "metadata" in bound.reads else {},
         }
 
     def candidate_name(self, address: StepAddress, payload: Payload) -> str | None:
@@ -209,9 +208,25 @@ class CaseRun:
         several = self.engine.run.snapshot.identity.num_samples > 1
         return CandidateId(f"{given}#{sample}" if several else given)
 
+    def drop_beyond(self, until: Stage) -> None:
+        """Journal that what later stages once made of this case no longer holds."""
+        for address, event in self.prior.items():
+            if address.stage.order > until.order and event.kind is not EventKind.STEP_DROPPED:
+                self.emit(
+                    Event(
+                        kind=EventKind.STEP_DROPPED,
+                        attempt=self.engine.attempt.number,
+                        at=time.time(),
+                        case_index=self.index,
+                        address=address,
+                    )
+                )
+
     def finish(self) -> None:
         """Journal that the case went as far as the attempt goes."""
         attempt = self.engine.attempt
+        if self.changed:
+            self.drop_beyond(attempt.until)
         data = {
             "through": attempt.until.value,
             "outages": self.outages,
@@ -232,6 +247,21 @@ class CaseRun:
         self.close()
 
 
+def own_copy(bound: Bound, value: Any) -> Any:
+    """Return data as a component is shown it; a user's component gets a copy of its own."""
+    return value if bound.code is None else _copied(value)
+
+
+def check_id(candidate_id: str) -> None:
+    """Refuse an id that no store can keep.
+
+    Raises:
+        InvalidResultError: it holds a lone surrogate.
+    """
+    if as_storable(candidate_id) != candidate_id:
+        raise InvalidResultError(f"candidate_id {candidate_id!a} holds a lone surrogate")
+
+
 def shown_to(bound: Bound, candidate: Candidate) -> GenerationResult | ReducedCandidate:
     """Return a candidate as a component is shown it; a user's component gets one of its own."""
     shown = candidate.shown
@@ -248,7 +278,7 @@ def parsed_for(bound: Bound, output: ParsedOutput) -> ParsedOutput:
 
 
 def _is_container(value: Any) -> bool:
-    return type(value) in (list, dict) and bool(value)
+    return type(value) in (list, dict)
 
 
 def _copied(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -70,13 +71,13 @@ class Hooks:
     def _subscribe(self, subscriber: Any) -> None:
         found = False
         if callable(getattr(subscriber, "on_event", None)):
-            self._on_event.append(subscriber.on_event)
+            self._on_event.append(_plain(subscriber.on_event))
             found = True
         for stage in STAGE_NAMES:
             for table, name in ((self._before, f"before_{stage}"), (self._after, f"after_{stage}")):
                 method = getattr(subscriber, name, None)
                 if callable(method):
-                    table.setdefault(stage, []).append(method)
+                    table.setdefault(stage, []).append(_plain(method))
                     found = True
         if not found:
             raise DefinitionError(
@@ -89,10 +90,21 @@ class Hooks:
         """Call a listener and return what it says; one that raises is reported once."""
         try:
             return method(*args)
-        except Exception as error:  # noqa: BLE001 - a listener must not break a run
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a listener must not break a run
             owner = getattr(method, "__self__", None)
             name = f"{type(owner).__name__}.{getattr(method, '__name__', method)}"
             if (id(owner), name) not in self._reported:
                 self._reported.add((id(owner), name))
                 _LOG.warning("%s raised %s: %s; the run goes on", name, type(error).__name__, error)
             return _NONE
+
+
+def _plain(method: Callable[..., Any]) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(method):
+        owner = type(getattr(method, "__self__", None)).__name__
+        raise DefinitionError(
+            f"subscriber {owner}.{method.__name__} is async; a subscriber's methods are plain "
+            "ones, called after each commit",
+            field="subscribers",
+        )
+    return method

@@ -44,11 +44,14 @@ class Limits:
         """
         held: Slots = []
         try:
-            for slot in self._slots(stage, provider):
+            for slot in self._narrow(stage, provider):
                 await slot.acquire()
                 held.append(slot)
             if provider is not None:
                 await self._pace(provider, tokens)
+            # Last: waiting for a stage or an endpoint holds no slot that others could use.
+            await self._tasks.acquire()
+            held.append(self._tasks)
         except BaseException:
             self.release(held)
             raise
@@ -59,11 +62,10 @@ class Limits:
         for slot in held:
             slot.release()
 
-    def _slots(self, stage: Stage, provider: str | None) -> Slots:
+    def _narrow(self, stage: Stage, provider: str | None) -> Slots:
         by_stage = self._stages.get(stage)
         by_provider = None if provider is None else self._providers.get(provider)
-        # The narrow ones first: waiting for an endpoint holds no slot that others could use.
-        return [slot for slot in (by_stage, by_provider, self._tasks) if slot is not None]
+        return [slot for slot in (by_stage, by_provider) if slot is not None]
 
     async def _pace(self, provider: str, tokens: int) -> None:
         if (requests := self._requests.get(provider)) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from themis.core.protocols import Lease, Owner, RunStore
 
 TTL = 30.0
 """Seconds a lease lasts without renewal."""
+
+_HELD: set[tuple[RunId, int]] = set()
+"""Runs that this process works on, by epoch: a lease of its own that is not here was forgotten."""
 
 
 def this_process() -> Owner:
@@ -33,11 +37,12 @@ def take(store: RunStore, run_id: RunId) -> Lease:
     """
     me = this_process()
     try:
-        return store.lease(run_id, me, TTL)
+        return _held(store.lease(run_id, me, TTL))
     except RunOwnedError as error:
         owner = error.owner
-        if isinstance(owner, Owner) and is_gone(owner):
-            return store.lease(run_id, me, TTL, takeover=error.epoch)
+        forgotten = owner == me and (run_id, error.epoch) not in _HELD
+        if isinstance(owner, Owner) and (forgotten or is_gone(owner)):
+            return _held(store.lease(run_id, me, TTL, takeover=error.epoch))
         raise RunOwnedError(
             f"run {run_id} is being worked on by {_described(owner)} since "
             f"{datetime.fromtimestamp(error.since, UTC):%Y-%m-%d %H:%M:%S} UTC; "
@@ -46,6 +51,18 @@ def take(store: RunStore, run_id: RunId) -> Lease:
             since=error.since,
             epoch=error.epoch,
         ) from None
+
+
+def give_back(store: RunStore, lease: Lease) -> None:
+    """Give a run back; where the store is gone, it is at least not taken for held."""
+    _HELD.discard((lease.run_id, lease.epoch))
+    with suppress(Exception):
+        store.release(lease)
+
+
+def _held(lease: Lease) -> Lease:
+    _HELD.add((lease.run_id, lease.epoch))
+    return lease
 
 
 def is_gone(owner: Owner) -> bool:

@@ -26,7 +26,7 @@ from themis.execution.flight import CaseRun
 from themis.execution.history import Decision, History, Ledger, decide, read_history
 from themis.execution.hooks import Hooks
 from themis.execution.journal import Journal
-from themis.execution.ownership import take
+from themis.execution.ownership import give_back, take
 from themis.execution.stopping import Stopper, on_signals
 from themis.execution.wish import Wish
 from themis.planning.work import CompiledRun
@@ -86,8 +86,7 @@ async def execute(
         with hooks.span("themis.run", {"themis.run_id": run.run_id}), on_signals(stopper):
             return await opened.carry_out(provenance, stopper)
     finally:
-        with suppress(Exception):  # a store that is gone has nothing to give back
-            store.release(lease)
+        give_back(store, lease)
 
 
 class _OpenRun:
@@ -136,7 +135,7 @@ class _OpenRun:
         try:
             self._begin(provenance)
             await self._move()
-            self._count_abandoned()
+            engine.note_what_was_missed()
             status = self._status()
             self._say(EventKind.RUN_FINISHED, self._end_data(status))
             await self._journal.flush()
@@ -246,6 +245,8 @@ class _OpenRun:
         losers = set(lost)
         for event in events:
             index = event.case_index
+            if event.key is not None:
+                self._engine.committed(event.key)
             if index is None:
                 continue
             if event.kind is EventKind.CASE_FINISHED:
@@ -287,18 +288,11 @@ class _OpenRun:
             return RunStatus.PARTIAL_FAILURE
         return RunStatus.COMPLETED
 
-    def _count_abandoned(self) -> None:
-        count = self._engine.threads.abandoned
-        if count:
-            self._engine.note(
-                f"{count} call{'s' if count > 1 else ''} in threads had not returned when "
-                "given up on; each holds its thread until it returns"
-            )
-
     def _end_data(self, status: RunStatus) -> dict[str, Any]:
+        whole = not self._left and not self._lost
         data: dict[str, Any] = {
             "status": status.value,
-            "through": self._decision.attempt.until.value,
+            "through": self._decision.attempt.until.value if whole else None,
         }
         if self._engine.fatal is not None:
             data["reason"] = self._engine.fatal.message
@@ -315,9 +309,7 @@ class _OpenRun:
             close = getattr(bound.component, "aclose", None)
             if close is None:
                 continue
-            with suppress(
-                Exception
-            ):  # the results are safe; a client that cannot close is not news
+            with suppress(Exception):  # the results are safe; a client that cannot close is no news
                 promise = close()
                 if inspect.isawaitable(promise):
                     await promise

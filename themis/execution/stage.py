@@ -57,6 +57,36 @@ async def take(case: CaseRun, step: Step) -> Taken:
                 _journal_reuse(case, step, artifact)
                 return Taken(artifact.payload)
             stale = True
+    supersedes = redone or stale
+    return await (
+        _take_once(case, step, supersedes) if step.paid else _make(case, step, supersedes)
+    )
+
+
+async def _take_once(case: CaseRun, step: Step, supersedes: bool) -> Taken:
+    """Do paid work, unless the same is being done for another step: then share what it gives."""
+    engine = case.engine
+    while (flying := engine.flights.get(step.key)) is not None:
+        await asyncio.shield(flying)
+        made = engine.uncommitted.get(step.key)
+        if made is not None:
+            _journal_shared(case, step, made)
+            return Taken(made.payload)
+    made = engine.uncommitted.get(step.key)
+    if made is not None:
+        _journal_shared(case, step, made)
+        return Taken(made.payload)
+    landed = engine.flights[step.key] = asyncio.get_running_loop().create_future()
+    try:
+        return await _make(case, step, supersedes)
+    finally:
+        del engine.flights[step.key]
+        landed.set_result(None)
+
+
+async def _make(case: CaseRun, step: Step, supersedes: bool) -> Taken:
+    """Do the work and journal it."""
+    engine = case.engine
     if engine.stopping and (step.paid or step.away):
         raise WorkStoppedError
     tries: list[dict[str, Any]] = []
@@ -72,12 +102,10 @@ async def take(case: CaseRun, step: Step) -> Taken:
         return Taken(failure=_journal_failure(case, step, error, tries))
     now = time.time()
     made = Artifact(
-        key=step.key,
-        raw=raw,
-        at=now,
-        code=_code(engine, step.bound),
-        supersedes=redone or stale,
+        key=step.key, raw=raw, at=now, code=_code(engine, step.bound), supersedes=supersedes
     )
+    if step.paid:
+        engine.uncommitted[step.key] = made
     case.emit(
         Event(
             kind=EventKind.STEP_DONE,
@@ -96,7 +124,8 @@ async def take(case: CaseRun, step: Step) -> Taken:
 
 async def _find(case: CaseRun, step: Step) -> Artifact | None:
     found = case.found.get(step.key)
-    if found is None and not step.known_absent and (step.paid or case.reusing):
+    absent = step.known_absent and step.key not in case.engine.recent
+    if found is None and not absent and (step.paid or case.reusing):
         found = await case.engine.lookup(step.key)
     return found
 
@@ -108,7 +137,8 @@ async def _work(case: CaseRun, step: Step, tries: list[dict[str, Any]]) -> tuple
     stage = step.called_as or step.address.stage
     policy = engine.policies.get(stage) if step.paid else None
     if policy is None:
-        return await _traced(case, step, 1, _ONCE)
+        once = _ONCE if step.timeout is None else CallPolicy(timeout=step.timeout)
+        return await _traced(case, step, 1, once)
     number = 0
     while True:
         number += 1
@@ -165,8 +195,12 @@ async def _once(engine: Engine, step: Step, policy: CallPolicy) -> tuple[Any, Pa
             raise
         # Nobody cancelled this step: its component let a cancellation of its own escape.
         raise ComponentError("the call cancelled itself") from error
+    except (KeyboardInterrupt, GeneratorExit, Exception, *PASS_THROUGH):
+        raise
     except SystemExit as error:
         raise ComponentError(f"the call tried to exit the process ({error.code})") from error
+    except BaseException as error:  # an exception of the component's own making
+        raise ComponentError(f"{type(error).__name__}: {said(error)}") from error
     return value, step.seal(value)
 
 
@@ -192,6 +226,23 @@ def _try(error: Exception, step: Step, began: float) -> dict[str, Any]:
     if isinstance(status, int):
         entry["status"] = status
     return entry
+
+
+def _journal_shared(case: CaseRun, step: Step, made: Artifact) -> None:
+    """Journal that the step is done, by what another step of this run has just been given."""
+    case.emit(
+        Event(
+            kind=EventKind.STEP_DONE,
+            attempt=case.engine.attempt.number,
+            at=time.time(),
+            case_index=case.index,
+            address=step.address,
+            candidate_id=step.candidate_id or case.candidate_name(step.address, made.payload),
+            key=step.key,
+            reused=True,
+            artifact=Artifact(key=made.key, raw=made.raw, at=made.at, code=made.code),
+        )
+    )
 
 
 def _journal_reuse(case: CaseRun, step: Step, artifact: Artifact) -> None:
@@ -222,7 +273,8 @@ def _journal_failure(
         candidate_id=step.candidate_id,
         tries=tries,
     )
-    if step.address.call is None:  # what a judge's silence means is its metric's to say
+    settled = isinstance(error, ExplainedError) and not error.outage
+    if step.address.call is None and not settled:  # a judge's silence is its metric's to weigh
         case.outages += 1
     data: dict[str, Any] = {"failure": failure.plain()}
     if isinstance(error, ExplainedError) and error.execution is not None:

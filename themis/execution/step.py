@@ -31,6 +31,7 @@ class Step:
         tokens: prompt tokens the call would use, for limits.
         called_as: the stage whose limits, timeout and retries apply, where it is another one than
             the address says: a selector's judge call is a judge call.
+        timeout: seconds for the call, where its stage has no policy of its own; None for no limit.
         candidate_id: the candidate it concerns; may be told by ``seal``.
     """
 
@@ -45,6 +46,7 @@ class Step:
     known_absent: bool = False
     tokens: Callable[[], int] | None = None
     called_as: Stage | None = None
+    timeout: float | None = None
     candidate_id: str | None = None
 
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 from themis.catalog import registry
 from themis.core.base import Model
 from themis.core.config import ComponentUse
-from themis.core.errors import ConfigError, DefinitionError, did_you_mean
+from themis.core.errors import ConfigError, DefinitionError, MissingExtraError, did_you_mean
 from themis.core.redaction import HIDDEN, is_secret_name
 
 _USE_KEYS = ("use", "params", "name", "parser")
@@ -58,6 +58,7 @@ class ConfigReader:
         """Return an id as it is, and everything else as a ``ComponentUse``."""
         if isinstance(spec, str):
             self._make_importable(spec, where)
+            self._check(spec, {}, kind, where)
             return spec
         if not isinstance(spec, dict) or not isinstance(spec.get("use"), str):
             self.refuse(
@@ -83,6 +84,7 @@ class ConfigReader:
             params = self._adapter_params(used, kind, params, where)
         else:
             self._refuse_secrets(params, f"{where}.params")
+        self._check(used, params, kind, where)
         parser = spec.get("parser")
         if parser is not None:
             if kind != "metric":
@@ -120,6 +122,14 @@ class ConfigReader:
         """Raise the one line that names the file and says what is wrong."""
         said = message if self.path is None else f"{self.path}: {message}"
         raise ConfigError(said, field=where) from None
+
+    def _check(self, used: str, params: dict[str, Any], kind: registry.Kind, where: str) -> None:
+        try:
+            registry.check_use(used, params, kind)
+        except MissingExtraError:
+            raise  # it says what to install, wherever it is asked for
+        except DefinitionError as error:
+            self.refuse(f"{where}: {error}", where)
 
     def _adapter_params(
         self, used: str, kind: registry.Kind, params: dict[str, Any], where: str

@@ -17,6 +17,8 @@ import yaml
 
 from themis.core.errors import ConfigError, DefinitionError, did_you_mean
 
+_NOTHING: Any = object()
+"""In place of a value, where an item is only gone on with: null is a value like any other."""
 KnownKeys = Callable[[Sequence[str]], Collection[str] | None]
 """Says which keys there may be at a place; None where any may be."""
 _YAML_SUFFIXES = (".yaml", ".yml")
@@ -144,7 +146,7 @@ def set_value(data: dict[str, Any], override: str, known: KnownKeys) -> None:
     for depth, place in enumerate(places):
         is_last = depth == len(places) - 1
         if isinstance(target, list):
-            target = _set_item(target, place, value if is_last else None, path, places[:depth])
+            target = _set_item(target, place, value if is_last else _NOTHING, path, places[:depth])
         elif isinstance(target, dict):
             keys = known(places[:depth])
             if keys is not None and place not in keys:
@@ -169,14 +171,14 @@ def set_value(data: dict[str, Any], override: str, known: KnownKeys) -> None:
 
 
 def _set_item(items: list[Any], place: str, value: Any, path: str, before: list[str]) -> Any:
-    """Set an item of a list, or with no value return it, to be gone on with."""
+    """Set an item of a list, or with nothing to set return it, to be gone on with."""
     if not place.isdecimal() or int(place) >= len(items):
         raise DefinitionError(
             f"override '{path}=...': {'.'.join(before)} is a list of {len(items)}, "
             f"which has no item '{place}'; they count from 0",
             field="overrides",
         )
-    if value is not None:
+    if value is not _NOTHING:
         items[int(place)] = value
     return items[int(place)]
 

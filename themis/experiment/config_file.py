@@ -56,6 +56,10 @@ def read_experiment(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
             line that names file, key and the nearest key there is.
         DefinitionError: an override leads nowhere.
     """
+    if isinstance(overrides, str):
+        raise DefinitionError(
+            f"overrides is one text; give a list: [{overrides!r}]", field="overrides"
+        )
     data = read_data(path)
     for override in overrides:
         set_value(data, override, known_keys)

@@ -107,7 +107,7 @@ def as_datasets(data: Data) -> list[Dataset]:
     if isinstance(data, (str, bytes, Mapping)) or not isinstance(data, Sequence):
         raise DefinitionError(
             f"data is {type(data).__name__}: give a Dataset, several, or a list of mappings; "
-            "for a file, Dataset.from_jsonl(path)",
+            "for a file, Dataset.from_jsonl(path); for a DataFrame, frame.to_dict('records')",
             field="data",
             value=data,
         )
@@ -154,13 +154,13 @@ def _experiment(
             metrics=_as_list(metric),
             parsers=_as_list(options.get("parser")),
             judge_models=_as_list(options.get("judge")),
-            judge_config=dict(options.get("judge_config") or {}),
-            workflow_overrides=dict(options.get("workflow_overrides") or {}),
+            judge_config=_as_dict("judge_config", options.get("judge_config")),
+            workflow_overrides=_as_dict("workflow_overrides", options.get("workflow_overrides")),
         ),
         storage=storage,
         runtime=options.get("runtime"),
         datasets=as_datasets(data),
-        seeds=options.get("seeds") or (),
+        seeds=() if (seeds := options.get("seeds")) is None else seeds,
         environment_metadata=options.get("environment_metadata"),
     )
 
@@ -181,3 +181,11 @@ def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _as_dict(name: str, value: Any) -> dict[str, Any]:
+    if value is None or isinstance(value, Mapping):
+        return dict(value or {})
+    raise DefinitionError(
+        f"{name} is {type(value).__name__}; it must be a mapping", field=name, value=value
+    )

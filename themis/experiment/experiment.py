@@ -79,8 +79,9 @@ class Experiment:
         self.evaluation = evaluation
         self.storage = storage
         self.runtime = runtime if runtime is not None else RuntimeConfig()
-        self.datasets = list(datasets)
-        self.seeds = list(seeds)
+        self.datasets = _listed("datasets", datasets)
+        self.seeds = _listed("seeds", seeds)
+        _check("environment_metadata", environment_metadata or {}, Mapping)
         self.environment_metadata = dict(environment_metadata or {})
         for name, model in _SECTIONS.items():
             _check(name, getattr(self, name), model)
@@ -154,7 +155,7 @@ class Experiment:
             metric_ids: of parsing, scoring and judging, only what these metrics need.
             **options: see ``RunOptions``.
         """
-        wish = self._redo_wish("replay", stage, metric_ids)
+        wish = self._redo_wish("replay", stage, metric_ids, options)
         return self._carry_out_blocking(wish, options)
 
     async def replay_async(
@@ -165,21 +166,21 @@ class Experiment:
         **options: Unpack[RunOptions],
     ) -> RunResult:
         """Do what ``replay`` does, on the caller's event loop."""
-        wish = self._redo_wish("replay", stage, metric_ids)
+        wish = self._redo_wish("replay", stage, metric_ids, options)
         return await self._carry_out(wish, options)
 
     def rejudge(
         self, *, metric_ids: Sequence[str] | None = None, **options: Unpack[RunOptions]
     ) -> RunResult:
         """Ask the judges again, of all judged metrics or of those named."""
-        wish = self._redo_wish("rejudge", "judge", metric_ids)
+        wish = self._redo_wish("rejudge", "judge", metric_ids, options)
         return self._carry_out_blocking(wish, options)
 
     async def rejudge_async(
         self, *, metric_ids: Sequence[str] | None = None, **options: Unpack[RunOptions]
     ) -> RunResult:
         """Do what ``rejudge`` does, on the caller's event loop."""
-        wish = self._redo_wish("rejudge", "judge", metric_ids)
+        wish = self._redo_wish("rejudge", "judge", metric_ids, options)
         return await self._carry_out(wish, options)
 
     def estimate(self, *, store: RunStore | None = None) -> RunEstimate:
@@ -207,23 +208,42 @@ class Experiment:
         )
 
     def _run_wish(self, until_stage: str, options: RunOptions) -> Wish:
+        self._check_options(options)
         runtime = options.get("runtime") or self.runtime
         until = _stage(until_stage, "until_stage")
         if runtime.existing_run_policy == "rerun":
             return Wish(mode="rerun", until=until, redo=frozenset(Stage))
         return Wish(until=until)
 
-    def _redo_wish(self, mode: Mode, stage: str, metric_ids: Sequence[str] | None) -> Wish:
+    def _redo_wish(
+        self, mode: Mode, stage: str, metric_ids: Sequence[str] | None, options: RunOptions
+    ) -> Wish:
+        self._check_options(options)
         first = _stage(stage, "stage")
-        known = [_metric_name(metric) for metric in self.evaluation.metrics]
-        for metric_id in metric_ids or ():
-            if metric_id not in known:
-                raise DefinitionError(
-                    f"metric_ids names '{metric_id}'{did_you_mean(metric_id, known)}",
-                    field="metric_ids",
-                    value=metric_id,
-                )
         return Wish(mode=mode, redo=stages_from(first), metric_ids=metric_ids)
+
+    @staticmethod
+    def _check_options(options: RunOptions) -> None:
+        from themis.experiment.checking import check_options
+
+        check_options(options, RunOptions.__annotations__)
+
+    def _target(self, run: CompiledRun, wish: Wish, store: RunStore | None) -> RunStore:
+        """Return the store to work in; what was never run is not there to be done again."""
+        from themis.stores.factory import open_existing_store
+
+        again = wish.mode in ("replay", "rejudge")
+        target = store if store is not None else self._store
+        if target is None and again:
+            target = open_existing_store(self.storage)
+        if again and (target is None or all(run.run_id != one.run_id for one in target.runs())):
+            raise DefinitionError(
+                f"{wish.mode}: run {run.run_id} is not in the store; the experiment, as it stands, "
+                "was never run. Run it first",
+                field="run_id",
+                value=run.run_id,
+            )
+        return self.store if target is None else target
 
     def _carry_out_blocking(self, wish: Wish, options: RunOptions) -> RunResult:
         from themis.execution.stopping import Stopper
@@ -237,18 +257,14 @@ class Experiment:
     ) -> RunResult:
         from themis.execution.runner import execute
         from themis.execution.stopping import Stopper
+        from themis.experiment.checking import check_wish
         from themis.experiment.progress import shown_progress
         from themis.experiment.result import RunResult
 
-        for name in options:
-            if name not in RunOptions.__annotations__:
-                raise TypeError(
-                    f"no option '{name}'{did_you_mean(name, RunOptions.__annotations__)}"
-                )
         runtime = options.get("runtime") or self.runtime
         run = self._compile(runtime)
-        store = options.get("store")
-        target = self.store if store is None else store
+        check_wish(run, wish)
+        target = self._target(run, wish, options.get("store"))
         with shown_progress(options.get("progress"), run.snapshot) as display:
             listeners: list[Listener] = [] if display is None else [display.committed]
             ended = await execute(
@@ -287,9 +303,12 @@ def _stage(name: str, field: str) -> Stage:
         ) from None
 
 
-def _metric_name(metric: Any) -> str:
-    name = getattr(metric, "name", None) or getattr(metric, "component_id", None)
-    return name or getattr(metric, "use", None) or str(metric)
+def _listed(name: str, values: Any) -> list[Any]:
+    if isinstance(values, (list, tuple)):
+        return list(values)
+    raise DefinitionError(
+        f"{name} is {type(values).__name__}; it must be a list", field=name, value=values
+    )
 
 
 def _check(name: str, value: object, model: type) -> None:

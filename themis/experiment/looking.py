@@ -8,6 +8,7 @@ from themis.core.base import RunId
 from themis.core.errors import DefinitionError, did_you_mean
 from themis.core.judging import EvaluationExecution
 from themis.core.protocols import RunStore
+from themis.core.redaction import redact
 from themis.core.results import ExecutionState
 from themis.core.snapshot import RunSnapshot
 from themis.experiment.result import RunResult
@@ -87,10 +88,16 @@ def quickcheck(store: RunStore, run_id: str) -> dict[str, Any]:
 
 
 def snapshot_report(snapshot: RunSnapshot) -> dict[str, Any]:
-    """Return a snapshot as plain data: run id, what was asked, every component, provenance."""
-    return {
-        "run_id": snapshot.run_id,
-        "identity": snapshot.identity.asked(),
-        "components": {name: ref.plain() for name, ref in snapshot.component_refs.items()},
-        "provenance": snapshot.provenance.plain(),
-    }
+    """Return a snapshot as plain data: run id, what was asked, every component, provenance.
+
+    What stands under a secret's name is hidden.
+    """
+    report: dict[str, Any] = redact(
+        {
+            "run_id": snapshot.run_id,
+            "identity": snapshot.identity.asked(),
+            "components": {name: ref.plain() for name, ref in snapshot.component_refs.items()},
+            "provenance": snapshot.provenance.plain(),
+        }
+    )
+    return report

@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TextIO
 
 from themis.core.events import Event, EventKind, Stage
-from themis.core.snapshot import RunIdentity, RunSnapshot
+from themis.core.snapshot import RunSnapshot
+from themis.planning.estimate import steps_per_case
 
 DRAWINGS_A_SECOND = 8
 SECONDS_BETWEEN_LINES = 5.0
@@ -66,7 +67,7 @@ class Tally:
     """
 
     def __init__(self, snapshot: RunSnapshot, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_case = _steps_per_case(snapshot.identity)
+        self._per_case = steps_per_case(snapshot.identity)
         self._clock = clock
         self._began = clock()
         self._cases_before = 0
@@ -216,23 +217,6 @@ def _drawing(tally: Tally) -> Any:
             Text(f"{done}/{total}", justify="right"),
         )
     return Group(grid, Text(tally.summary()))
-
-
-def _steps_per_case(identity: RunIdentity) -> dict[Stage, int]:
-    """Return how many steps a case takes in each stage that the run has."""
-    subjects = 1 if identity.reducer is not None else identity.num_samples
-    facts = [metric.metric for metric in identity.metrics]
-    judged = [one for one in facts if one is not None and one.judged]
-    verdicts = sum(1 if one.subject == "candidates" else subjects for one in judged)
-    counts = {
-        Stage.GENERATE: identity.num_samples,
-        Stage.SELECT: int(identity.selector is not None),
-        Stage.REDUCE: int(identity.reducer is not None),
-        Stage.PARSE: subjects * len(identity.parsers),
-        Stage.SCORE: subjects * (len(facts) - len(judged)),
-        Stage.JUDGE: verdicts,
-    }
-    return {stage: count for stage, count in counts.items() if count}
 
 
 def _tokens(raw: bytes) -> int:

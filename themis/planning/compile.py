@@ -63,7 +63,7 @@ def compile_run(
     )
     everything = [generator, selector, reducer, *parsers.values(), *metrics, *judges.values()]
     code = {f"{one.ref.role}:{one.name}": one.code for one in everything if one is not None}
-    _check_environment(environment)
+    _check_secrets(environment, evaluation, everything)
     provenance = collect(environment=environment, code=code, store=store, runtime=runtime)
     return CompiledRun(
         snapshot=RunSnapshot(identity=identity, provenance=provenance),
@@ -207,15 +207,42 @@ def _check_overrides(evaluation: EvaluationConfig, metrics: list[Bound]) -> None
             )
 
 
-def _check_environment(environment: Mapping[str, Any]) -> None:
+def _check_secrets(
+    environment: Mapping[str, Any], evaluation: EvaluationConfig, bounds: Sequence[Bound | None]
+) -> None:
+    """Refuse what looks like a secret where it would be stored, hashed and shown."""
     check_json(dict(environment), "environment_metadata")
-    for key, value in environment.items():
-        if is_secret_name(key) and value:
+    places: dict[str, Any] = {
+        "environment_metadata": dict(environment),
+        "judge_config": evaluation.judge_config,
+        "workflow_overrides": evaluation.workflow_overrides,
+    }
+    for bound in bounds:
+        if bound is not None:
+            places[f"{bound.ref.role} '{bound.name}' params"] = bound.ref.params
+    for where, value in places.items():
+        found = _secret_in(value)
+        if found is not None:
             raise DefinitionError(
-                f"environment_metadata['{key}'] looks like a secret; metadata is stored and "
-                "shown, so leave it out",
-                field="environment_metadata",
+                f"{where}: '{found}' looks like a secret, and this is stored and shown; let the "
+                "component read it from the environment",
+                field=where,
             )
+
+
+def _secret_in(value: Any) -> str | None:
+    """Return the name of the first field that looks like a secret and holds something."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if is_secret_name(key) and item not in (None, "", [], {}):
+                return str(key)
+            if (found := _secret_in(item)) is not None:
+                return found
+    elif isinstance(value, list):
+        for item in value:
+            if (found := _secret_in(item)) is not None:
+                return found
+    return None
 
 
 def _workflow_digest(evaluation: EvaluationConfig) -> bytes:

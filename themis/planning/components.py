@@ -137,6 +137,12 @@ def _reads(component: Any, where: str) -> frozenset[str]:
 
 def _facts(metric: Any, where: str) -> MetricFacts:
     name = type(metric).__name__
+    if callable(getattr(metric, "aggregate", None)):
+        raise DefinitionError(
+            f"{where}: {name} has aggregate(), but corpus-level metrics are not there yet; "
+            "score each case, or take the score rows to your own aggregate",
+            field=where,
+        )
     judged = hasattr(metric, "build_workflow")
     kind = _one_of(metric, "kind", ("binary", "value"), "value", where)
     given = getattr(metric, "value_range", None)
@@ -152,7 +158,6 @@ def _facts(metric: Any, where: str) -> MetricFacts:
         unparsed=cast(Any, _one_of(metric, "unparsed", ("incorrect", "error"), "incorrect", where)),
         subject=cast(Any, _one_of(metric, "subject", _SUBJECTS, "candidate", where)),
         judged=judged,
-        aggregated=callable(getattr(metric, "aggregate", None)) and not judged,
     )
 
 

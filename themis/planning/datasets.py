@@ -45,7 +45,12 @@ def read_datasets(
                 value=dataset.dataset_id,
             )
         seen.add(dataset.dataset_id)
-        manifest = _read(dataset, prompt_spec)
+        try:
+            manifest = _read(dataset, prompt_spec)
+        except OSError as error:
+            raise DefinitionError(
+                f"dataset '{dataset.dataset_id}' cannot be read: {error}", field="datasets"
+            ) from error
         manifests.append(manifest)
         refs.append(
             DatasetRef(

@@ -8,9 +8,11 @@ from typing import Any
 
 from themis.core.base import ArtifactKey, CaseId, DatasetId, case_key
 from themis.core.contexts import GenerateContext
+from themis.core.events import Stage
 from themis.core.models import Case
 from themis.core.protocols import RunStore
 from themis.core.results import RunEstimate
+from themis.core.snapshot import RunIdentity
 from themis.planning.keys import CaseDigests, generate_key
 from themis.planning.seeds import sample_seed
 from themis.planning.work import CompiledRun
@@ -25,33 +27,41 @@ def estimate(run: CompiledRun, store: RunStore | None) -> RunEstimate:
         run: the compiled run.
         store: where earlier work may be found; None counts everything as new.
     """
-    identity = run.snapshot.identity
-    cases, samples = run.snapshot.n_cases, identity.num_samples
-    subjects = 1 if run.reducer is not None else samples
-    judged = [one for one in run.metrics if one.facts.judged]
-    steps = {
-        "generate": cases * samples,
-        "select": cases if run.selector is not None else 0,
-        "reduce": cases if run.reducer is not None else 0,
-        "parse": cases * subjects * len(run.parsers),
-        "score": cases * subjects * (len(run.metrics) - len(judged)),
-        "judge": cases
-        * sum(1 if one.facts.subject == "candidates" else subjects for one in judged),
-    }
+    cases = run.snapshot.n_cases
+    steps = steps_per_case(run.snapshot.identity)
     new, tokens = _count_new(run, store)
     notes = ["steps under 'judge' are judged metrics; each asks at least one judge call"]
-    if not judged:
+    if Stage.JUDGE not in steps:
         notes = []
     if tokens is None:
         notes.append("the generator does not estimate tokens")
     return RunEstimate(
         run_id=run.run_id,
         n_cases=cases,
-        steps={stage: count for stage, count in steps.items() if count},
+        steps={stage.value: cases * count for stage, count in steps.items()},
         to_run={"generate": new},
         prompt_tokens=tokens,
         notes=notes,
     )
+
+
+def steps_per_case(identity: RunIdentity) -> dict[Stage, int]:
+    """Return how many steps a case takes in each stage that the run has.
+
+    A judged metric counts once for each subject, however many judge calls it makes.
+    """
+    subjects = 1 if identity.reducer is not None else identity.num_samples
+    facts = [metric.metric for metric in identity.metrics]
+    judged = [one for one in facts if one is not None and one.judged]
+    counts = {
+        Stage.GENERATE: identity.num_samples,
+        Stage.SELECT: int(identity.selector is not None),
+        Stage.REDUCE: int(identity.reducer is not None),
+        Stage.PARSE: subjects * len(identity.parsers),
+        Stage.SCORE: subjects * (len(facts) - len(judged)),
+        Stage.JUDGE: sum(1 if one.subject == "candidates" else subjects for one in judged),
+    }
+    return {stage: count for stage, count in counts.items() if count}
 
 
 def _count_new(run: CompiledRun, store: RunStore | None) -> tuple[int, int | None]:

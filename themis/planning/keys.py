@@ -30,6 +30,7 @@ def component_digest(ref: ComponentRef) -> bytes:
         else [
             ref.metric.kind,
             ref.metric.value_range,
+            ref.metric.higher_is_better,
             ref.metric.unparsed,
             ref.metric.subject,
         ]
@@ -117,9 +118,9 @@ def parsed_digest(value: JSONValue, format: str | None, metadata: JSONValue) -> 
     return digest_value("parsed", [value, format, metadata])
 
 
-def failure_digest(category: str) -> bytes:
-    """Digest standing for a candidate that could not be read, by category."""
-    return digest_value("unread", category)
+def failure_digest(category: str, message: str) -> bytes:
+    """Digest standing for a candidate that could not be read: category and message."""
+    return digest_value("unread", [category, message])
 
 
 def generate_key(
@@ -153,9 +154,12 @@ def score_key(metric: bytes, parsed: bytes, case: bytes, dataset: bytes) -> Arti
     return _key("score", (metric, parsed, case, dataset))
 
 
-def judge_call_key(judge: bytes, prompt: JSONValue, seed: int | None, repeat: int) -> ArtifactKey:
-    """Judge, the rendered prompt, judge seed, repeat index."""
-    return _key("judge call", (judge, digest_value("rendered", prompt), _draw(repeat, seed)))
+def judge_call_key(
+    judge: bytes, prompt: JSONValue, seed: int | None, repeat: int, twin: int = 0
+) -> ArtifactKey:
+    """Judge, the rendered prompt, judge seed, repeat index; and which of equal judges it is."""
+    rendered = digest_value("rendered", [prompt, twin] if twin else prompt)
+    return _key("judge call", (judge, rendered, _draw(repeat, seed)))
 
 
 def aggregate_key(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from themis.core.base import RunId
@@ -86,6 +87,14 @@ class CompiledRun:
     def default_parser(self) -> str | None:
         """Name of the run's own parser, which reducers read from."""
         return self.snapshot.identity.default_parser
+
+    def twin(self, judge: Bound) -> int:
+        """Return how many judges before this one are equal to it in all but name.
+
+        Two equal judges are two votes: they are asked apart.
+        """
+        before = takewhile(lambda name: name != judge.name, self.judges)
+        return sum(self.judges[name].digest == judge.digest for name in before)
 
     def bounds(self) -> list[Bound]:
         """Return every component of the run."""

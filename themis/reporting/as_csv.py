@@ -1,6 +1,8 @@
 """The score table as CSV (RFC 4180), one line a row, streamed: it fits any run into little memory.
 
-Values are as they were scored; nothing is averaged and no error is left out.
+Values are as they were scored; nothing is averaged and no error is left out. Every cell is exact,
+for programs read this: text that begins with ``=``, ``+``, ``-`` or ``@`` stands as it is, and what
+a model said is no friend, so a spreadsheet must import the columns as text.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"\symbol{34}",
     "↓": r"$\downarrow$",
 }
 _TO_ESCAPE = re.compile("|".join(map(re.escape, _SPECIAL)))
@@ -55,7 +55,8 @@ def _line(cells: tuple[str, ...]) -> str:
 
 def _caption(facts: ReportFacts) -> str:
     runs = ", ".join(f"{run.run_id} ({run.state.status})" for run in facts.runs)
+    missing = "" if facts.is_whole else " or case not scored yet"
     return (
         f"{escape(facts.title)}. Means over cases with 95\\% intervals; bounds: the mean if every "
-        f"error had been worst or best. Run: {escape(runs)}."
+        f"error{missing} had been worst or best. Run: {escape(runs)}."
     )

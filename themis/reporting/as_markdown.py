@@ -41,6 +41,8 @@ def _headline(facts: ReportFacts) -> Iterator[str]:
         "\nMeans are over cases; a case's score is the mean of its samples'. Errors are outside "
         "the mean; the bounds are the mean if every error had been worst or best"
     )
+    if not facts.is_whole:
+        yield ", and so every case that is not scored yet"
     summaries = [summary for run in facts.runs for summary in run.summaries]
     unbounded = any(summary.value_range is None for summary in summaries)
     yield ", and a metric without a declared range has none.\n" if unbounded else ".\n"

@@ -89,8 +89,16 @@ class RunFacts:
 
     @property
     def components(self) -> list[ComponentRef]:
-        """Every component of the run."""
-        return list(self.snapshot.component_refs.values())
+        """Every component of the run, secrets among their parameters hidden."""
+        return [
+            ref.model_copy(update={"params": redact(ref.params)})
+            for ref in self.snapshot.component_refs.values()
+        ]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every case has rows of every metric."""
+        return not any(summary.n_missing for summary in self.summaries)
 
     def score_rows(self) -> Iterator[ScoreRow]:
         """Stream the score table, of the metrics that the report is about."""
@@ -127,6 +135,11 @@ class ReportFacts:
         if len(self.runs) == 1:
             return self.runs[0].title
         return f"{len(self.runs)} runs side by side"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every case of every run has rows of every metric."""
+        return all(run.is_whole for run in self.runs)
 
     @property
     def is_one_run(self) -> bool:

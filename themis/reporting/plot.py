@@ -1,12 +1,14 @@
 """A plot of means and their intervals: where each mark goes, in the units of an SVG.
 
-One panel a metric, so that runs share an axis and metrics of different units do not. It decides
-places only; colours and text are the template's.
+One panel a metric, so that runs share an axis and metrics of different units do not. A metric whose
+axis is longer or shorter than floats can divide has none. It decides places only; colours and text
+are the template's.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -55,20 +57,28 @@ class Panel:
 
 
 def panels(facts: ReportFacts) -> list[Panel]:
-    """Return a panel for each metric that was scored in any run."""
+    """Return a panel for each metric that was scored in any run, and has an axis."""
     lines: dict[str, list[tuple[str, MetricSummary]]] = {}
     for run in facts.runs:
         for summary in run.summaries:
             lines.setdefault(summary.metric_id, []).append((run.label, summary))
-    return [
-        _panel(metric_id, found, several=not facts.is_one_run)
-        for metric_id, found in lines.items()
-        if any(summary.mean is not None for _, summary in found)
-    ]
+    drawn: list[Panel] = []
+    for metric_id, found in lines.items():
+        if any(summary.mean is not None for _, summary in found):
+            axis = _axis([summary for _, summary in found])
+            if axis is not None:
+                drawn.append(_panel(metric_id, found, axis, several=not facts.is_one_run))
+    return drawn
 
 
-def _panel(metric_id: str, lines: list[tuple[str, MetricSummary]], *, several: bool) -> Panel:
-    low, high, step = _axis([summary for _, summary in lines])
+def _panel(
+    metric_id: str,
+    lines: list[tuple[str, MetricSummary]],
+    axis: tuple[float, float, float],
+    *,
+    several: bool,
+) -> Panel:
+    low, high, step = axis
 
     def place(value: float) -> float:
         share = (value - low) / (high - low)
@@ -87,7 +97,7 @@ def _panel(metric_id: str, lines: list[tuple[str, MetricSummary]], *, several: b
             value=number(summary.mean),
             dot=None if summary.mean is None else place(summary.mean),
             interval=ends(summary.interval),
-            bounds=ends(summary.bounds) if summary.n_errors else None,
+            bounds=ends(summary.bounds) if summary.n_errors or summary.n_missing else None,
         )
         for row, (label, summary) in enumerate(lines)
     ]
@@ -100,10 +110,11 @@ def _panel(metric_id: str, lines: list[tuple[str, MetricSummary]], *, several: b
     )
 
 
-def _axis(summaries: list[MetricSummary]) -> tuple[float, float, float]:
+def _axis(summaries: list[MetricSummary]) -> tuple[float, float, float] | None:
     """Return least and greatest value of the axis and the distance of its ticks.
 
-    The declared range where there is one; else what is shown, rounded outwards to ticks.
+    The declared range where there is one; else what is shown, rounded outwards to ticks. None where
+    floats cannot tell it.
     """
     ranges = [summary.value_range for summary in summaries if summary.value_range is not None]
     shown = [end for found in ranges for end in found]
@@ -115,10 +126,13 @@ def _axis(summaries: list[MetricSummary]) -> tuple[float, float, float]:
     if low == high:
         room = abs(low) * 0.1 or 1.0
         low, high = low - room, high + room
+    if not math.isfinite(high - low) or (high - low) / 4.0 < sys.float_info.min:
+        return None
     step = _round_step((high - low) / 4.0)
     if ranges:
         return low, high, step
-    return math.floor(low / step) * step, math.ceil(high / step) * step, step
+    low, high = math.floor(low / step) * step, math.ceil(high / step) * step
+    return (low, high, step) if math.isfinite(high - low) else None
 
 
 def _round_step(rough: float) -> float:
@@ -130,7 +144,7 @@ def _round_step(rough: float) -> float:
 def _steps(low: float, high: float, step: float) -> Iterator[float]:
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
-    return (round(number * step, 12) for number in range(first, last + 1))
+    return (float(f"{number * step:.12g}") for number in range(first, last + 1))
 
 
 def _short(text: str) -> str:

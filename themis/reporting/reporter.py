@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -11,20 +12,14 @@ from themis.core.errors import DefinitionError, did_you_mean
 from themis.core.protocols import RunStore
 from themis.reporting.facts import ReportFacts, report_facts
 
-_RENDERERS = {
-    "csv": "themis.reporting.as_csv",
-    "html": "themis.reporting.as_html",
-    "json": "themis.reporting.as_json",
-    "latex": "themis.reporting.as_latex",
-    "markdown": "themis.reporting.as_markdown",
+_FORMATS = {
+    "csv": (".csv", "themis.reporting.as_csv"),
+    "html": (".html", "themis.reporting.as_html"),
+    "json": (".json", "themis.reporting.as_json"),
+    "latex": (".tex", "themis.reporting.as_latex"),
+    "markdown": (".md", "themis.reporting.as_markdown"),
 }
-_SUFFIXES = {
-    ".csv": "csv",
-    ".html": "html",
-    ".json": "json",
-    ".md": "markdown",
-    ".tex": "latex",
-}
+"""By name: the suffix that says it, and the module whose ``render`` makes it."""
 
 Renderer = Callable[[ReportFacts], Iterator[str]]
 
@@ -39,7 +34,7 @@ class Reporter:
         ``Reporter(store).write(run_id, "report.html")``
     """
 
-    formats: tuple[str, ...] = tuple(_RENDERERS)
+    formats: tuple[str, ...] = tuple(_FORMATS)
     """Names of the formats. "csv" is the score table, row by row; the others tell the headline."""
 
     def __init__(self, store: RunStore) -> None:
@@ -93,38 +88,55 @@ class Reporter:
             OSError: the file cannot be written; what was there stands.
         """
         target = Path(path)
+        if target.is_dir():
+            raise DefinitionError(
+                f"'{os.fspath(path)}' is a folder; name a file in it", field="path", value=str(path)
+            )
         renderer = _renderer(_format_of(target) if format is None else format)
         facts = report_facts(self._store, run_id, metric_ids=metric_ids, labels=labels)
-        target.parent.mkdir(parents=True, exist_ok=True)
         # A reader never finds half a report, and a failure leaves the old one.
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
-            with partial.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(renderer(facts))
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with _naming(path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with partial.open("w", encoding="utf-8", newline="") as file:
+                    file.writelines(renderer(facts))
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
         return target
 
 
+@contextmanager
+def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Have what a file system refuses tell of the path that was given, not of a half-made file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
 def _renderer(name: str) -> Renderer:
-    if name not in _RENDERERS:
+    if name not in _FORMATS:
         raise DefinitionError(
-            f"no report format '{name}'{did_you_mean(name, _RENDERERS)}",
+            f"no report format '{name}'{did_you_mean(name, _FORMATS)}",
             field="format",
             value=name,
         )
-    renderer: Renderer = import_module(_RENDERERS[name]).render
+    renderer: Renderer = import_module(_FORMATS[name][1]).render
     return renderer
 
 
 def _format_of(path: Path) -> str:
+    suffixes = {suffix: name for name, (suffix, _) in _FORMATS.items()}
     suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
+    if suffix not in suffixes:
         raise DefinitionError(
-            f"'{path.name}' does not say its format by its suffix: end it in one of "
-            f"{', '.join(_SUFFIXES)}, or give format=",
+            f"'{path}' does not say its format by its suffix: end it in one of "
+            f"{', '.join(suffixes)}, or give format=",
             field="path",
             value=str(path),
         )
-    return _SUFFIXES[suffix]
+    return suffixes[suffix]

@@ -23,6 +23,7 @@ KIND_NUMBERS = {
     EventKind.CASE_FINISHED: 4,
     EventKind.RUN_FINISHED: 5,
     EventKind.NOTE: 6,
+    EventKind.STEP_DROPPED: 7,
 }
 STAGE_NUMBERS = {
     Stage.GENERATE: 1,

@@ -22,7 +22,6 @@ from themis.views.steps import (
     PAGE,
     CaseSteps,
     Subject,
-    fold_cases,
     newest_failure,
     read_steps,
     subjects,
@@ -161,15 +160,22 @@ def _scored(name: str, facts: MetricFacts, subject: Subject, event: Event) -> Sc
 
 
 class MetricFold:
-    """Fold over one metric's rows, a case at a time, in any order."""
+    """Fold over one metric's rows, a case at a time, in any order.
 
-    def __init__(self, metric: ComponentRef) -> None:
+    Args:
+        metric: the metric.
+        identity: the run, which says how many cases there are and how many rows a case has.
+    """
+
+    def __init__(self, metric: ComponentRef, identity: RunIdentity) -> None:
         self._name = metric.name
         self._facts = facts_of(metric)
+        self._n_cases = sum(dataset.n_cases for dataset in identity.datasets)
+        self._rows_a_case = _rows_a_case(self._facts, identity)
         self._cases = Moments()
         self._low = 0
         self._high = 0
-        self._n_bounded = 0
+        self._n_seen = 0
         self._n_scored = 0
         self._n_unparsed = 0
         self._outcomes: Counter[str] = Counter()
@@ -196,23 +202,29 @@ class MetricFold:
         self._n_scored += n_scored
         if n_scored:
             self._cases.add(_mean_units(total, n_scored))
+        self._n_seen += 1
         if self._range is not None:
             low, high = self._range
-            n_errors = len(rows) - n_scored
-            self._n_bounded += 1
-            self._low += _mean_units(total + n_errors * low, len(rows))
-            self._high += _mean_units(total + n_errors * high, len(rows))
+            n_rows = max(len(rows), self._rows_a_case)
+            n_open = n_rows - n_scored
+            self._low += _mean_units(total + n_open * low, n_rows)
+            self._high += _mean_units(total + n_open * high, n_rows)
 
     def summary(self) -> MetricSummary:
         """Return the metric over the cases so far, without an interval."""
         facts = self._facts
+        n_missing = self._n_cases - self._n_seen
         bounds = None
-        if self._range is not None and self._n_bounded:
-            bounds = [mean_of(end, self._n_bounded) for end in (self._low, self._high)]
+        if self._range is not None and self._n_cases:
+            low, high = self._range
+            totals = (self._low + n_missing * low, self._high + n_missing * high)
+            bounds = [mean_of(total, self._n_cases) for total in totals]
         return MetricSummary(
             metric_id=self._name,
             mean=self._cases.mean,
-            n_cases=self._cases.count,
+            n_cases=self._n_cases,
+            n_cases_scored=self._cases.count,
+            n_missing=n_missing,
             n_scored=self._n_scored,
             n_errors=self._outcomes["error"],
             n_unparsed=self._n_unparsed,
@@ -226,6 +238,13 @@ class MetricFold:
             higher_is_better=facts.higher_is_better,
             unit=facts.unit,
         )
+
+
+def _rows_a_case(facts: MetricFacts, identity: RunIdentity) -> int:
+    """Return the rows that a case has in the end, as far as that is known beforehand."""
+    if facts.subject == "candidates" or identity.reducer or identity.selector:
+        return 1  # of a selector's choice there is one at least
+    return identity.num_samples
 
 
 def _mean_units(total: int, count: int) -> int:
@@ -242,7 +261,9 @@ class ScoresFold:
     def __init__(self, snapshot: RunSnapshot, metric_ids: Collection[str] | None = None) -> None:
         self._identity = snapshot.identity
         self._metrics = chosen_metrics(snapshot, metric_ids)
-        self._folds = {metric.name: MetricFold(metric) for metric in self._metrics}
+        self._folds = {
+            metric.name: MetricFold(metric, snapshot.identity) for metric in self._metrics
+        }
 
     def take(self, steps: CaseSteps) -> None:
         """Take one case."""
@@ -256,19 +277,6 @@ class ScoresFold:
     def summaries(self) -> list[MetricSummary]:
         """Return a summary for each metric, in the run's order."""
         return [fold.summary() for fold in self._folds.values()]
-
-
-def metric_summaries(
-    store: RunStore, snapshot: RunSnapshot, metric_ids: Collection[str] | None = None
-) -> list[MetricSummary]:
-    """Return the summaries of a run's metrics, reading its journal page by page.
-
-    Raises:
-        DefinitionError: the run has no metric of one of the names.
-    """
-    fold = ScoresFold(snapshot, metric_ids)
-    fold_cases(store, snapshot, fold)
-    return fold.summaries()
 
 
 def score_rows(

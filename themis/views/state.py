@@ -46,7 +46,7 @@ class RunHead:
             if data.get("reason"):
                 about["reason"] = data["reason"]
             self.attempt = max(self.attempt, event.attempt)
-            self.through = data.get("through") or self.through
+            self.through = data.get("through")
         elif event.kind is EventKind.NOTE and data["text"] not in self.notes:
             self.notes.append(data["text"])
 

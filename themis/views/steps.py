@@ -28,16 +28,18 @@ class CaseSteps:
     Attributes:
         index: position of the case in the run.
         events: every event, as it came.
-        newest: by address, the event with the highest number, whatever its attempt.
+        newest: by address, the event with the highest number, whatever its attempt; none where
+            that event says that the step no longer holds.
         finished: the newest event telling that the case was gone through to the end.
     """
 
-    __slots__ = ("events", "finished", "index", "newest")
+    __slots__ = ("_dropped", "events", "finished", "index", "newest")
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.events: list[Event] = []
         self.newest: dict[StepAddress, Event] = {}
+        self._dropped: dict[StepAddress, int] = {}
         self.finished: Event | None = None
 
     def take(self, event: Event) -> None:
@@ -48,7 +50,14 @@ class CaseSteps:
             if event.kind is EventKind.CASE_FINISHED and _is_newer(event, self.finished):
                 self.finished = event
             return
-        if _is_newer(event, self.newest.get(address)):
+        if event.kind is EventKind.STEP_DROPPED:
+            self._dropped[address] = max(event.seq, self._dropped.get(address, 0))
+            known = self.newest.get(address)
+            if known is not None and known.seq < event.seq:
+                del self.newest[address]
+        elif event.seq > self._dropped.get(address, 0) and _is_newer(
+            event, self.newest.get(address)
+        ):
             self.newest[address] = event
 
     def generated(self, sample: int) -> Event | None:

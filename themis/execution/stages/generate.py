@@ -9,7 +9,7 @@ from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import GenerationResult
 from themis.core.results import StepFailure
-from themis.execution.flight import Candidate, CaseRun
+from themis.execution.flight import Candidate, CaseRun, check_id
 from themis.execution.stage import take
 from themis.execution.step import Payload, Step
 from themis.planning.keys import output_digest
@@ -21,7 +21,7 @@ async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
     engine, bound = case.engine, case.engine.run.generator
     address = StepAddress(Stage.GENERATE, sample)
     view = case.view(bound.reads)
-    common = case.common(bound.reads)
+    common = case.common(bound)
     common["seed"] = sample_seed(engine.run.snapshot.identity.seeds, case.case.case_id, sample)
     context = GenerateContext(**common, prompt_spec=engine.run.prompt_spec, sample_index=sample)
     content = b""
@@ -30,6 +30,7 @@ async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
         nonlocal content
         if not isinstance(value, GenerationResult):
             raise InvalidResultError(f"generate() returned {_named(value)}, not a GenerationResult")
+        check_id(value.candidate_id)
         content = output_digest(value)
         step.candidate_id = case.sample_id(value.candidate_id, sample)
         return payload_of(value)

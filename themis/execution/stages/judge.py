@@ -10,7 +10,7 @@ from themis.core.base import CandidateId
 from themis.core.contexts import EvalScoreContext
 from themis.core.errors import ComponentError, InvalidResultError
 from themis.core.events import Event, EventKind, Stage, StepAddress
-from themis.core.hashing import digest, digest_parts
+from themis.core.hashing import canonical, digest, digest_parts
 from themis.core.judging import (
     AggregationResult,
     CandidateSetSubject,
@@ -28,13 +28,16 @@ from themis.core.results import StepFailure
 from themis.execution.calls import call_inline
 from themis.execution.engine import PASS_THROUGH
 from themis.execution.failures import ExplainedError, failure_of, said
-from themis.execution.flight import Candidate, CaseRun, gather
+from themis.execution.flight import Candidate, CaseRun, gather, own_copy
 from themis.execution.stage import take
 from themis.execution.stages.score import checked_number
 from themis.execution.step import Payload, Step
 from themis.planning.keys import aggregate_key, judge_call_key
 from themis.planning.seeds import derived_seed
 from themis.planning.work import Bound
+
+UNREADABLE = "unreadable_verdict"
+"""A judge answered, and no verdict could be read: a result, kept like a model's parse failure."""
 
 
 class JudgeFailedError(ComponentError):
@@ -107,7 +110,8 @@ async def ask(
     engine = case.engine
     repeat = 0 if call is None else call.repeat
     plain = prompt.plain()
-    key = judge_call_key(judge.digest, plain, seed, repeat)
+    twin = engine.run.twin(judge)
+    key = judge_call_key(judge.digest, plain, seed, repeat, twin)
     if address is None:
         address = StepAddress(Stage.SELECT, None, judge.name, digest("call", key.encode()).hex())
     component = judge.component
@@ -140,8 +144,9 @@ async def ask(
     taken = await take(case, step)
     if taken.failure is None:
         return taken.value or JudgeResponse(**taken.payload["response"])
+    engine.count_silence(judge.name)
     if taken.failure.fatal:
-        engine.closed_judges.setdefault(judge.name, taken.failure.message)
+        engine.close_judge(judge.name, taken.failure.message)
     return taken.failure
 
 
@@ -155,11 +160,14 @@ async def _call(
 ) -> _Asked:
     """Ask one question and read the answer."""
     prompt = await call_inline(lambda: workflow.render_prompt(call, subject, context))
+    judge = case.engine.run.judges[call.judge]
+    twin = case.engine.run.twin(judge)
+    draw = (call.repeat, twin) if twin else (call.repeat,)
     response = await ask(
         case,
-        case.engine.run.judges[call.judge],
+        judge,
         prompt,
-        seed=derived_seed(case.case.case_id, "judge", call.repeat),
+        seed=derived_seed(case.case.case_id, "judge", *draw),
         call=call,
         address=metric._replace(call=call.call_id),
         candidate_id=context.candidate_id,
@@ -169,8 +177,9 @@ async def _call(
     try:
         judgment = await call_inline(lambda: workflow.parse_judgment(call, response, context))
         score = await call_inline(lambda: workflow.score_judgment(call, judgment, context))
+        canonical([judgment.model_dump(mode="json"), score.model_dump(mode="json")])
     except Exception as error:  # noqa: BLE001 - the boundary to user code
-        return _Asked(failure=_failed(call, "unreadable_verdict", said(error)))
+        return _Asked(failure=_failed(call, UNREADABLE, said(error)))
     return _Asked(judgment, score)
 
 
@@ -198,12 +207,8 @@ async def _aggregate(
 
     def call() -> Any:
         if len(judgments) < needed or not judgments:
-            why = failures[0].reason if failures else "no judge was asked"
-            raise ExplainedError(
-                f"{len(judgments)} of {len(calls)} judgments, {needed} needed: {why}",
-                category="judge",
-                execution=execution,
-            )
+            heard = f"{len(judgments)} of {len(calls)} judgments, {needed} needed"
+            raise _too_few(heard, failures, execution)
         return workflow.aggregate(judgments, scores, context)
 
     def seal(value: Any) -> Payload:
@@ -235,19 +240,31 @@ async def _aggregate(
     )
 
 
+def _too_few(heard: str, failures: Sequence[WorkflowFailure], execution: Payload) -> ExplainedError:
+    """Return why there is no value: judges were out, or answered what cannot be read."""
+    answered = bool(failures) and all(one.category == UNREADABLE for one in failures)
+    why = failures[0].reason if failures else "no judge was asked"
+    return ExplainedError(
+        f"{heard}: {why}",
+        category=UNREADABLE if answered else "judge",
+        outage=not answered,
+        execution=execution,
+    )
+
+
 def _context(case: CaseRun, metric: Bound, candidate_id: str | None) -> EvalScoreContext:
     identity = case.engine.run.snapshot.identity
     return EvalScoreContext(
-        **case.common(metric.reads),
-        case=case.view(metric.reads),
+        **case.common(metric),
+        case=case.view_for(metric),
         parsed_output=None,
-        dataset_metadata=case.dataset_metadata,
+        dataset_metadata=own_copy(metric, case.dataset_metadata),
         candidate_id=None if candidate_id is None else CandidateId(candidate_id),
         judge_model_refs=list(case.engine.run.judges),
         judge_seed=derived_seed(case.case.case_id, "judge", 0),
         prompt_spec=identity.judge_prompt_spec,
-        judge_config=identity.judge_config,
-        eval_workflow_config=identity.workflow_overrides.get(metric.name, {}),
+        judge_config=own_copy(metric, identity.judge_config),
+        eval_workflow_config=own_copy(metric, identity.workflow_overrides.get(metric.name, {})),
     )
 
 

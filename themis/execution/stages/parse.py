@@ -23,7 +23,7 @@ async def parse(case: CaseRun, parser: Bound, subject: Candidate) -> Parsed:
     """Return what a parser reads out of a subject."""
     engine = case.engine
     reads = parser.reads & _SHOWN
-    context = ParseContext(**case.common(reads), candidate_id=CandidateId(subject.candidate_id))
+    context = ParseContext(**case.common(parser), candidate_id=CandidateId(subject.candidate_id))
     component = parser.component
     taken = await take(
         case,
@@ -91,7 +91,16 @@ class _Call:
             return _as_failure(error)
 
 
-def _as_failure(error: Exception) -> Payload:
+class _Unread:
+    """The model's failure, in place of a parsed output; no parser can return one."""
+
+    __slots__ = ("failure",)
+
+    def __init__(self, failure: Payload) -> None:
+        self.failure = failure
+
+
+def _as_failure(error: Exception) -> _Unread:
     if is_retryable(error):  # a connection or a timeout says nothing about the model
         raise error
     failure = {
@@ -101,12 +110,12 @@ def _as_failure(error: Exception) -> Payload:
     }
     if (reason := getattr(error, "reason", None)) is not None:
         failure["reason"] = as_storable(str(reason))
-    return {"failure": failure}
+    return _Unread(failure)
 
 
 def _seal(value: Any) -> Payload:
-    if isinstance(value, dict) and set(value) == {"failure"}:
-        return value
+    if isinstance(value, _Unread):
+        return {"failure": value.failure}
     if not isinstance(value, ParsedOutput):
         raise InvalidResultError(f"parse() returned {type(value).__name__}, not a ParsedOutput")
     if value.value is None:
@@ -123,7 +132,7 @@ def _seal(value: Any) -> Payload:
 def _failed(category: str, message: str, *, outage: bool = False) -> Parsed:
     return Parsed(
         output=None,
-        content=failure_digest(category),
+        content=failure_digest(category, message),
         category=category,
         message=message,
         outage=outage,

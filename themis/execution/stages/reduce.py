@@ -11,7 +11,7 @@ from themis.core.contexts import ReduceContext
 from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import ReducedCandidate
-from themis.execution.flight import Candidate, CaseRun, Parsed, gather, shown_to
+from themis.execution.flight import Candidate, CaseRun, Parsed, check_id, gather, shown_to
 from themis.execution.stage import take
 from themis.execution.stages.parse import parse
 from themis.execution.step import Payload, Step
@@ -26,7 +26,7 @@ async def reduce(case: CaseRun, candidates: Sequence[Candidate]) -> Candidate | 
     parsed = await _parsed(case, bound, candidates)
     ids = [CandidateId(one.candidate_id) for one in candidates]
     context = ReduceContext(
-        **case.common(bound.reads),
+        **case.common(bound),
         candidate_ids=ids,
         parsed={name: one.output for name, one in zip(ids, parsed, strict=False)},
     )
@@ -53,6 +53,7 @@ async def reduce(case: CaseRun, candidates: Sequence[Candidate]) -> Candidate | 
         away=engine.runs_away(bound, component.reduce, pure=False),
         # A reducer of the user's may call out; the shipped ones compute.
         paid=bound.code is not None or inspect.iscoroutinefunction(component.reduce),
+        timeout=engine.runtime.generation_timeout,
     )
     taken = await take(case, step)
     if taken.failure is not None:
@@ -92,6 +93,7 @@ def _seal(value: Any, ids: Sequence[str]) -> Payload:
             raise InvalidResultError(
                 f"reduce() names the source '{source}', which it was not given"
             )
+    check_id(value.candidate_id)
     content_digest(value.final_output)  # refuses what is not JSON
     payload: Payload = {
         "candidate_id": value.candidate_id,

@@ -7,34 +7,35 @@ from typing import Any
 
 from themis.core.base import CandidateId
 from themis.core.contexts import ScoreContext
-from themis.core.errors import ComponentError, InvalidResultError
+from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import Score, ScoreError
 from themis.core.snapshot import MetricFacts
 from themis.execution.failures import ExplainedError
-from themis.execution.flight import Candidate, CaseRun, Parsed, parsed_for
+from themis.execution.flight import Candidate, CaseRun, Parsed, own_copy, parsed_for
 from themis.execution.stage import take
 from themis.execution.step import Payload, Step
 from themis.planning.keys import score_key
 from themis.planning.work import Bound
 
 
-class ScoreRefused(ComponentError):  # noqa: N818 - a metric's answer, not a defect
-    """The metric said that it cannot score this."""
+class ByRule:
+    """A score that no metric gave: the engine's own, which user code cannot return by chance."""
 
-    def __init__(self, error: ScoreError) -> None:
-        super().__init__(error.reason)
-        self.retryable = error.retryable
+    __slots__ = ("payload",)
+
+    def __init__(self, payload: Payload) -> None:
+        self.payload = payload
 
 
 async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed) -> None:
     """Take the score step of one subject and metric."""
     engine, facts = case.engine, metric.facts
     context = ScoreContext(
-        **case.common(metric.reads),
+        **case.common(metric),
         case=case.view_for(metric),
         parsed_output=parsed.output,
-        dataset_metadata=case.dataset_metadata,
+        dataset_metadata=own_copy(metric, case.dataset_metadata),
         candidate_id=CandidateId(subject.candidate_id),
     )
     component = metric.component
@@ -43,7 +44,7 @@ async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed
         if parsed.output is None:
             if parsed.outage:
                 raise ExplainedError(parsed.message or "", category=parsed.category or "parse")
-            return by_rule(facts, parsed.category or "parse_failure", parsed.message or "")
+            return ByRule(by_rule(facts, parsed.category or "parse_failure", parsed.message or ""))
         return component.score(parsed_for(metric, parsed.output), context.case, context)
 
     await take(
@@ -73,7 +74,7 @@ def by_rule(facts: MetricFacts, category: str, message: str) -> Payload:
     possible, or the metric says so, it is an error.
     """
     if facts.unparsed == "error" or facts.value_range is None:
-        raise ExplainedError(message, category=category)
+        raise ExplainedError(message, category=category, outage=False)
     worst = facts.value_range[0] if facts.higher_is_better else facts.value_range[1]
     return {
         "value": 0 if facts.kind == "binary" else worst,
@@ -83,10 +84,10 @@ def by_rule(facts: MetricFacts, category: str, message: str) -> Payload:
 
 def seal(value: Any, facts: MetricFacts) -> Payload:
     """Check a metric's answer and return it as it is stored."""
-    if isinstance(value, dict) and "failure" in value:
-        return value
+    if isinstance(value, ByRule):
+        return value.payload
     if isinstance(value, ScoreError):
-        raise ScoreRefused(value)
+        raise ExplainedError(value.reason, category="scoring", outage=value.retryable)
     if not isinstance(value, Score):
         raise InvalidResultError(
             f"score() returned {type(value).__name__}, not a Score or ScoreError"

@@ -13,6 +13,7 @@ from themis.core.events import Stage, StepAddress
 from themis.core.hashing import digest_value
 from themis.core.judging import JudgeResponse, RenderedJudgePrompt
 from themis.core.results import StepFailure
+from themis.execution.engine import PASS_THROUGH
 from themis.execution.flight import Candidate, CaseRun, shown_to
 from themis.execution.stage import take
 from themis.execution.stages.judge import JudgeFailedError, ask
@@ -27,14 +28,22 @@ async def select(case: CaseRun, candidates: Sequence[Candidate]) -> list[Candida
     assert bound is not None
     judges = list(engine.run.judges.values())
     ids = [CandidateId(one.candidate_id) for one in candidates]
+    escaped: list[BaseException] = []
     context = SelectContext(
-        **case.common(bound.reads),
-        case=case.view(bound.reads),
+        **case.common(bound),
+        case=case.view_for(bound),
         candidate_ids=ids,
-        judge_models=[JournaledJudge(case, judge) for judge in judges],
+        judge_models=[JournaledJudge(case, judge, escaped) for judge in judges],
     )
     shown = [shown_to(bound, one) for one in candidates]
     component = bound.component
+    away = engine.runs_away(bound, component.select, pure=False)
+
+    def seal(value: Any) -> Payload:
+        if escaped:  # what the selector made of a stop, or of a store gone away, is no selection
+            raise escaped[0]
+        return _seal(value, ids)
+
     taken = await take(
         case,
         Step(
@@ -47,10 +56,12 @@ async def select(case: CaseRun, candidates: Sequence[Candidate]) -> list[Candida
             ),
             bound=bound,
             call=lambda: component.select(shown, context),
-            seal=lambda value: _seal(value, ids),
+            seal=seal,
             category="selection",
-            away=engine.runs_away(bound, component.select, pure=False),
+            away=away,
             paid=True,
+            # Its judge calls, which only an async one can make, have timeouts of their own.
+            timeout=engine.runtime.generation_timeout if away else None,
         ),
     )
     if taken.failure is not None:
@@ -61,8 +72,9 @@ async def select(case: CaseRun, candidates: Sequence[Candidate]) -> list[Candida
 class JournaledJudge:
     """A judge as a selector sees it: each answer is journaled, and none is asked for twice."""
 
-    def __init__(self, case: CaseRun, judge: Bound) -> None:
+    def __init__(self, case: CaseRun, judge: Bound, escaped: list[BaseException]) -> None:
         self._case = case
+        self._escaped = escaped
         self._judge = judge
         self._asked: dict[bytes, asyncio.Task[JudgeResponse | StepFailure]] = {}
         """Questions of this selection: one that is put twice is asked once."""
@@ -86,7 +98,11 @@ class JournaledJudge:
             self._asked[question] = asyncio.ensure_future(
                 ask(self._case, self._judge, prompt, seed=seed)
             )
-        response = await self._asked[question]
+        try:
+            response = await self._asked[question]
+        except PASS_THROUGH as error:
+            self._escaped.append(error)
+            raise
         if isinstance(response, JudgeResponse):
             return response
         raise JudgeFailedError(response.message)
