@@ -102,7 +102,7 @@ class Experiment:
         """
         from themis.experiment.config_file import read_experiment
 
-        return cls(**read_experiment(Path(path), list(overrides)))
+        return cls(**read_experiment(Path(path), overrides))
 
     @property
     def store(self) -> RunStore:

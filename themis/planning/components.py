@@ -51,10 +51,10 @@ def bind_object(
     """Return an object bound under a name, its declarations checked."""
     for attribute in ("component_id", "version"):
         value = getattr(component, attribute, None)
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value or not value.isprintable():
             raise DefinitionError(
                 f"{where}: {type(component).__name__}.{attribute} is {value!r}; "
-                "it must be a non-empty text",
+                "it must be a non-empty text on one line",
                 field=where,
             )
     try:
