@@ -408,17 +408,41 @@ def test_new_answers_never_stand_beside_the_scores_of_the_old_ones() -> None:
     assert generator.count() == 6
 
 
-def test_what_a_rerun_failed_at_is_tried_again_and_not_filled_with_what_it_was_to_replace() -> None:
-    generator = ScriptedGenerator()
-    one = experiment(generator)
-    one.run()
-    generator.failures = {"c1": ValueError("down")}
+@pytest.mark.parametrize("role", ["generator", "selector", "reducer", "parser", "metric"])
+def test_what_a_rerun_failed_at_is_tried_again_and_not_filled_with_what_it_was_to_replace(
+    role: str,
+) -> None:
+    down = False
+    tried: list[bool] = []
+
+    def act(value: Any = 1, *_: Any) -> Any:
+        if value == 1:
+            tried.append(down)
+            if down:  # a parser's ValueError would be the model's failure
+                raise (ConnectionError if role == "parser" else ValueError)("down")
+        return value
+
+    reduced = {"candidate_id": "r", "source_candidate_ids": []}
+    one = {
+        "generator": lambda: experiment(ScriptedGenerator(lambda case, ctx: act(case.input))),
+        "selector": lambda: _in_threads("selector", lambda: act() and [sample]),
+        "reducer": lambda: _in_threads(
+            "reducer", lambda: ReducedCandidate(final_output=act(), **reduced)
+        ),
+        "parser": lambda: experiment(parser=CountingParser(act)),
+        "metric": lambda: experiment(metrics=[CountingMetric(lambda value, _: act(value) >= 0)]),
+    }[role]()
+    sample = GenerationResult(candidate_id="c1-scripted#0", final_output=1)
+    assert one.run().status == "completed"
+    down = True
     assert one.run(runtime=_rerun(one)).status == "partial_failure"
     again = one.run()
-    assert generator.count("c1") == 3
+    assert tried == [False, True, True]
     assert again.status == "partial_failure"
     assert [row.outcome for row in again.score_rows()] == CASES
-    assert again.cases[1].generated_candidates == []
+    down = False
+    assert one.run().status == "completed"
+    assert tried == [False, True, True, False]
 
 
 def test_a_run_that_was_stopped_is_complete_through_no_stage() -> None:

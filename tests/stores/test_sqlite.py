@@ -244,6 +244,31 @@ def test_a_later_chdir_does_not_move_the_store(
     assert (tmp_path / "runs.db").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be deleted there")
+@pytest.mark.parametrize("what", ["deleted", "moved", "replaced"])
+def test_a_file_that_is_taken_away_in_use_is_missed_by_the_next_append(
+    tmp_path: Path, what: str
+) -> None:
+    path = tmp_path / "runs.db"
+    store = sqlite_store(path)
+    store.append(RUN, [note(1)], epoch=0)
+    if what == "deleted":
+        path.unlink()
+    else:
+        path.rename(tmp_path / "elsewhere.db")
+    if what == "replaced":
+        sqlite_store(path).close()
+    with pytest.raises(StoreUnavailableError, match=r"are in no file.*run again") as caught:
+        store.append(RUN, [note(2)], epoch=0)
+    assert str(path) in str(caught.value)
+    assert ("replaced" if what == "replaced" else "deleted or moved") in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert path.exists() == (what == "replaced")  # no new file is made behind the user's back
+    store.close()
+    store.append(RUN, [note(1)], epoch=0)
+    assert [event.seq for event in store.events(RUN)] == [1]
+
+
 def test_a_missing_run_is_answered_with_the_nearest(tmp_path: Path) -> None:
     store = sqlite_store(tmp_path / "runs.db")
     made = store.save_snapshot(snapshot("a"))

@@ -82,6 +82,8 @@ def _names(code: CodeType) -> Iterator[str]:
 
 def _source(fn: FunctionType) -> str:
     try:
+        if fn.__code__.co_filename == "<string>":  # exec's; what is filed there is other code
+            raise OSError("<string>")
         if fn.__name__ == "<lambda>":
             return _lambda_source(fn)
         return textwrap.dedent(inspect.getsource(fn))

@@ -66,16 +66,23 @@ async def take(case: CaseRun, step: Step) -> Taken:
 async def _take_once(case: CaseRun, step: Step, supersedes: bool) -> Taken:
     """Do paid work, unless the same is being done for another step: then share what it gives."""
     engine = case.engine
-    while (flying := engine.flights.get(step.key)) is not None:
-        await asyncio.shield(flying)
+    asked = supersedes
+    while True:
         made = engine.uncommitted.get(step.key)
         if made is not None:
             _journal_shared(case, step, made)
             return Taken(made.payload)
-    made = engine.uncommitted.get(step.key)
-    if made is not None:
-        _journal_shared(case, step, made)
-        return Taken(made.payload)
+        flying = engine.flights.get(step.key)
+        if flying is not None:
+            await asyncio.shield(flying)
+        elif asked or step.key not in engine.recent:
+            break
+        else:  # committed since it was looked up in vain
+            asked = True
+            kept = await engine.lookup(step.key)
+            if kept is not None and engine.may_reuse(kept, step.bound):
+                _journal_reuse(case, step, kept)
+                return Taken(kept.payload)
     landed = engine.flights[step.key] = asyncio.get_running_loop().create_future()
     try:
         return await _make(case, step, supersedes)

@@ -5,34 +5,65 @@ digest covers the code objects and constants of its methods and of what these na
 package, not the source text: a comment, or another part of the script, changes nothing. It never
 enters a key. Where it changed under an unchanged fingerprint, the step is done again and the run
 says so.
+
+Code is followed through decorators, containers, class attributes, defaults, objects of the own
+package and imports inside functions; such a module is imported for that. Values that a component
+holds in its instance attributes are not covered: its fingerprint answers for those, and only the
+code behind them counts here. Nor are values that each process sets anew (see ``volatile``).
 """
 
 from __future__ import annotations
 
-import dis
 import functools
-import inspect
+import importlib
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import fields, is_dataclass
-from datetime import date
-from decimal import Decimal
-from enum import Enum
-from pathlib import Path, PurePath
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 
-from themis.core.hashing import digest
+from pydantic import BaseModel
 
-_DEEPEST = 20
-_PLAIN = (str, int, float, bool, bytes, complex, type(None), Decimal, PurePath, date)
+from themis.core.hashing import digest
+from themis.planning.bytecode import imports_of, instructions_of, names_of, signature_of, stored_in
+from themis.planning.constants import (
+    DEEPEST,
+    LISTS,
+    MAPPINGS,
+    PLAIN,
+    SETS,
+    attributes,
+    is_open,
+    label,
+    shown,
+)
+from themis.planning.ownership import Ownership, is_themis
+from themis.planning.volatile import Expression, set_anew
+
+_DESCRIPTORS = (
+    staticmethod,
+    classmethod,
+    property,
+    functools.cached_property,
+    functools.partialmethod,
+    functools.singledispatchmethod,
+)
+_CALLED = (FunctionType, MethodType)
+_CODE = (FunctionType, MethodType, type, functools.partial, *_DESCRIPTORS)
 
 
 def is_shipped(obj: object) -> bool:
     """Return whether the component's class is Themis's own: its version says all there is."""
-    module = type(obj).__module__
-    return module.partition(".")[0] == "themis" and not module.startswith("themis.testing")
+    return is_themis(type(obj).__module__)
 
 
 def code_digest(obj: object) -> str | None:
@@ -44,8 +75,9 @@ def code_digest(obj: object) -> str | None:
         return None
     walk = _Walk(type(obj))
     walk.visit(type(obj))
-    for _, value in sorted(vars(obj).items()) if hasattr(obj, "__dict__") else ():
-        walk.visit_part(value)
+    for part in walk.held_by(obj):
+        walk.visit(part)
+    walk.finish()
     data = "\n".join([sys.implementation.cache_tag or "", *walk.said])
     return digest("code", data.encode("utf-8", "surrogatepass")).hex()[:16]
 
@@ -55,192 +87,294 @@ class _Walk:
 
     def __init__(self, origin: type) -> None:
         self.said: list[str] = []
-        self._seen: set[int] = set()
-        self._package = _package_of(origin.__module__)
-        self._folder = _folder_of(sys.modules.get(origin.__module__))
+        self._seen: dict[int, Any] = {}  # kept, so that no address is given out twice
+        self._waiting: deque[Any] = deque()
+        self._own = Ownership(origin.__module__)
 
     def visit(self, value: Any) -> None:
-        """Take in a function, a class, or what stands for one."""
-        if id(value) in self._seen:
-            return
-        self._seen.add(id(value))
-        inner = getattr(value, "__wrapped__", None)
-        if callable(inner):  # what a decorator wraps, and below the decorator's own code
+        """Take in a function, a class, or what stands for one, when its turn comes."""
+        if id(value) not in self._seen:
+            self._seen[id(value)] = value
+            self._waiting.append(value)
+
+    def finish(self) -> None:
+        """Take in all that waits; however long a chain of calls is, it is not followed deep."""
+        while self._waiting:
+            self._take(self._waiting.popleft())
+
+    def _take(self, value: Any) -> None:
+        inner = _wrapped(value)
+        if inner is not None:  # what a decorator wraps, and below the decorator's own code
             self.visit(inner)
         if isinstance(value, functools.partial):
             self.visit(value.func)
-            self._constant("partial", [*value.args, *sorted(value.keywords.items())])
-        elif isinstance(value, MethodType):
+            self._held("partial", [*value.args, *sorted(value.keywords.items())])
+        elif isinstance(value, functools.partialmethod):
+            self.visit(value.func)
+            self._held("partial", [value.args, *sorted(value.keywords.items())])
+        elif isinstance(value, functools.singledispatchmethod):
+            self.visit(value.dispatcher)
+        elif isinstance(value, property):
+            for part in (value.fget, value.fset, value.fdel):
+                self.visit(part)
+        elif isinstance(value, functools.cached_property):
+            self.visit(value.func)
+        elif isinstance(value, (MethodType, staticmethod, classmethod)):
             self.visit(value.__func__)
         elif isinstance(value, FunctionType):
-            if self._is_own(value.__globals__.get("__name__", "")):
-                self._function(value)
+            self._function(value)
         elif isinstance(value, type):
             self._class(value)
-
-    def visit_part(self, value: Any) -> None:
-        """Take in the code of what a component holds: a function, or an object of its package."""
-        if isinstance(value, (FunctionType, functools.partial, MethodType)):
-            self.visit(value)
-        elif not isinstance(value, type) and self._is_own(type(value).__module__):
+        elif value is not None and self._own.has(type(value)):  # a decorator that is an object
             self.visit(type(value))
+            self._constant(type(value).__qualname__, attributes(value), value)
+
+    def held_by(self, obj: object) -> list[Any]:
+        """Return the code behind an object's attributes, as it was when each was first seen."""
+        kept = _kept_of(obj)
+        found = []
+        for name, value in attributes(obj).items():
+            if name not in kept or kept[name][0] != id(value):
+                kept[name] = (id(value), list(self._parts(value, 0, {id(obj)})))
+            found += kept[name][1]
+        return found
 
     def _class(self, cls: type) -> None:
         for base in cls.__mro__:
-            if not self._is_own(base.__module__):
+            if not self._own.has(base):
                 continue
             self.said.append(f"class {base.__qualname__}")
             assigned = _assigned(base)
             for name, member in sorted(vars(base).items()):
-                if isinstance(member, (staticmethod, classmethod)):
-                    member = member.__func__
-                if isinstance(member, property):
-                    for part in (member.fget, member.fset):
-                        if part is not None:
-                            self.visit(part)
-                elif isinstance(member, functools.cached_property):
-                    self.visit(member.func)
-                elif isinstance(member, FunctionType) or hasattr(member, "__wrapped__"):
+                if isinstance(member, (FunctionType, *_DESCRIPTORS)) or _wrapped(member):
+                    self.said.append(f"{name} is {label(member)}")
                     self.visit(member)
-                elif not name.startswith("__"):
-                    state = name in assigned or isinstance(member, (list, dict, set))
-                    shown = _first(base, name, member) if state else _shown(member)
-                    self.said.append(f"{name} = {shown}")
+                elif not name.startswith("__") and not isinstance(member, MemberDescriptorType):
+                    anew = set_anew(sys.modules.get(base.__module__))
+                    expression = anew.get(f"{base.__qualname__}.{name}")
+                    held_by = base if name in assigned else None
+                    self._constant(name, member, held_by, expression)
+            if issubclass(base, BaseModel):
+                for name, field in sorted(base.model_fields.items()):
+                    made = [field.default, field.default_factory, field.metadata]
+                    self._constant(f"field {name}", made, field)
 
     def _function(self, function: FunctionType) -> None:
-        self.said.append(f"def {function.__qualname__}")
-        self._code(function.__code__, function.__doc__)
-        self._constant("defaults", [function.__defaults__, function.__kwdefaults__])
-        for name, cell in zip(
-            function.__code__.co_freevars, function.__closure__ or (), strict=False
-        ):
-            with suppress(ValueError):  # not filled yet
+        registry = vars(function).get("registry")
+        if isinstance(registry, Mapping) and hasattr(function, "dispatch"):  # singledispatch
+            for cls, handler in sorted(registry.items(), key=lambda pair: label(pair[0])):
+                self.said.append(f"for {label(cls)}")
+                self.visit(handler)
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
+        if not self._own.has_module(function.__globals__.get("__name__", "")):
+            for _, cell in cells:  # a decorator of some library's
+                if not _is_empty(cell) and isinstance(cell.cell_contents, _CALLED):
+                    self.visit(cell.cell_contents)
+            return
+        self.said.append(f"def {function.__qualname__} {signature_of(function.__code__)}")
+        self._code(function.__code__)
+        defaults = [function.__defaults__, function.__kwdefaults__]
+        if any(defaults):
+            self._constant("defaults", defaults, function)
+        for name, cell in cells:
+            if not _is_empty(cell):
                 self._named(name, cell.cell_contents, held_by=cell)
-        names = set(_names(function.__code__))
-        for name in sorted(names - set(_stored(function.__code__, "STORE_GLOBAL"))):
+        names = set(names_of(function.__code__))
+        anew = set_anew(sys.modules.get(function.__globals__.get("__name__", "")))
+        self._globals(function, names - set(stored_in(function.__code__, "STORE_GLOBAL")), anew)
+        self._imports(function, names)
+
+    def _globals(
+        self, function: FunctionType, names: set[str], anew: Mapping[str, Expression]
+    ) -> None:
+        made_of = {part for name in names & anew.keys() for part in anew[name].names}
+        for name in sorted(names | (made_of - anew.keys())):
             if name in function.__globals__:
-                self._named(name, function.__globals__[name], names)
+                value = function.__globals__[name]
+                self._named(name, value, names, expression=anew.get(name))
+
+    def _imports(self, function: FunctionType, names: set[str]) -> None:
+        """Follow imports that are made when the function runs."""
+        package = function.__globals__.get("__package__") or ""
+        for name, wanted in imports_of(function.__code__, package):
+            if not self._own.has_module(name):
+                continue
+            module = _imported(name)
+            if module is None:
+                self.said.append(f"import {name}: not found")
+            elif not wanted:
+                self._named(name, module, names)
+            for one in wanted if module is not None else ():
+                held = vars(module)
+                value = held[one] if one in held else _imported(f"{name}.{one}")
+                self._named(f"{name}.{one}", value, names, expression=set_anew(module).get(one))
 
     def _named(
         self,
         name: str,
         value: Any,
-        attributes: set[str] | None = None,
+        names: set[str] | None = None,
         *,
         held_by: object = None,
+        expression: Expression | None = None,
+        through: frozenset[str] = frozenset(),
     ) -> None:
         """Follow a name that code refers to, as far as its own package goes."""
-        if isinstance(value, ModuleType):
-            if self._is_own(value.__name__):
-                for attribute in sorted(attributes or ()):
-                    if attribute in vars(value):
-                        self._named(f"{name}.{attribute}", vars(value)[attribute])
-        elif isinstance(value, (FunctionType, type, functools.partial, MethodType)):
-            if self._is_own(getattr(inspect.unwrap(value), "__module__", None) or ""):
-                self.visit(value)
-        elif not isinstance(value, BuiltinFunctionType):
-            self.visit_part(value)
-            if held_by is None and isinstance(value, (list, dict, set)):
-                held_by = value
-            shown = _shown(value) if held_by is None else _first(held_by, name, value)
-            self.said.append(f"{name} = {shown}")
+        if not isinstance(value, ModuleType):
+            self._constant(name, value, held_by, expression)
+        elif self._own.has_module(value.__name__) and value.__name__ not in through:
+            through |= {value.__name__}
+            anew = set_anew(value)
+            for one in sorted((names or set()) & vars(value).keys()):
+                inner = vars(value)[one]
+                self._named(
+                    f"{name}.{one}", inner, names, expression=anew.get(one), through=through
+                )
 
-    def _code(self, code: CodeType, doc: str | None) -> None:
-        self.said.append(code.co_code.hex())
-        self.said.append(repr((code.co_names, code.co_varnames, code.co_freevars)))
-        for constant in code.co_consts:
-            if isinstance(constant, CodeType):
-                self._code(constant, None)
-            elif constant is not doc or doc is None:
-                self._constant("const", constant)
+    def _constant(
+        self, name: str, value: Any, held_by: object, expression: Expression | None = None
+    ) -> None:
+        """Take in a value that code names, and the code behind it.
 
-    def _constant(self, name: str, value: Any) -> None:
-        self.said.append(f"{name} = {_shown(value)}")
+        Args:
+            name: what the code calls it.
+            value: as it is now.
+            held_by: what holds it where a run may set it anew; otherwise it counts as it was when
+                this very object was first seen.
+            expression: how it is made, where each process makes it anew.
+        """
+        if isinstance(value, _CODE) or _wrapped(value) is not None:
+            self.said.append(f"{name} is {label(value)}")
+            self.visit(value)
+            if not isinstance(value, MethodType):
+                return
+        if isinstance(value, BuiltinFunctionType) and isinstance(value.__self__, ModuleType):
+            return
 
-    def _is_own(self, module: str) -> bool:
-        if _package_of(module) == self._package:
-            return True
-        folder = _folder_of(sys.modules.get(module))
-        return folder is not None and folder == self._folder and "." not in module
+        def take() -> tuple[str, list[Any]]:
+            text = self._text(value) if expression is None else expression.text
+            return text, list(self._parts(value, 0, set()))
 
+        if held_by is None and not isinstance(value, PLAIN):
+            text, parts = _first(value, f"{self._own}", take)
+        elif held_by is not None:
+            text, parts = _first(held_by, f"{self._own} {name}", take)
+        else:
+            text, parts = take()
+        self.said.append(f"{name} = {text}")
+        for part in parts:
+            self.visit(part)
 
-def _package_of(module: str) -> str:
-    """Top package of a module; of a script, that of the package it is run from with ``-m``."""
-    if module == "__main__":
-        spec = getattr(sys.modules.get(module), "__spec__", None)
-        module = getattr(spec, "name", None) or module
-    return module.partition(".")[0]
+    def _held(self, name: str, value: Any) -> None:
+        self.said.append(f"{name} = {self._text(value)}")
+        for part in self._parts(value, 0, set()):
+            self.visit(part)
 
+    def _code(self, code: CodeType) -> None:
+        for name, argument in instructions_of(code):
+            if isinstance(argument, CodeType):
+                self.said.append(f"{name} {signature_of(argument)}")
+                self._code(argument)
+            else:
+                self.said.append(f"{name} {self._text(argument)}")
+        self.said.append(code.co_exceptiontable.hex())
 
-def _folder_of(module: ModuleType | None) -> Path | None:
-    """Folder of a top-level module outside any package: scripts and what lies beside them."""
-    file = getattr(module, "__file__", None)
-    if file is None or module is None or module.__package__:
+    def _parts(self, value: Any, depth: int, seen: set[int]) -> Iterator[Any]:
+        """Yield the functions and classes that a value holds, in a fixed order."""
+        if isinstance(value, PLAIN) and not self._own.has(type(value)):
+            return
+        if depth > DEEPEST or id(value) in seen:
+            return
+        seen.add(id(value))
+        if isinstance(value, _CODE) or _wrapped(value) is not None:
+            yield value
+            if isinstance(value, MethodType):
+                yield from self._parts(value.__self__, depth + 1, seen)
+            return
+        inner: list[Any] = []
+        if isinstance(value, MAPPINGS):
+            inner = [part for pair in list(value.items()) for part in pair]
+        elif isinstance(value, LISTS):
+            inner = list(value)
+        elif isinstance(value, SETS):
+            inner = sorted((one for one in value if not isinstance(one, PLAIN)), key=_place)
+        if self._own.has(type(value)):
+            yield type(value)
+        if is_open(value, self._own.has):
+            inner += attributes(value).values()
+        for part in inner:
+            yield from self._parts(part, depth + 1, seen)
+
+    def _text(self, value: Any) -> str:
+        return shown(value, self._own.has, self._anew)
+
+    def _anew(self, cls: type, attribute: str) -> str | None:
+        for base in cls.__mro__:
+            if self._own.has(base):
+                anew = set_anew(sys.modules.get(base.__module__))
+                found = anew.get(f"{base.__qualname__}.{attribute}")
+                if found is not None:
+                    return found.text
         return None
-    folder = Path(file).resolve().parent
-    return None if "site-packages" in folder.parts else folder
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
+def _is_empty(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is cell
+    except ValueError:
+        return True
 
 
-def _stored(code: CodeType, how: str) -> Iterator[str]:
-    """Names that code assigns to: state, such as a counter, and no constants."""
-    for step in dis.get_instructions(code):
-        if step.opname == how:
-            yield str(step.argval)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _stored(constant, how)
+def _wrapped(value: Any) -> Any:
+    """What a decorator says it wraps; None for all else."""
+    held = getattr(value, "__dict__", None)
+    inner = held.get("__wrapped__") if isinstance(held, dict) else None
+    return inner if callable(inner) else None
+
+
+def _place(value: Any) -> tuple[str, int]:
+    """Where code stands, to bring a set's into an order."""
+    code = getattr(value, "__code__", None)
+    return label(value), getattr(code, "co_firstlineno", 0)
+
+
+def _imported(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except Exception:  # noqa: BLE001 - the user's module may fail in any way, and not be needed
+        return None
 
 
 def _assigned(cls: type) -> set[str]:
     """Attributes that a class's own methods assign to."""
     methods = [member for member in vars(cls).values() if isinstance(member, FunctionType)]
-    return {name for one in methods for name in _stored(one.__code__, "STORE_ATTR")}
+    return {name for one in methods for name in stored_in(one.__code__, "STORE_ATTR")}
 
 
-_FIRST: dict[tuple[int, str], tuple[object, str]] = {}
+_Taken = tuple[str, list[Any]]
+_FIRST: dict[tuple[int, str], tuple[object, _Taken]] = {}
+_KEPT: dict[int, tuple[weakref.ref[Any], dict[str, tuple[int, list[Any]]]]] = {}
 
 
-def _first(holder: object, name: str, value: Any) -> str:
-    """Return how a value read when it was first seen there.
+def _first(holder: object, name: str, take: Callable[[], _Taken]) -> _Taken:
+    """Return what was taken of a value when it was first seen there.
 
     A cache or a counter that a run fills is no change of code. What is changed in place while a
     process lives is state; what is written anew in a source, or bound anew, is seen.
     """
-    kept = _FIRST.setdefault((id(holder), name), (holder, ""))
-    if not kept[1]:
-        kept = _FIRST[id(holder), name] = (holder, _shown(value))
+    if (id(holder), name) not in _FIRST:
+        _FIRST[id(holder), name] = (holder, take())
+    return _FIRST[id(holder), name][1]
+
+
+def _kept_of(obj: object) -> dict[str, tuple[int, list[Any]]]:
+    """Return what was found in an object's attributes before, for as long as the object lives."""
+    kept = _KEPT.get(id(obj))
+    if kept is None or kept[0]() is not obj:
+        try:
+            name = id(obj)
+            kept = (weakref.ref(obj, lambda _: _KEPT.pop(name, None) and None), {})
+        except TypeError:  # an object with slots only
+            return {}
+        _KEPT[id(obj)] = kept
     return kept[1]
-
-
-def _shown(value: Any, depth: int = 0) -> str:
-    """A text for a constant that does not depend on addresses or hash seeds."""
-    if isinstance(value, _PLAIN):
-        return repr(value)
-    if depth > _DEEPEST:
-        return "..."
-    if isinstance(value, (list, tuple)):
-        return f"({', '.join(_shown(item, depth + 1) for item in value)})"
-    if isinstance(value, (set, frozenset)):
-        return f"{{{', '.join(sorted(_shown(item, depth + 1) for item in value))}}}"
-    if isinstance(value, dict):
-        pairs = [f"{_shown(k, depth + 1)}: {_shown(v, depth + 1)}" for k, v in value.items()]
-        return f"{{{', '.join(pairs)}}}"
-    if isinstance(value, Enum):
-        return f"{type(value).__qualname__}.{value.name} = {_shown(value.value, depth + 1)}"
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = [
-            f"{one.name}={_shown(getattr(value, one.name, None), depth + 1)}"
-            for one in fields(value)
-        ]
-        return f"{type(value).__qualname__}({', '.join(parts)})"
-    pattern = getattr(value, "pattern", None)
-    if isinstance(pattern, (str, bytes)):
-        return f"pattern {pattern!r} {getattr(value, 'flags', '')}"
-    return f"<{type(value).__module__}.{type(value).__qualname__}>"

@@ -60,6 +60,7 @@ class Database:
         self._synchronous = synchronous
         self._busy_timeout = float(busy_timeout)
         self._connection: sqlite3.Connection | None = None
+        self._opened = (0, 0)
         self._lock = RLock()
         self._pid = os.getpid()
 
@@ -84,12 +85,14 @@ class Database:
         """Hold the connection alone within one transaction: kept on leaving, undone on an error.
 
         Raises:
-            StoreUnavailableError: the file cannot be written; nothing was.
+            StoreUnavailableError: the file cannot be written, or is no longer at its path; nothing
+                was written.
         """
         with self.reading() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
+                self._check_in_place()
                 db.execute("COMMIT")
             finally:
                 if db.in_transaction:
@@ -127,6 +130,7 @@ class Database:
             db.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             migrate(db, self.path)
+            self._opened = self._identity()
         except BaseException:
             db.close()
             raise
@@ -147,6 +151,25 @@ class Database:
                     raise
                 time.sleep(_BUSY_POLL_SECONDS)
 
+    def _identity(self) -> tuple[int, int]:
+        """Return which file is at the path; (0, 0) where none can be seen."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return 0, 0
+        return found.st_dev, found.st_ino
+
+    def _check_in_place(self) -> None:
+        """Refuse to go on with a file that has no name any more: it ends with its last user."""
+        now = self._identity()
+        if now != self._opened or now == (0, 0):
+            happened = "was deleted or moved" if now == (0, 0) else "was replaced by another"
+            raise StoreUnavailableError(
+                f"store '{self.path}': the file {happened} while in use, so that the rows written "
+                "since are in no file; put it back if you moved it, and run again to go on from "
+                "what is there"
+            )
+
     def _make_folder(self) -> None:
         path = Path(self.path)
         try:
@@ -162,6 +185,8 @@ class Database:
             ) from error
 
     def _unavailable(self, error: sqlite3.Error) -> StoreUnavailableError:
+        if self._connection is not None:
+            self._check_in_place()  # what SQLite says of a file that is gone misleads
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         reason, way_out = _REASONS.get(code, (str(error), "check the disk and choose another path"))
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
