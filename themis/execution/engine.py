@@ -171,7 +171,8 @@ class Engine:
         self.note(
             f"the code of {bound.ref.role} '{bound.name}' ({cls.__module__}.{cls.__qualname__}) "
             "changed and its fingerprint did not: its earlier results are not reused, its steps "
-            "are done again"
+            "are done again (if only a value read at import differs, keep it in an attribute that "
+            "fingerprint() names)"
         )
         return False
 
