@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -58,6 +59,7 @@ class CaseFeed:
         self._has_history = has_history
         self._stale = stale
         self._ready: asyncio.Queue[CaseRun | None] = asyncio.Queue(maxsize=2 * _CHUNK)
+        self._closed = False
 
     async def fill(self) -> None:
         """Read all cases, chunk by chunk, as fast as they are taken; then say that that was all."""
@@ -78,7 +80,10 @@ class CaseFeed:
                     raise _changed(
                         source, f"it has {read} cases now and had {source.manifest.n_cases}"
                     )
-        except asyncio.CancelledError:  # nobody takes from the queue any more
+        except asyncio.CancelledError:  # who still takes from the queue finds it closed
+            self._closed = True
+            with suppress(asyncio.QueueFull):  # and who waits at an empty one is let go
+                self._ready.put_nowait(None)
             raise
         except BaseException:
             self._engine.stop()  # what is queued is not begun: the error is to be heard soon
@@ -88,9 +93,10 @@ class CaseFeed:
 
     async def __aiter__(self) -> AsyncIterator[CaseRun]:
         """Yield ready cases; several may iterate at once, and each case goes to one of them."""
-        while (case := await self._ready.get()) is not None:
+        while not self._closed and (case := await self._ready.get()) is not None:
             yield case
-        await self._ready.put(None)  # for the next one who waits
+        if not self._ready.full():
+            self._ready.put_nowait(None)  # for the next one who waits
 
     def _sources(self) -> Iterator[_Source]:
         offset = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from themis.core.protocols import Lease, Owner, RunStore
 TTL = 30.0
 """Seconds a lease lasts without renewal."""
 
-_HELD: set[tuple[RunId, int]] = set()
+_HELD: Counter[tuple[RunId, int]] = Counter()
 """Runs that this process works on, by epoch: a lease of its own that is not here was forgotten."""
 
 
@@ -40,7 +41,7 @@ def take(store: RunStore, run_id: RunId) -> Lease:
         return _held(store.lease(run_id, me, TTL))
     except RunOwnedError as error:
         owner = error.owner
-        forgotten = owner == me and (run_id, error.epoch) not in _HELD
+        forgotten = owner == me and _HELD[run_id, error.epoch] <= 0
         if isinstance(owner, Owner) and (forgotten or is_gone(owner)):
             return _held(store.lease(run_id, me, TTL, takeover=error.epoch))
         raise RunOwnedError(
@@ -55,13 +56,13 @@ def take(store: RunStore, run_id: RunId) -> Lease:
 
 def give_back(store: RunStore, lease: Lease) -> None:
     """Give a run back; where the store is gone, it is at least not taken for held."""
-    _HELD.discard((lease.run_id, lease.epoch))
+    _HELD[lease.run_id, lease.epoch] -= 1
     with suppress(Exception):
         store.release(lease)
 
 
 def _held(lease: Lease) -> Lease:
-    _HELD.add((lease.run_id, lease.epoch))
+    _HELD[lease.run_id, lease.epoch] += 1
     return lease
 
 

@@ -173,6 +173,7 @@ class _OpenRun:
             for task in (failed, grace):
                 task.cancel()
             if not working.done():
+                self._engine.stop()  # a component that swallows its cancellation gets no new work
                 working.cancel()
             await asyncio.gather(failed, grace, working, return_exceptions=True)
         try:

@@ -75,6 +75,9 @@ async def _take_once(case: CaseRun, step: Step, supersedes: bool) -> Taken:
         flying = engine.flights.get(step.key)
         if flying is not None:
             await asyncio.shield(flying)
+            if step.key not in engine.uncommitted and step.key not in engine.recent:
+                # It failed. Who waited goes on at once, not one after the other.
+                return await _make(case, step, supersedes)
         elif asked or step.key not in engine.recent:
             break
         else:  # committed since it was looked up in vain
