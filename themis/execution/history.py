@@ -52,6 +52,10 @@ class Ledger:
         """Return whether some case ended with an outage."""
         return any(state & _OUTAGES for state in self._state)
 
+    def distrust(self) -> None:
+        """Take every case for ended by other code than today's."""
+        self._state = bytearray(state | _STALE if state else 0 for state in self._state)
+
     def any_stale(self) -> bool:
         """Return whether some case was last ended by other code than today's."""
         return any(state & _STALE for state in self._state)
@@ -92,6 +96,8 @@ def read_history(store: RunStore, run: CompiledRun) -> History:
             history.last_start = event
             history.finished = None
             stale = _code_changed(event, code)
+            if stale:  # that attempt may have left steps behind in any case
+                history.ledger.distrust()
     # What is left is the tail of steps that were in flight.
     for event in store.events(run.run_id, after=history.last_seq):
         history.last_seq = event.seq
