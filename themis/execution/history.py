@@ -73,8 +73,6 @@ class History:
     last_seq: int = 0
     first_start: Event | None = None
     """The start event of the latest attempt, which says what it set out to do."""
-    last_start: Event | None = None
-    """The latest start event, that of a resumption included, which says where it ran."""
     finished: Event | None = None
     """The end of the latest attempt, if it came to one."""
 
@@ -93,7 +91,6 @@ def read_history(store: RunStore, run: CompiledRun) -> History:
         else:
             if history.first_start is None or history.first_start.attempt != event.attempt:
                 history.first_start = event
-            history.last_start = event
             history.finished = None
             stale = _code_changed(event, code)
             if stale:  # that attempt may have left steps behind in any case

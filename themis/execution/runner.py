@@ -39,12 +39,10 @@ class Ended:
     Attributes:
         status: how the run stands.
         fatal: the failure that stopped it early, if one did.
-        worked: whether there was anything to do.
     """
 
     status: RunStatus
     fatal: StepFailure | None = None
-    worked: bool = True
 
 
 async def execute(
@@ -81,7 +79,7 @@ async def execute(
         if decision is None:
             finished = history.finished
             status = RunStatus(finished.data["status"]) if finished else RunStatus.COMPLETED
-            return Ended(status=status, worked=False)
+            return Ended(status=status)
         opened = _OpenRun(run, store, runtime, lease, history, decision, hooks, listeners)
         with hooks.span("themis.run", {"themis.run_id": run.run_id}), on_signals(stopper):
             return await opened.carry_out(provenance, stopper)
