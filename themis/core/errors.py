@@ -149,6 +149,8 @@ class ProviderError(ComponentError):
         retry_after: seconds the endpoint asked to wait.
         rate_limit: the endpoint's rate-limit figures, as it gave them.
         fatal: whether every other case would fail alike (bad key, unknown model).
+        unreachable: whether no connection could be made at all; worth another try, and the end of
+            the run where the endpoint stays so.
     """
 
     RETRYABLE_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -162,16 +164,18 @@ class ProviderError(ComponentError):
         retry_after: float | None = None,
         rate_limit: dict[str, object] | None = None,
         fatal: bool = False,
+        unreachable: bool = False,
     ) -> None:
         super().__init__(message)
         status = _number(status, int)
         self.status = status
         if retryable is None:
-            retryable = status in self.RETRYABLE_STATUS
+            retryable = unreachable or status in self.RETRYABLE_STATUS
         self.retryable = retryable and not fatal
         self.retry_after = _number(retry_after, float)
         self.rate_limit = rate_limit
         self.fatal = fatal
+        self.unreachable = unreachable
 
 
 def _number(value: Any, kind: Callable[[Any], _N]) -> _N | None:

@@ -8,7 +8,12 @@ read where present:
   The engine hands over the case with the rest blanked.
 - ``reads_parsed`` (reducer): it is given the samples' parsed values.
 - ``cpu_bound`` (parser, metric): it is run away from the event loop.
-- ``estimate_tokens(case, ctx)`` (generator): prompt tokens, for limits and estimates.
+- ``model``, ``base_url`` (generator, judge): what is asked and where; prices are found by them.
+- ``estimate_tokens(case, ctx)`` (generator), ``estimate_tokens(prompt)`` (judge): prompt tokens,
+  for limits and estimates.
+- ``bound_tokens(case, ctx)`` (generator), ``bound_tokens(prompt)`` (judge): prompt tokens at most;
+  what a budget reserves before the call.
+- ``max_output_tokens`` (generator, judge): the cap on output tokens that each request carries.
 - on metrics ``kind`` ("binary" or "value"), ``value_range``, ``higher_is_better``, ``unit``,
   ``unparsed`` ("incorrect" or "error"), and ``subject`` ("candidate", "candidates",
   "conversation", "trace") for judged ones; ``aggregate(statistics)`` for corpus metrics.
