@@ -66,7 +66,7 @@ def use(
     """Return a parameterised use of a component.
 
     Args:
-        component: a catalog id or an import path "pkg.module:factory".
+        component: a catalog id, a plug-in's id, or an import path "pkg.module:factory".
         name: the id it goes by in tables, where it stands beside another use of the same.
         parser: for a metric, the parser it reads from, in place of the run's.
         **params: arguments of the component.
@@ -152,7 +152,7 @@ class StorageConfig(Model):
     """Where a run is kept."""
 
     store: str
-    """"memory", "sqlite", or a registered name."""
+    """"memory", "sqlite", a registered name, or the id of an installed package's store."""
     parameters: dict[str, Any] = Field(default_factory=dict)
     """The store's own parameters, such as ``path`` of "sqlite"; checked against it."""
 
@@ -161,6 +161,8 @@ RateLimit = int | dict[str, int]
 """Requests a minute, or ``{"requests_per_minute": n, "tokens_per_minute": n}``."""
 
 RATE_KEYS = frozenset({"requests_per_minute", "tokens_per_minute"})
+BUDGET_KEYS = frozenset({"tokens", "dollars", "seconds"})
+PRICE_KEYS = frozenset({"input", "output", "cached_input"})
 STAGE_NAMES = ("generate", "select", "reduce", "parse", "score", "judge")
 
 
@@ -196,6 +198,14 @@ class RuntimeConfig(Model):
     """auto: reuse what is done and do the rest; error: refuse; rerun: really run again."""
     drain_timeout: float = 30.0
     """Seconds that calls in flight are given after Ctrl-C."""
+    budget: dict[str, int | float] | None = None
+    """What the run may spend at most, over all its attempts: "tokens", "dollars", "seconds".
+
+    A rerun, replay or rejudge has the whole of it for itself.
+    """
+    prices: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Your own prices, by model or ``provider_key``: US dollars for a million tokens of "input",
+    "output" and, where it differs, "cached_input". They come before the price list's."""
 
     @model_validator(mode="after")
     def _sane(self) -> RuntimeConfig:
@@ -211,6 +221,11 @@ class RuntimeConfig(Model):
                 )
         for provider, limit in self.provider_rate_limits.items():
             self._check_rate(f"provider_rate_limits.{provider}", limit)
+        for key, number in (self.budget or {}).items():
+            _known("budget", key, BUDGET_KEYS)
+            _positive(f"budget.{key}", number, whole=key == "tokens")
+        for model, price in self.prices.items():
+            _check_price(f"prices.{model}", price)
         return self
 
     def _check_counts(self) -> None:
@@ -245,10 +260,7 @@ class RuntimeConfig(Model):
             limit if isinstance(limit, dict) else {"requests_per_minute": limit}
         )
         for key, number in limits.items():
-            if key not in RATE_KEYS:
-                raise DefinitionError(
-                    f"{where} has no key '{key}'{did_you_mean(key, RATE_KEYS)}", field=where
-                )
+            _known(where, key, RATE_KEYS)
             _at_least_one(f"{where}.{key}", number)
 
 
@@ -257,3 +269,31 @@ def _at_least_one(name: str, number: int) -> None:
         raise DefinitionError(
             f"{name} = {number}: must be an integer of at least 1", field=name, value=number
         )
+
+
+def _known(where: str, key: str, keys: frozenset[str]) -> None:
+    if key not in keys:
+        raise DefinitionError(f"{where} has no key '{key}'{did_you_mean(key, keys)}", field=where)
+
+
+def _positive(name: str, number: float, *, whole: bool) -> None:
+    if whole and type(number) is not int:
+        raise DefinitionError(f"{name} = {number!r}: must be an integer", field=name, value=number)
+    if not (math.isfinite(number) and number > 0):
+        raise DefinitionError(
+            f"{name} = {number!r}: must be above 0; leave it out for no limit",
+            field=name,
+            value=number,
+        )
+
+
+def _check_price(where: str, price: Mapping[str, float]) -> None:
+    for key, number in price.items():
+        _known(where, key, PRICE_KEYS)
+        if not (math.isfinite(number) and number >= 0):
+            raise DefinitionError(f"{where}.{key} = {number!r}: must not be negative", field=where)
+    for key in ("input", "output"):
+        if key not in price:
+            raise DefinitionError(
+                f"{where} has no '{key}': give US dollars for a million tokens", field=where
+            )

@@ -18,6 +18,7 @@
     │   ├── ParseError            ... a parser found nothing it may accept
     │   └── InvalidResultError    ... it returned what its protocol does not allow
     └── RunStoppedError           the run stopped early because every case would fail alike
+        └── BudgetSpentError      ... because its budget has no room for another call
 
 ``RunInterrupted`` stands outside the tree: it is a ``KeyboardInterrupt``, so that a script that is
 told to stop does stop, and says how to go on.
@@ -210,6 +211,10 @@ class RunStoppedError(ThemisError):
     def __init__(self, message: str, *, run_id: str) -> None:
         super().__init__(message)
         self.run_id = run_id
+
+
+class BudgetSpentError(RunStoppedError):
+    """The run's budget is spent. What was finished is kept; a larger one goes on from it."""
 
 
 class RunInterrupted(KeyboardInterrupt):

@@ -38,11 +38,13 @@ class EventKind(StrEnum):
     """What an event tells.
 
     ``run_started`` data: mode, until, redo, metric_ids, provenance, n_cases.
-    ``step_done``: an artifact was made or, with ``reused``, found. Data: ms, and tries if several.
+    ``step_done``: an artifact was made or, with ``reused``, found. Data: ms; of a generation or a
+    judge call also cost, US dollars, where the price is known.
     ``step_failed`` data: failure (a ``StepFailure``).
     ``step_dropped``: what the step gave no longer holds, and was not made again.
     ``case_finished`` data: through (stage), outages (count of failed steps).
-    ``run_finished`` data: status, through, reason.
+    ``budget_drawn`` data: tokens, dollars; how far the calls of this process may go from here on.
+    ``run_finished`` data: status, through, reason, spent (tokens, dollars, seconds).
     ``note`` data: text; something the user should know, such as code that changed.
     """
 
@@ -51,6 +53,7 @@ class EventKind(StrEnum):
     STEP_FAILED = "step_failed"
     STEP_DROPPED = "step_dropped"
     CASE_FINISHED = "case_finished"
+    BUDGET_DRAWN = "budget_drawn"
     RUN_FINISHED = "run_finished"
     NOTE = "note"
 

@@ -8,7 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from themis.core.base import ArtifactKey
 from themis.core.config import RuntimeConfig
@@ -16,12 +16,14 @@ from themis.core.errors import LeaseLostError, StoreError
 from themis.core.events import Artifact, Event, EventKind, Stage
 from themis.core.results import StepFailure
 from themis.execution.attempt import Attempt
+from themis.execution.budget import NOTHING, Budget, Spent
 from themis.execution.calls import DaemonThreads
 from themis.execution.failures import WorkStoppedError
 from themis.execution.hooks import Hooks
 from themis.execution.journal import Journal
 from themis.execution.limits import Limits
 from themis.execution.retry import CallPolicy, policies
+from themis.planning.prices import Price, find_price
 from themis.planning.work import Bound, CompiledRun
 
 _LOG = logging.getLogger("themis")
@@ -40,6 +42,7 @@ class Engine:
         journal: Journal,
         attempt: Attempt,
         hooks: Hooks,
+        spent: Spent = NOTHING,
     ) -> None:
         self.run = run
         self.runtime = runtime
@@ -53,6 +56,12 @@ class Engine:
         """Judges whose every call would fail alike, with the message of the first."""
         self.fatal: StepFailure | None = None
         """The failure that stopped the run early."""
+        self.spent_out: str | None = None
+        """Why the budget stopped the run early."""
+        self.budget = Budget(
+            runtime.budget, before=spent, draw=self._draw, stop=self.stop_for_budget
+        )
+        self._prices: dict[int, Price | None] = {}
         self._stop = asyncio.Event()
         self._notes: set[str] = set()
         self._away: dict[int, bool] = {}
@@ -73,12 +82,26 @@ class Engine:
     def stop(self) -> None:
         """Begin no new work; what is in flight may finish."""
         self._stop.set()
+        self.budget.stopped()
 
     def stop_for(self, failure: StepFailure) -> None:
         """Stop early, for a failure that every other case would share."""
         if self.fatal is None:
             self.fatal = failure
         self.stop()
+
+    def stop_for_budget(self, reason: str) -> None:
+        """Stop early, since the budget has no room for another call."""
+        if self.spent_out is None:
+            self.spent_out = reason
+        self.stop()
+
+    def price_of(self, bound: Bound) -> Price | None:
+        """Return the price of what a component asks; None where it is unknown."""
+        found = self._prices.get(id(bound), self)
+        if found is self:
+            found = self._prices[id(bound)] = find_price(bound.component, self.runtime.prices)
+        return cast("Price | None", found)
 
     async def stopped(self) -> None:
         """Wait until the run is told to stop."""
@@ -175,6 +198,18 @@ class Engine:
             "fingerprint() names)"
         )
         return False
+
+    async def _draw(self, spent: Spent) -> None:
+        data = {"tokens": spent.tokens, "dollars": spent.dollars}
+        self.journal.append(
+            Event(
+                kind=EventKind.BUDGET_DRAWN,
+                attempt=self.attempt.number,
+                at=time.time(),
+                data=data,
+            )
+        )
+        await self.journal.flush()
 
     async def lookup(self, key: ArtifactKey) -> Artifact | None:
         """Return what the store has under a key."""

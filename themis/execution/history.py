@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from themis.core.events import Event, EventKind, Stage
 from themis.core.protocols import RunStore
 from themis.execution.attempt import Attempt, make_attempt
+from themis.execution.bill import Bill
 from themis.execution.wish import Wish
 from themis.planning.work import CompiledRun
 
-_MARKS = (EventKind.RUN_STARTED, EventKind.RUN_FINISHED, EventKind.CASE_FINISHED)
+_MARKS = (
+    EventKind.RUN_STARTED,
+    EventKind.RUN_FINISHED,
+    EventKind.CASE_FINISHED,
+    EventKind.BUDGET_DRAWN,
+)
 _UNFINISHED = ("interrupted", "failed")
 _OUTAGES, _GENERATED, _STALE = 8, 16, 32
 
@@ -75,6 +81,8 @@ class History:
     """The start event of the latest attempt, which says what it set out to do."""
     finished: Event | None = None
     """The end of the latest attempt, if it came to one."""
+    bill: Bill = field(default_factory=Bill)
+    """What each process that worked on it spent."""
 
 
 def read_history(store: RunStore, run: CompiledRun) -> History:
@@ -84,11 +92,12 @@ def read_history(store: RunStore, run: CompiledRun) -> History:
     stale = False
     for event in store.events(run.run_id, kinds=_MARKS):
         history.last_seq = event.seq
+        history.bill.take(event)
         if event.kind is EventKind.CASE_FINISHED:
             history.ledger.record(event, stale=stale)
         elif event.kind is EventKind.RUN_FINISHED:
             history.finished = event
-        else:
+        elif event.kind is EventKind.RUN_STARTED:
             if history.first_start is None or history.first_start.attempt != event.attempt:
                 history.first_start = event
             history.finished = None

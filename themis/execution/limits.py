@@ -1,88 +1,194 @@
-"""How much may happen at once: overall, by stage, and by the endpoint a call goes to.
+"""How much may happen at once: overall, by stage, and at the endpoint that a call goes to.
 
-Nothing is limited that nobody configured. A retry passes through here like a first try.
+Nothing is limited that nobody configured, except that concurrency adapts to an endpoint that names
+itself (``provider_key``). A retry passes through here like a first try.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from themis.core.config import RateLimit, RuntimeConfig
+from themis.core.errors import ProviderError
 from themis.core.events import Stage
+from themis.execution.adaptive import AdaptiveConcurrency
+from themis.execution.pacing import Booking, Pace
 
-if TYPE_CHECKING:
-    from aiolimiter import AsyncLimiter
+Ending = Literal["answered", "refused", "other"]
+"""How a call ended: with an answer of whatever kind, with "too many" (429, 503), or otherwise."""
 
-Slots = list[asyncio.Semaphore]
+_TOO_MANY = frozenset({429, 503, 529})
+_UNREACHED_TRIES = 3
+
+
+class Permit:
+    """What a call holds while it is under way."""
+
+    __slots__ = ("booking", "endpoint", "epoch", "slots")
+
+    def __init__(self) -> None:
+        self.slots: list[asyncio.Semaphore] = []
+        self.endpoint: _Endpoint | None = None
+        self.epoch = 0
+        self.booking: Booking | None = None
 
 
 class Limits:
     """The limits of one run on one event loop."""
 
     def __init__(self, runtime: RuntimeConfig) -> None:
+        self._runtime = runtime
         self._tasks = asyncio.Semaphore(runtime.max_concurrent_tasks)
-        self._stages = _semaphores(runtime.stage_concurrency)
-        self._providers = _semaphores(runtime.provider_concurrency)
-        self._requests: dict[str, AsyncLimiter] = {}
-        self._tokens: dict[str, AsyncLimiter] = {}
-        for provider, limit in runtime.provider_rate_limits.items():
-            self._add_rates(provider, limit)
+        self._stages = {
+            name: asyncio.Semaphore(limit) for name, limit in runtime.stage_concurrency.items()
+        }
+        self._endpoints: dict[str, _Endpoint] = {}
 
     def counts_tokens(self, provider: str | None) -> bool:
         """Return whether calls to this endpoint need a token estimate."""
-        return provider is not None and provider in self._tokens
+        return provider is not None and self._endpoint(provider).pace.counts_tokens
 
-    async def acquire(self, stage: Stage, provider: str | None, tokens: int = 0) -> Slots:
-        """Wait until a call may start and return the slots it holds, to be given to ``release``.
+    async def acquire(self, stage: Stage, provider: str | None, tokens: float = 0) -> Permit:
+        """Wait until a call may start and return what it holds, to be given to ``release``.
 
         Args:
             stage: the stage that calls.
             provider: the endpoint called, if it names one.
-            tokens: prompt tokens expected, for an endpoint with a limit on them.
+            tokens: tokens expected, for an endpoint with a limit on them.
         """
-        held: Slots = []
+        permit = Permit()
         try:
-            for slot in self._narrow(stage, provider):
-                await slot.acquire()
-                held.append(slot)
-            if provider is not None:
-                await self._pace(provider, tokens)
-            # Last: waiting for a stage or an endpoint holds no slot that others could use.
-            await self._tasks.acquire()
-            held.append(self._tasks)
+            if (by_stage := self._stages.get(stage)) is not None:
+                await by_stage.acquire()
+                permit.slots.append(by_stage)
+            if provider is None:
+                await self._tasks.acquire()
+            else:
+                # The tasks' slot comes last: waiting for an endpoint holds none that others could
+                # use, and a call whose turn has come begins at once.
+                endpoint = self._endpoint(provider)
+                await endpoint.enter(permit)
+                if endpoint.pace.is_open:
+                    await self._tasks.acquire()
+                else:
+                    permit.booking = await endpoint.pace.turn(tokens, lambda: self._tasks)
+            permit.slots.append(self._tasks)
         except BaseException:
-            self.release(held)
+            self.release(permit)
             raise
-        return held
+        return permit
 
-    def release(self, held: Slots) -> None:
-        """Give slots back."""
-        for slot in held:
+    def settle(self, permit: Permit, tokens: float) -> None:
+        """Say how many tokens a call really used."""
+        if permit.booking is not None and permit.endpoint is not None:
+            permit.endpoint.pace.settle(permit.booking, tokens)
+            permit.booking = None
+
+    def failed(self, permit: Permit, error: BaseException) -> None:
+        """Learn from a failed call: what the endpoint bears, and what it asked for."""
+        endpoint = permit.endpoint
+        if endpoint is None or not isinstance(error, ProviderError):
+            return
+        if error.unreachable:
+            endpoint.unreached += 1
+        else:
+            endpoint.unreached = 0
+        if error.status in _TOO_MANY:
+            self.settle(permit, 0)
+            if error.retry_after:
+                endpoint.pace.pause(error.retry_after)
+
+    def pause(self, permit: Permit, seconds: float) -> None:
+        """Let no call to the permit's endpoint begin for so long: it said that nothing remains."""
+        if permit.endpoint is not None:
+            permit.endpoint.pace.pause(seconds)
+
+    def is_given_up(self, provider: str | None) -> bool:
+        """Return whether an endpoint could not be reached several times, and not once between."""
+        found = None if provider is None else self._endpoints.get(provider)
+        return found is not None and found.unreached >= _UNREACHED_TRIES
+
+    def release(self, permit: Permit, ending: Ending = "other") -> None:
+        """Give back what a call held, and say how it ended."""
+        for slot in permit.slots:
             slot.release()
+        permit.slots.clear()
+        if permit.endpoint is not None:
+            permit.endpoint.leave(permit, ending)
+            permit.endpoint = None
 
-    def _narrow(self, stage: Stage, provider: str | None) -> Slots:
-        by_stage = self._stages.get(stage)
-        by_provider = None if provider is None else self._providers.get(provider)
-        return [slot for slot in (by_stage, by_provider) if slot is not None]
-
-    async def _pace(self, provider: str, tokens: int) -> None:
-        if (requests := self._requests.get(provider)) is not None:
-            await requests.acquire()
-        if tokens and (budget := self._tokens.get(provider)) is not None:
-            await budget.acquire(min(tokens, budget.max_rate))
-
-    def _add_rates(self, provider: str, limit: RateLimit) -> None:
-        from aiolimiter import AsyncLimiter
-
-        limits = limit if isinstance(limit, dict) else {"requests_per_minute": limit}
-        if (requests := limits.get("requests_per_minute")) is not None:
-            # One at a time, evenly: a burst of a minute's worth is what endpoints refuse.
-            self._requests[provider] = AsyncLimiter(1, 60.0 / requests)
-        if (tokens := limits.get("tokens_per_minute")) is not None:
-            self._tokens[provider] = AsyncLimiter(tokens, 60.0)
+    def _endpoint(self, provider: str) -> _Endpoint:
+        found = self._endpoints.get(provider)
+        if found is None:
+            runtime = self._runtime
+            cap = runtime.provider_concurrency.get(provider, runtime.max_concurrent_tasks)
+            pace = _pace(runtime.provider_rate_limits.get(provider))
+            found = self._endpoints[provider] = _Endpoint(cap, pace)
+        return found
 
 
-def _semaphores(limits: Mapping[str, int]) -> dict[str, asyncio.Semaphore]:
-    return {name: asyncio.Semaphore(limit) for name, limit in limits.items()}
+def ending_of(error: BaseException) -> Ending:
+    """Return how a failed call ended, as far as the endpoint's concurrency is concerned."""
+    if not isinstance(error, ProviderError) or error.status is None:
+        return "other"
+    return "refused" if error.status in _TOO_MANY else "answered"
+
+
+class _Endpoint:
+    """The calls under way at one endpoint, and those that wait to be."""
+
+    def __init__(self, cap: int, pace: Pace) -> None:
+        self.pace = pace
+        self.unreached = 0
+        """Tries in a row that could not connect."""
+        self._adaptive = AdaptiveConcurrency(cap)
+        self._in_flight = 0
+        self._waiting: deque[asyncio.Future[int]] = deque()
+
+    async def enter(self, permit: Permit) -> None:
+        """Wait for a place among the calls under way."""
+        if self._waiting or self._in_flight >= self._adaptive.limit:
+            turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                permit.epoch = await turn  # whoever wakes it has counted it in
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._in_flight -= 1
+                    self._wake()
+                raise
+        else:
+            permit.epoch = self._count_in()
+        permit.endpoint = self
+
+    def leave(self, permit: Permit, ending: Ending) -> None:
+        """Give a place back and let others in."""
+        self._in_flight -= 1
+        if ending == "answered":
+            self.unreached = 0
+            self._adaptive.answered(permit.epoch)
+        elif ending == "refused":
+            self._adaptive.refused(permit.epoch)
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting and self._in_flight < self._adaptive.limit:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(self._count_in())
+
+    def _count_in(self) -> int:
+        """Count a call in and return the epoch that it begins in."""
+        self._in_flight += 1
+        self._adaptive.began(self._in_flight)
+        return self._adaptive.epoch
+
+
+def _pace(limit: RateLimit | None) -> Pace:
+    if limit is None:
+        return Pace()
+    limits: Mapping[str, int] = limit if isinstance(limit, dict) else {"requests_per_minute": limit}
+    return Pace(limits.get("requests_per_minute"), limits.get("tokens_per_minute"))

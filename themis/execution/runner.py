@@ -18,6 +18,8 @@ from themis.core.events import Event, EventKind
 from themis.core.protocols import Lease, Listener, RunStore, TracingProvider
 from themis.core.results import RunStatus, StepFailure
 from themis.core.snapshot import Provenance
+from themis.execution.attempt import Attempt
+from themis.execution.budget import NOTHING, Spent
 from themis.execution.case import walk
 from themis.execution.engine import Engine
 from themis.execution.failures import WorkStoppedError
@@ -39,10 +41,12 @@ class Ended:
     Attributes:
         status: how the run stands.
         fatal: the failure that stopped it early, if one did.
+        spent_out: why its budget stopped it early, if it did.
     """
 
     status: RunStatus
     fatal: StepFailure | None = None
+    spent_out: str | None = None
 
 
 async def execute(
@@ -123,7 +127,12 @@ class _OpenRun:
             retry_delay=runtime.store_retry_delay,
         )
         self._engine = Engine(
-            run, runtime, journal=self._journal, attempt=decision.attempt, hooks=hooks
+            run,
+            runtime,
+            journal=self._journal,
+            attempt=decision.attempt,
+            hooks=hooks,
+            spent=_spent_before(store, run, runtime, history, decision.attempt),
         )
 
     async def carry_out(self, provenance: Provenance, stopper: Stopper) -> Ended:
@@ -137,7 +146,7 @@ class _OpenRun:
             status = self._status()
             self._say(EventKind.RUN_FINISHED, self._end_data(status))
             await self._journal.flush()
-            return Ended(status=status, fatal=engine.fatal)
+            return Ended(status=status, fatal=engine.fatal, spent_out=engine.spent_out)
         except BaseException:
             if self._journal.error is None:
                 self._say(EventKind.RUN_FINISHED, self._end_data(RunStatus.INTERRUPTED))
@@ -165,15 +174,16 @@ class _OpenRun:
         working = asyncio.create_task(self._work())
         failed = asyncio.create_task(self._journal.failed.wait())
         grace = asyncio.create_task(self._grace())
+        clock = asyncio.create_task(self._watch_the_clock())
         try:
             await asyncio.wait({working, failed, grace}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (failed, grace):
+            for task in (failed, grace, clock):
                 task.cancel()
             if not working.done():
                 self._engine.stop()  # a component that swallows its cancellation gets no new work
                 working.cancel()
-            await asyncio.gather(failed, grace, working, return_exceptions=True)
+            await asyncio.gather(failed, grace, clock, working, return_exceptions=True)
         try:
             await working
         except asyncio.CancelledError:
@@ -272,6 +282,15 @@ class _OpenRun:
             async with asyncio.timeout(self._runtime.drain_timeout):
                 await self._abort.wait()
 
+    async def _watch_the_clock(self) -> None:
+        """Stop the run when the seconds of its budget are over."""
+        left = self._engine.budget.seconds_left
+        if left is None:
+            return
+        await asyncio.sleep(max(0.0, left))
+        allowed = (self._runtime.budget or {})["seconds"]
+        self._engine.stop_for_budget(f"the budget of {allowed:g} seconds is over")
+
     def _stop_at_once(self) -> None:
         self._engine.stop()
         self._abort.set()
@@ -295,6 +314,9 @@ class _OpenRun:
         }
         if self._engine.fatal is not None:
             data["reason"] = self._engine.fatal.message
+        elif self._engine.spent_out is not None:
+            data["reason"] = self._engine.spent_out
+        data["spent"] = self._engine.budget.spent.plain()
         return data
 
     def _say(self, kind: EventKind, data: dict[str, Any]) -> None:
@@ -312,6 +334,16 @@ class _OpenRun:
                 promise = close()
                 if inspect.isawaitable(promise):
                     await promise
+
+
+def _spent_before(
+    store: RunStore, run: CompiledRun, runtime: RuntimeConfig, history: History, attempt: Attempt
+) -> Spent:
+    """Return what earlier processes spent of the budget; a rerun or replay has one of its own."""
+    if not runtime.budget:
+        return NOTHING
+    since = 1 if attempt.mode == "run" else attempt.number
+    return history.bill.total(store, run.run_id, since=since)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,9 +1,7 @@
 """The stage step, taken alike at every stage.
 
     key -> in this run? in the store? (unless this attempt redoes the stage)
-        -> for each try: wait for the limits -> call with a timeout -> release;
-           back off without holding a slot
-        -> journal -> (after the commit) tell subscribers
+        -> do the work (``tries.py``) -> journal -> (after the commit) tell subscribers
 
 What is peculiar to a stage (its key, its call, what it makes of the result) is in ``stages/``.
 """
@@ -11,30 +9,18 @@ What is peculiar to a stage (its key, its call, what it makes of the result) is 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from typing import Any
 
-from themis.core.errors import ComponentError
 from themis.core.events import Artifact, Event, EventKind
 from themis.core.hashing import encode
 from themis.core.results import StepFailure
 from themis.execution.engine import PASS_THROUGH, Engine
-from themis.execution.failures import (
-    AttemptTimeoutError,
-    ExplainedError,
-    WorkStoppedError,
-    category_of,
-    failure_of,
-    is_retryable,
-    said,
-)
+from themis.execution.failures import ExplainedError, WorkStoppedError, failure_of
 from themis.execution.flight import CaseRun
-from themis.execution.retry import CallPolicy
-from themis.execution.step import Payload, Step, Taken
+from themis.execution.step import Step, Taken
+from themis.execution.tries import work
 from themis.planning.work import Bound
-
-_ONCE = CallPolicy()
 
 
 async def take(case: CaseRun, step: Step) -> Taken:
@@ -102,7 +88,7 @@ async def _make(case: CaseRun, step: Step, supersedes: bool) -> Taken:
     tries: list[dict[str, Any]] = []
     began = time.perf_counter()
     try:
-        value, payload = await _work(case, step, tries)
+        value, payload, cost = await work(case, step, tries)
         if tries:
             payload["tries"] = tries
         raw = encode(payload)
@@ -116,6 +102,9 @@ async def _make(case: CaseRun, step: Step, supersedes: bool) -> Taken:
     )
     if step.paid:
         engine.uncommitted[step.key] = made
+    data = {"ms": round((time.perf_counter() - began) * 1000.0, 3)}
+    if cost is not None:
+        data["cost"] = cost
     case.emit(
         Event(
             kind=EventKind.STEP_DONE,
@@ -125,7 +114,7 @@ async def _make(case: CaseRun, step: Step, supersedes: bool) -> Taken:
             address=step.address,
             candidate_id=step.candidate_id,
             key=step.key,
-            data={"ms": round((time.perf_counter() - began) * 1000.0, 3)},
+            data=data,
             artifact=made,
         )
     )
@@ -140,102 +129,8 @@ async def _find(case: CaseRun, step: Step) -> Artifact | None:
     return found
 
 
-async def _work(case: CaseRun, step: Step, tries: list[dict[str, Any]]) -> tuple[Any, Payload]:
-    """Call the component, again where that may help, and seal what it gave."""
-    engine = case.engine
-    engine.hooks.before(case.case.case_id, step.address)
-    stage = step.called_as or step.address.stage
-    policy = engine.policies.get(stage) if step.paid else None
-    if policy is None:
-        once = _ONCE if step.timeout is None else CallPolicy(timeout=step.timeout)
-        return await _traced(case, step, 1, once)
-    number = 0
-    while True:
-        number += 1
-        began = time.perf_counter()
-        tokens = step.tokens() if step.tokens is not None else 0
-        held = await engine.limits.acquire(stage, step.bound.provider_key, tokens)
-        try:
-            if engine.stopping:
-                raise WorkStoppedError
-            return await _traced(case, step, number, policy)
-        except PASS_THROUGH:
-            raise
-        except Exception as error:
-            tries.append(_try(error, step, began))
-            if number >= policy.attempts or not is_retryable(error):
-                raise
-            wait = policy.wait(number, error)
-        finally:
-            engine.limits.release(held)
-        await engine.pause(wait)
-
-
-async def _traced(
-    case: CaseRun, step: Step, number: int, policy: CallPolicy
-) -> tuple[Any, Payload]:
-    if not case.engine.hooks.traces:
-        return await _once(case.engine, step, policy)
-    address = step.address
-    attributes = {
-        "themis.run_id": case.engine.run.run_id,
-        "themis.case_id": case.case.case_id,
-        "themis.stage": address.stage.value,
-        "themis.component": step.bound.name,
-        "themis.try": number,
-    }
-    if address.sample is not None:
-        attributes["themis.sample"] = address.sample
-    with case.engine.hooks.span(f"themis.{address.stage.value}", attributes):
-        return await _once(case.engine, step, policy)
-
-
-async def _once(engine: Engine, step: Step, policy: CallPolicy) -> tuple[Any, Payload]:
-    """Make one try, within its timeout."""
-    try:
-        async with asyncio.timeout(policy.timeout) as limit:
-            value = await _call(engine, step)
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise AttemptTimeoutError(f"no answer within {policy.timeout:g} s") from None
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        # Nobody cancelled this step: its component let a cancellation of its own escape.
-        raise ComponentError("the call cancelled itself") from error
-    except (KeyboardInterrupt, GeneratorExit, Exception, *PASS_THROUGH):
-        raise
-    except SystemExit as error:
-        raise ComponentError(f"the call tried to exit the process ({error.code})") from error
-    except BaseException as error:  # an exception of the component's own making
-        raise ComponentError(f"{type(error).__name__}: {said(error)}") from error
-    return value, step.seal(value)
-
-
-async def _call(engine: Engine, step: Step) -> Any:
-    if step.away:
-        return await engine.threads.run(step.call)
-    value = step.call()
-    return await value if inspect.isawaitable(value) else value
-
-
 def _code(engine: Engine, bound: Bound) -> str | None:
     return bound.code if bound.across_runs else f"run:{engine.run.run_id}"
-
-
-def _try(error: Exception, step: Step, began: float) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "category": category_of(error, step.category),
-        "cause": type(error).__name__,
-        "message": said(error),
-        "seconds": round(time.perf_counter() - began, 3),
-    }
-    status = getattr(error, "status", None)
-    if isinstance(status, int):
-        entry["status"] = status
-    return entry
 
 
 def _journal_shared(case: CaseRun, step: Step, made: Artifact) -> None:

@@ -28,7 +28,8 @@ class Step:
         away: whether the call runs in a thread.
         paid: whether the work is worth a question to the store before doing it.
         known_absent: whether the store was asked for this key already, in vain.
-        tokens: prompt tokens the call would use, for limits.
+        tokens: prompt tokens the call is expected to use, for limits.
+        bound_tokens: prompt tokens the call uses at most, for budgets.
         called_as: the stage whose limits, timeout and retries apply, where it is another one than
             the address says: a selector's judge call is a judge call.
         timeout: seconds for the call, where its stage has no policy of its own; None for no limit.
@@ -45,6 +46,7 @@ class Step:
     paid: bool = False
     known_absent: bool = False
     tokens: Callable[[], int] | None = None
+    bound_tokens: Callable[[], int] | None = None
     called_as: Stage | None = None
     timeout: float | None = None
     candidate_id: str | None = None

@@ -15,7 +15,7 @@ from typing import Any
 from themis.core.redaction import redact
 from themis.core.snapshot import Provenance
 
-_WATCHED = ("pydantic", "orjson", "jinja2", "numpy", "scipy", "openai", "langgraph")
+_WATCHED = ("pydantic", "orjson", "jinja2", "numpy", "scipy", "openai", "langgraph", "genai-prices")
 
 
 def collect(
@@ -24,6 +24,7 @@ def collect(
     code: Mapping[str, str | None],
     store: str | None = None,
     runtime: Mapping[str, Any] | None = None,
+    plugins: Mapping[str, str] | None = None,
 ) -> Provenance:
     """Return this process's provenance.
 
@@ -32,6 +33,7 @@ def collect(
         code: digest of each user component's code, by role and name.
         store: what kind of store the run is kept in.
         runtime: the runtime settings that differ from their defaults.
+        plugins: name and version of each package whose plug-ins the run uses.
     """
     commit, dirty = _git()
     return Provenance(
@@ -43,7 +45,8 @@ def collect(
         at=time.time(),
         git_commit=commit,
         git_dirty=dirty,
-        dependencies={name: version for name in _WATCHED if (version := _version(name))},
+        dependencies={name: version for name in _WATCHED if (version := _version(name))}
+        | dict(plugins or {}),
         store=store,
         runtime=dict(runtime or {}),
         environment=redact(dict(environment)),

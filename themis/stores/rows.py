@@ -24,6 +24,7 @@ KIND_NUMBERS = {
     EventKind.RUN_FINISHED: 5,
     EventKind.NOTE: 6,
     EventKind.STEP_DROPPED: 7,
+    EventKind.BUDGET_DRAWN: 8,
 }
 STAGE_NUMBERS = {
     Stage.GENERATE: 1,

@@ -1,0 +1,166 @@
+"""When a call to an endpoint may begin: requests and tokens a minute, and pauses it asked for.
+
+Starts are spread evenly, and no sixty seconds ever hold more than was allowed: a bucket that
+refills would let through two minutes' worth in the first. The clock is the event loop's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+
+MINUTE = 60.0
+_SLACK = 0.05
+"""Seconds by which a start that came late lets the next come earlier: timers are never early."""
+_GRAIN = 1e-6
+
+
+class Booking:
+    """What a call takes of a minute: one request, or its tokens, settled when they are known."""
+
+    __slots__ = ("amount", "at")
+
+    def __init__(self, at: float, amount: float) -> None:
+        self.at = at
+        self.amount = amount
+
+
+class Window:
+    """An allowance for any sixty seconds, spread evenly over them.
+
+    Args:
+        allowed: in sixty seconds, at most.
+    """
+
+    def __init__(self, allowed: int) -> None:
+        self._allowed = allowed
+        self._booked: deque[Booking] = deque()
+        self._sum = 0.0
+        self._next = -math.inf
+
+    def wait(self, now: float, amount: float) -> float:
+        """Return the seconds until ``amount`` may be taken; 0 for now.
+
+        More than is allowed in a minute is let through alone, after an empty minute.
+        """
+        self._forget(now)
+        until = self._next
+        excess = self._sum + amount - self._allowed
+        if excess > _GRAIN and self._booked:
+            for booking in self._booked:
+                excess -= booking.amount
+                if excess <= _GRAIN or booking is self._booked[-1]:
+                    until = max(until, booking.at + MINUTE + _GRAIN)
+                    break
+        return max(0.0, until - now)
+
+    def take(self, now: float, amount: float) -> Booking:
+        """Book an amount from now on."""
+        booking = Booking(now, amount)
+        self._booked.append(booking)
+        self._sum += amount
+        self._next = max(self._next, now - _SLACK) + self._share(amount)
+        return booking
+
+    def settle(self, booking: Booking, amount: float) -> None:
+        """Correct what was booked to what was used."""
+        change = amount - booking.amount
+        booking.amount = amount
+        if self._booked and booking.at >= self._booked[0].at:
+            self._sum += change
+            self._next += self._share(change)
+
+    def _share(self, amount: float) -> float:
+        return MINUTE * min(amount, self._allowed) / self._allowed
+
+    def _forget(self, now: float) -> None:
+        while self._booked and self._booked[0].at + MINUTE <= now:
+            self._sum -= self._booked.popleft().amount
+        if not self._booked:
+            self._sum = 0.0
+
+
+class Pace:
+    """The line in which calls to one endpoint wait for their turn, first come first served.
+
+    Args:
+        requests: requests a minute; None for no limit.
+        tokens: tokens a minute; None for no limit.
+    """
+
+    def __init__(self, requests: int | None = None, tokens: int | None = None) -> None:
+        self._requests = None if requests is None else Window(requests)
+        self._tokens = None if tokens is None else Window(tokens)
+        self._paused_until = -math.inf
+        self._line = asyncio.Lock()
+        self._news = asyncio.Event()
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a call's tokens matter."""
+        return self._tokens is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a call may begin without asking anybody."""
+        return (
+            self._requests is None
+            and self._tokens is None
+            and self._paused_until == -math.inf
+            and not self._line.locked()
+        )
+
+    def pause(self, seconds: float) -> None:
+        """Let no call begin for so long."""
+        until = asyncio.get_running_loop().time() + seconds
+        if until > self._paused_until:
+            self._paused_until = until
+            self._news.set()
+
+    async def turn(self, tokens: float, slot: Callable[[], asyncio.Semaphore]) -> Booking | None:
+        """Wait for a turn, with a place in ``slot`` taken at that very moment.
+
+        Returns:
+            What was booked of the tokens, to be settled; None where they are not limited.
+        """
+        loop = asyncio.get_running_loop()
+        async with self._line:
+            while True:
+                await self._free(tokens)
+                await slot().acquire()
+                if self._wait(loop.time(), tokens) <= 0:
+                    break
+                slot().release()
+            now = loop.time()
+            if self._requests is not None:
+                self._requests.take(now, 1)
+            return None if self._tokens is None else self._tokens.take(now, tokens)
+
+    def settle(self, booking: Booking, tokens: float) -> None:
+        """Correct the tokens that were booked for a call to those it used."""
+        if self._tokens is not None:
+            self._tokens.settle(booking, tokens)
+            self._news.set()
+
+    async def _free(self, tokens: float) -> None:
+        """Wait until a call may begin."""
+        loop = asyncio.get_running_loop()
+        while (seconds := self._wait(loop.time(), tokens)) > 0:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    def _wait(self, now: float, tokens: float) -> float:
+        seconds = self._paused_until - now
+        if seconds <= 0 and self._paused_until != -math.inf:
+            self._paused_until = -math.inf
+        if self._requests is not None:
+            seconds = max(seconds, self._requests.wait(now, 1))
+        if self._tokens is not None:
+            seconds = max(seconds, self._tokens.wait(now, tokens))
+        return max(0.0, seconds)
