@@ -198,7 +198,7 @@ class RuntimeConfig(Model):
     """auto: reuse what is done and do the rest; error: refuse; rerun: really run again."""
     drain_timeout: float = 30.0
     """Seconds that calls in flight are given after Ctrl-C."""
-    budget: dict[str, int | float] | None = None
+    budget: dict[str, float] | None = None
     """What the run may spend at most, over all its attempts: "tokens", "dollars", "seconds".
 
     A rerun, replay or rejudge has the whole of it for itself.
@@ -277,14 +277,14 @@ def _known(where: str, key: str, keys: frozenset[str]) -> None:
 
 
 def _positive(name: str, number: float, *, whole: bool) -> None:
-    if whole and type(number) is not int:
-        raise DefinitionError(f"{name} = {number!r}: must be an integer", field=name, value=number)
     if not (math.isfinite(number) and number > 0):
         raise DefinitionError(
             f"{name} = {number!r}: must be above 0; leave it out for no limit",
             field=name,
             value=number,
         )
+    if whole and number != int(number):
+        raise DefinitionError(f"{name} = {number!r}: must be an integer", field=name, value=number)
 
 
 def _check_price(where: str, price: Mapping[str, float]) -> None:

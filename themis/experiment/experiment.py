@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from themis.core.config import EvaluationConfig, GenerationConfig, RuntimeConfig, StorageConfig
 from themis.core.errors import (
+    BudgetSpentError,
     DefinitionError,
     RunInterrupted,
     RunStoppedError,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from themis.core.protocols import Listener, RunStore, TracingProvider
     from themis.core.snapshot import RunSnapshot
     from themis.execution.stopping import Stopper
+    from themis.experiment.preview import CasePreview, Outputs
     from themis.experiment.result import RunResult
     from themis.planning.work import CompiledRun
 
@@ -192,12 +194,35 @@ class Experiment:
         target = store if store is not None else self._store
         if target is None:  # an estimate makes no file
             target = open_existing_store(self.storage)
-        return estimate(run, target)
+        return estimate(run, target, self.runtime.prices)
+
+    def preview(self, n: int = 3, *, outputs: Outputs = None) -> list[CasePreview]:
+        """Return the exact requests of the first cases, and what would be made of an output.
+
+        Sends nothing, writes nothing and opens no store; users' own code is called as in a run,
+        generators and judges are not asked.
+
+        Args:
+            n: how many cases.
+            outputs: what to parse and score: one text for every case, a list in order of the
+                cases, or a mapping by case id; each a JSON value or a ``GenerationResult``.
+
+        Raises:
+            DefinitionError: the experiment is refused, or the request of a case cannot be made.
+        """
+        from themis.execution.stopping import Stopper
+        from themis.experiment.preview import preview
+        from themis.experiment.running import run_blocking
+
+        run = self._compile(self.runtime)
+        return run_blocking(lambda: preview(run, n=n, outputs=outputs), Stopper())
 
     def _compile(self, runtime: RuntimeConfig) -> CompiledRun:
+        from themis.experiment.plugged import plugins_of
+        from themis.planning.budgets import check_budget
         from themis.planning.compile import compile_run
 
-        return compile_run(
+        run = compile_run(
             generation=self.generation,
             evaluation=self.evaluation,
             datasets=self.datasets,
@@ -205,7 +230,10 @@ class Experiment:
             environment=self.environment_metadata,
             store=self.storage.store,
             runtime=runtime.model_dump(mode="json", exclude_defaults=True),
+            plugins=plugins_of(self.generation, self.evaluation, self.storage),
         )
+        check_budget(run, runtime)
+        return run
 
     def _run_wish(self, until_stage: str, options: RunOptions) -> Wish:
         self._check_options(options)
@@ -277,6 +305,12 @@ class Experiment:
                 listeners=listeners,
                 subscribers=options.get("subscribers"),
                 tracing=options.get("tracing_provider"),
+            )
+        if ended.spent_out is not None and ended.status is RunStatus.INTERRUPTED:
+            raise BudgetSpentError(
+                f"run {run.run_id} was interrupted by its budget: {ended.spent_out}. All that was "
+                "finished is kept: run it again with a larger budget to go on",
+                run_id=run.run_id,
             )
         if ended.status is RunStatus.INTERRUPTED:
             raise RunInterrupted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -14,35 +14,73 @@ from themis.core.protocols import RunStore
 from themis.core.results import RunEstimate
 from themis.core.snapshot import RunIdentity
 from themis.planning.keys import CaseDigests, generate_key
+from themis.planning.prices import Price, find_price
 from themis.planning.seeds import sample_seed
 from themis.planning.work import CompiledRun
 
 _PAGE = 256
 
 
-def estimate(run: CompiledRun, store: RunStore | None) -> RunEstimate:
+def estimate(
+    run: CompiledRun,
+    store: RunStore | None,
+    prices: Mapping[str, Mapping[str, float]] = {},
+) -> RunEstimate:
     """Return how many steps the run has, and how many generations are not in the store yet.
 
     Args:
         run: the compiled run.
         store: where earlier work may be found; None counts everything as new.
+        prices: the user's own prices, as in ``RuntimeConfig.prices``.
     """
     cases = run.snapshot.n_cases
     steps = steps_per_case(run.snapshot.identity)
     new, tokens = _count_new(run, store)
-    notes = ["steps under 'judge' are judged metrics; each asks at least one judge call"]
-    if Stage.JUDGE not in steps:
-        notes = []
-    if tokens is None:
-        notes.append("the generator does not estimate tokens")
+    component = run.generator.component
+    cap = getattr(component, "max_output_tokens", None)
+    outputs = None if cap is None else new * cap
+    cost = _cost(find_price(component, prices), tokens, outputs)
+    notes = _notes(run, tokens, outputs, cost)
     return RunEstimate(
         run_id=run.run_id,
         n_cases=cases,
         steps={stage.value: cases * count for stage, count in steps.items()},
         to_run={"generate": new},
         prompt_tokens=tokens,
+        output_tokens_at_most=outputs,
+        cost_usd=cost,
         notes=notes,
     )
+
+
+def _cost(price: Price | None, prompts: int | None, outputs: int | None) -> list[float] | None:
+    if price is None or prompts is None:
+        return None
+    ends = [0] if outputs is None else [0, outputs]
+    costs = (price.cost({"prompt_tokens": prompts, "completion_tokens": end}) for end in ends)
+    return [cost for cost in costs if cost is not None]
+
+
+def _notes(
+    run: CompiledRun, tokens: int | None, outputs: int | None, cost: list[float] | None
+) -> list[str]:
+    notes = []
+    if any(metric.facts.judged for metric in run.metrics):
+        notes += [
+            "steps under 'judge' are judged metrics; each asks at least one judge call",
+            "judge calls are not among the tokens: they ask about answers that are not there yet",
+        ]
+    if tokens is None:
+        return [*notes, "the generator does not estimate tokens"]
+    notes.append("prompt tokens are those of the rendered prompts, at about 4 characters a token")
+    if outputs is None:
+        notes.append("the generator's output has no cap, so that its cost has no upper end")
+    if cost is None:
+        notes.append(
+            "unknown price: give RuntimeConfig(prices={model: {input: ..., output: ...}}), in "
+            "dollars for a million tokens"
+        )
+    return notes
 
 
 def steps_per_case(identity: RunIdentity) -> dict[Stage, int]:
