@@ -7,6 +7,7 @@ itself (``provider_key``). A retry passes through here like a first try.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Mapping
 from typing import Literal
@@ -17,11 +18,14 @@ from themis.core.events import Stage
 from themis.execution.adaptive import AdaptiveConcurrency
 from themis.execution.pacing import Booking, Pace
 
+_LOG = logging.getLogger("themis")
+
 Ending = Literal["answered", "refused", "other"]
 """How a call ended: with an answer of whatever kind, with "too many" (429, 503), or otherwise."""
 
 _TOO_MANY = frozenset({429, 503, 529})
 _UNREACHED_TRIES = 3
+_WORTH_TELLING = 20.0
 
 
 class Permit:
@@ -99,12 +103,12 @@ class Limits:
         if error.status in _TOO_MANY:
             self.settle(permit, 0)
             if error.retry_after:
-                endpoint.pace.pause(error.retry_after)
+                endpoint.pause(error.retry_after)
 
     def pause(self, permit: Permit, seconds: float) -> None:
         """Let no call to the permit's endpoint begin for so long: it said that nothing remains."""
         if permit.endpoint is not None:
-            permit.endpoint.pace.pause(seconds)
+            permit.endpoint.pause(seconds)
 
     def is_given_up(self, provider: str | None) -> bool:
         """Return whether an endpoint could not be reached several times, and not once between."""
@@ -126,7 +130,7 @@ class Limits:
             runtime = self._runtime
             cap = runtime.provider_concurrency.get(provider, runtime.max_concurrent_tasks)
             pace = _pace(runtime.provider_rate_limits.get(provider))
-            found = self._endpoints[provider] = _Endpoint(cap, pace)
+            found = self._endpoints[provider] = _Endpoint(provider, cap, pace)
         return found
 
 
@@ -140,13 +144,19 @@ def ending_of(error: BaseException) -> Ending:
 class _Endpoint:
     """The calls under way at one endpoint, and those that wait to be."""
 
-    def __init__(self, cap: int, pace: Pace) -> None:
+    def __init__(self, name: str, cap: int, pace: Pace) -> None:
+        self._name = name
         self.pace = pace
         self.unreached = 0
         """Tries in a row that could not connect."""
         self._adaptive = AdaptiveConcurrency(cap)
         self._in_flight = 0
         self._waiting: deque[asyncio.Future[int]] = deque()
+
+    def pause(self, seconds: float) -> None:
+        """Let no call begin for so long; a long pause is told, lest it be taken for a hang."""
+        if self.pace.pause(seconds) and seconds >= _WORTH_TELLING:
+            _LOG.warning("%s asked for a pause of %.0f s; its calls wait", self._name, seconds)
 
     async def enter(self, permit: Permit) -> None:
         """Wait for a place among the calls under way."""

@@ -112,12 +112,14 @@ class Pace:
             and not self._line.locked()
         )
 
-    def pause(self, seconds: float) -> None:
-        """Let no call begin for so long."""
+    def pause(self, seconds: float) -> bool:
+        """Let no call begin for so long; return whether that is longer than known by a second."""
         until = asyncio.get_running_loop().time() + seconds
+        is_news = until > self._paused_until + 1.0
         if until > self._paused_until:
             self._paused_until = until
             self._news.set()
+        return is_news
 
     async def turn(self, tokens: float, slot: Callable[[], asyncio.Semaphore]) -> Booking | None:
         """Wait for a turn, with a place in ``slot`` taken at that very moment.
