@@ -193,6 +193,15 @@ class Swallowing:
                 float(answer.text) if isinstance(answer, JudgeResponse) else -1.0
                 for answer in await asyncio.gather(*asked, return_exceptions=True)
             ]
+        elif self.way == "TaskGroup":
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(judge.judge(prompt)) for prompt in prompts]
+            rated = [float(task.result().text) for task in tasks]
+        elif self.way == "another exception":
+            try:
+                rated = [float((await judge.judge(prompt)).text) for prompt in prompts]
+            except BaseException:
+                raise ValueError("no rating") from None
         else:
             rated = [await self.rate(judge, prompt) for prompt in prompts]
         return [candidates[rated.index(max(rated))]]
@@ -205,7 +214,10 @@ class Swallowing:
             return -1.0
 
 
-@pytest.mark.parametrize("way", ["except Exception", "except BaseException", "gather"])
+@pytest.mark.parametrize(
+    "way",
+    ["except Exception", "except BaseException", "gather", "TaskGroup", "another exception"],
+)
 def test_a_selector_cannot_make_a_selection_of_a_stop(way: str) -> None:
     working, asked = asyncio.Event(), asyncio.Event()
 

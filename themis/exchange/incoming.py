@@ -20,7 +20,7 @@ from themis.core.models import Case, Dataset
 from themis.core.protocols import Lease, RunStore, StoredCase
 from themis.core.snapshot import RunSnapshot
 from themis.exchange.bundle import Bundle, BundleKind
-from themis.execution.ownership import TTL, take
+from themis.execution.ownership import TTL, give_back, take
 from themis.planning.datasets import read_datasets, stored_case
 from themis.planning.keys import CaseDigests
 from themis.views.steps import PAGE, CaseSteps, read_steps
@@ -52,8 +52,7 @@ def bring_in(store: RunStore, bundle: Bundle, kind: BundleKind) -> RunId:
         try:
             arriving.append(lease)
         finally:
-            with suppress(Exception):  # a store that is gone has nothing to give back
-                store.release(lease)
+            give_back(store, lease)
     return snapshot.run_id
 
 

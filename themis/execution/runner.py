@@ -254,7 +254,7 @@ class _OpenRun:
         losers = set(lost)
         for event in events:
             index = event.case_index
-            if event.key is not None:
+            if event.key is not None and event.artifact is not None:
                 self._engine.committed(event.key)
             if index is None:
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,20 +30,30 @@ async def select(case: CaseRun, candidates: Sequence[Candidate]) -> list[Candida
     judges = list(engine.run.judges.values())
     ids = [CandidateId(one.candidate_id) for one in candidates]
     escaped: list[BaseException] = []
+    shown_judges = [JournaledJudge(case, judge, escaped) for judge in judges]
     context = SelectContext(
         **case.common(bound),
         case=case.view_for(bound),
         candidate_ids=ids,
-        judge_models=[JournaledJudge(case, judge, escaped) for judge in judges],
+        judge_models=shown_judges,
     )
     shown = [shown_to(bound, one) for one in candidates]
     component = bound.component
     away = engine.runs_away(bound, component.select, pure=False)
 
-    def seal(value: Any) -> Payload:
-        if escaped:  # what the selector made of a stop, or of a store gone away, is no selection
-            raise escaped[0]
-        return _seal(value, ids)
+    async def call() -> Any:
+        try:
+            value = component.select(shown, context)
+            return await value if inspect.isawaitable(value) else value
+        except asyncio.CancelledError:
+            for judge in shown_judges:
+                judge.cancel()
+            raise
+        finally:
+            for judge in shown_judges:
+                await judge.settled()
+            if escaped:  # whatever the selector makes of a stop, or of a store gone away
+                raise escaped[0]
 
     taken = await take(
         case,
@@ -55,8 +66,8 @@ async def select(case: CaseRun, candidates: Sequence[Candidate]) -> list[Candida
                 [judge.digest for judge in judges],
             ),
             bound=bound,
-            call=lambda: component.select(shown, context),
-            seal=seal,
+            call=(lambda: component.select(shown, context)) if away else call,
+            seal=lambda value: _seal(value, ids),
             category="selection",
             away=away,
             paid=True,
@@ -85,6 +96,16 @@ class JournaledJudge:
         """Return the judge's own fingerprint."""
         return self._judge.ref.fingerprint
 
+    def cancel(self) -> None:
+        """Cancel the calls that are under way."""
+        for call in self._asked.values():
+            call.cancel()
+
+    async def settled(self) -> None:
+        """Wait for the calls that a selector left behind: their answers are paid for."""
+        if left := [call for call in self._asked.values() if not call.done()]:
+            await asyncio.wait(left)
+
     async def judge(
         self, prompt: RenderedJudgePrompt, /, *, seed: int | None = None
     ) -> JudgeResponse:
@@ -99,7 +120,7 @@ class JournaledJudge:
                 ask(self._case, self._judge, prompt, seed=seed)
             )
         try:
-            response = await self._asked[question]
+            response = await asyncio.shield(self._asked[question])
         except PASS_THROUGH as error:
             self._escaped.append(error)
             raise
