@@ -57,6 +57,9 @@ class Server:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.body: bytes | None = None
+        self.content_type = "application/json"
+        self.missing = 0
+        """Bytes by which the body is shorter than its header says."""
         self.hang = 0.0
         self.url = ""
 
@@ -64,6 +67,12 @@ class Server:
         self.status = status
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
         self.body = data if isinstance(data, bytes) else json.dumps(data).encode()
+
+    def streams(self, *events: Any, done: bool = True) -> None:
+        """Answer with server-sent events."""
+        self.content_type = "text/event-stream"
+        told = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]
+        self.body = b"".join([*told, b"data: [DONE]\n\n" if done else b""])
 
 
 @pytest.fixture
@@ -87,10 +96,11 @@ def server() -> Iterator[Server]:
             self.send_response(script.status)
             for name, value in script.headers.items():
                 self.send_header(name, value)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(answer)))
+            self.send_header("content-type", script.content_type)
+            self.send_header("content-length", str(len(answer) + script.missing))
             self.end_headers()
             self.wfile.write(answer)
+            self.close_connection = script.missing > 0
 
         def log_message(self, *args: Any) -> None:
             """Say nothing."""

@@ -335,6 +335,19 @@ async def test_a_missing_key_stops_the_run_with_one_line(
     assert caught.value.fatal
 
 
+@pytest.mark.network
+async def test_the_environments_key_is_never_sent_to_vllm(
+    server: Any, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-somebody")
+    for arguments in ({}, {"api_key": ""}):
+        generator = vllm("m", base_url=server.url, **arguments)
+        await generator.generate(TEXT, context())
+        await generator.aclose()
+    assert len(server.requests) == 2
+    assert "sk-of-somebody" not in str(server.requests)
+
+
 def test_a_missing_sdk_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'themis-eval\[vllm\]'"):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from email.utils import formatdate
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from themis.adapters import openai, vllm
-from themis.adapters.failures import provider_error, retry_after
+from themis.adapters import openai, openai_judge, vllm
+from themis.adapters.failures import error_in_body, provider_error
+from themis.adapters.prompt_tokens import IMAGE_TOKENS
+from themis.adapters.waiting import rate_limit, retry_after
 from themis.core.contexts import GenerateContext
 from themis.core.errors import DefinitionError
+from themis.core.judging import RenderedJudgePrompt
 from themis.core.models import Case
 from themis.core.prompts import Example, PromptSpec
 
@@ -108,16 +114,36 @@ def test_sampling_goes_by_the_names_of_the_api(
 @pytest.mark.parametrize(
     ("sampling", "said"),
     [
-        ({"seed": 1}, "sampling.seed is not yours to set: use the experiment's seeds"),
+        ({"seed": 1.0}, "sampling.seed = 1.0: must be a whole number"),
+        ({"seed": True}, "must be a whole number"),
+        (
+            {"stream": True},
+            "sampling.stream is not yours to set: use the adapter's argument stream=",
+        ),
+        ({"stream_options": {}}, "use the adapter's argument stream="),
+        ({"previous_response_id": "r"}, "a sample is one request"),
         ({"n": 2}, "num_samples"),
         ({"max_tokens": 1, "max_output_tokens": 2}, "twice"),
-        ({"api_key": "x"}, "looks like a secret"),
+        ({"api_key": "x"}, "sampling.api_key looks like a secret"),
+        (
+            {"tools": [{"type": "mcp", "headers": {"Authorization": "x"}}]},
+            r"sampling.tools\[0\].headers.Authorization looks like a secret",
+        ),
+        ({"extra_headers": {"x-a": "b"}}, "use client_options="),
+        ({"extra_body": {"top_k": 1}}, "write its parameters into sampling itself"),
+        ({"timeout": 3}, "client_options="),
         ({"stop": {"a"}}, "not a JSON value"),
     ],
 )
 def test_sampling_that_cannot_be_meant_is_refused(sampling: Any, said: str) -> None:
     with pytest.raises(DefinitionError, match=said):
         openai("m", client=object(), sampling=sampling)
+
+
+def test_a_schema_may_name_a_field_as_secrets_are_named() -> None:
+    schema = {"type": "object", "properties": {"password": {"type": "string"}}}
+    tool = {"type": "function", "name": "f", "parameters": schema}
+    assert openai("m", client=object(), sampling={"tools": [tool]}).sampling == {"tools": [tool]}
 
 
 # ── identity ──────────────────────────────────────────────────────────────────────────────────────
@@ -176,6 +202,7 @@ def test_what_is_read_of_a_case_follows_from_the_input_builder(context: Context)
         ({"client": None, "client_options": {"header": {}}}, "did you mean 'headers'"),
         ({"client_options": {"timeout": 1}}, "set them on the client given"),
         ({"fingerprint": "x"}, "there is none"),
+        ({"api_key": "env:sk-1"}, "what stands after 'env:' is no environment variable's name"),
         ({"input_builder": print}, "give fingerprint='...'"),
     ],
 )
@@ -193,6 +220,112 @@ async def test_a_builders_result_that_is_no_json_value_is_refused(context: Conte
 def test_prompt_tokens_are_estimated_from_the_rendered_prompt(context: Context) -> None:
     generator = openai("m", client=object(), instructions="abcd")
     assert generator.estimate_tokens(TEXT, context()) == 4
+
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
+
+
+@pytest.mark.parametrize("mode", ["responses", "chat_completions"])
+@given(
+    said=st.lists(st.text(max_size=40), min_size=1, max_size=4),
+    instructions=st.text(max_size=40) | st.none(),
+    sampling=st.sampled_from([{}, {"tools": [TOOL]}, {"response_format": SCHEMA}]),
+)
+def test_the_bound_covers_every_byte_of_text_that_is_sent(
+    mode: str, said: list[str], instructions: str | None, sampling: dict[str, Any]
+) -> None:
+    roles = ["user", "assistant"]
+    messages = [{"role": roles[i % 2], "content": one} for i, one in enumerate(said)]
+    generator = openai(
+        "m", client=object(), api_mode=mode, instructions=instructions, sampling=sampling
+    )
+    case, ctx = Case(case_id="c", input=messages), made_context()
+    texts = [*said, *([instructions] if instructions else [])]
+    sent = sum(len(one.encode()) for one in texts)
+    extra = sum(len(json.dumps(one, indent=4)) for one in sampling.values())
+    bound = generator.bound_tokens(case, ctx)
+    assert bound >= sent + extra + 64 * len(said) + 128
+    assert bound >= generator.estimate_tokens(case, ctx)
+
+
+def made_context() -> GenerateContext:
+    ids = {"run_id": "r", "case_id": "c", "dataset_id": "d", "case_key": "k"}
+    return GenerateContext(**ids, seed=7)  # type: ignore[arg-type]
+
+
+def test_the_bound_of_a_plain_text_is_its_bytes_and_the_allowances() -> None:
+    assert openai("m", client=object()).bound_tokens(TEXT, made_context()) == 12 + 64 + 128
+    long = Case(case_id="c", input="\ufdfa")  # one character that some tokenizers make 18
+    assert openai("m", client=object()).bound_tokens(long, made_context()) == 33 + 64 + 128
+
+
+@pytest.mark.parametrize("mode", ["responses", "chat_completions"])
+def test_an_image_counts_its_allowance_and_not_its_letters(mode: str) -> None:
+    generator = openai("m", client=object(), api_mode=mode)
+    image = "data:image/png;base64," + "A" * 1_000_000
+    case = Case(case_id="c", input={"text": "What?", "image": image})
+    assert generator.bound_tokens(case, made_context()) == 9 + 64 + 128 + IMAGE_TOKENS
+    assert generator.estimate_tokens(case, made_context()) == 2 + 1000
+
+
+def test_a_file_has_no_bound() -> None:
+    part = {"type": "input_file", "file_url": "https://h/long.pdf"}
+    with pytest.raises(DefinitionError, match="'input_file': nothing bounds its tokens"):
+        openai("m", client=object()).bound_tokens(Case(case_id="c", input=[part]), made_context())
+
+
+def test_tools_that_the_endpoint_runs_have_no_bound() -> None:
+    generator = openai("m", client=object(), sampling={"tools": [{"type": "web_search"}]})
+    with pytest.raises(DefinitionError, match="'web_search', which the endpoint runs"):
+        generator.bound_tokens(TEXT, made_context())
+
+
+@pytest.mark.parametrize(
+    ("sampling", "cap"), [({}, None), ({"max_tokens": 7}, 7), ({"max_output_tokens": None}, None)]
+)
+def test_the_cap_on_output_tokens_is_told(sampling: Any, cap: int | None) -> None:
+    assert openai("m", client=object(), sampling=sampling).max_output_tokens == cap
+    assert openai_judge("m", client=object(), sampling=sampling).max_output_tokens == cap
+
+
+def test_a_judges_prompt_is_counted_as_a_generators() -> None:
+    judge = openai_judge("m", client=object(), instructions="abcd")
+    prompt = RenderedJudgePrompt(text="What is 2+2?")
+    assert judge.bound_tokens(prompt) == 12 + 4 + 2 * 64 + 128
+    assert judge.estimate_tokens(prompt) == 4
+    schema = prompt.model_copy(update={"response_schema": {"type": "object"}})
+    assert judge.bound_tokens(schema) > judge.bound_tokens(prompt)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"text": "?", "image": "cat.png"}, "'cat.png' is no http(s): or data: address"),
+        ({"text": "?", "images": ["/tmp/cat.png"]}, "'data:image/png;base64,...'"),
+        ({"text": "?", "image": "https://h/c.png", "label": 1}, "has 'label' too"),
+        ([{"type": "input_image", "image_url": "file:///c.png"}], "is no http(s): or data:"),
+    ],
+)
+def test_an_image_that_cannot_be_sent_is_refused_with_the_way_out(given: Any, said: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        openai("m", client=object()).request(Case(case_id="c", input=given), made_context())
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"text": "?", "image": {"width": 3}}, {"text": "?", "images": []}, {"image": "cat.png"},
+     [{"type": "triangle"}], []],
+)  # fmt: skip
+def test_json_that_is_no_message_is_sent_as_json_text(given: Any) -> None:
+    request = openai("m", client=object()).request(Case(case_id="c", input=given), made_context())
+    assert json.loads(request["input"]) == given
+
+
+def test_streaming_is_no_part_of_identity() -> None:
+    assert _print(stream=True) == _print()
+    assert _print(sampling={"seed": 1}) != _print()
 
 
 def test_a_generator_shows_no_secret() -> None:
@@ -215,10 +348,73 @@ def test_a_generator_shows_no_secret() -> None:
         ({"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": "1m"}, None),
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "20ms"}, 0.02),
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "later"}, None),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "30"}, 30),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1790000990"}, 1790000000),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1790000990000"}, 1790000000),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1970-01-01T00:16:40Z"}, 10),
+        ({"ratelimit-limit": "9", "RateLimit-Remaining": "0", "ratelimit-reset": "12"}, 12),
+        ({"ratelimit-remaining": "3", "ratelimit-reset": "12"}, None),
+        ({"ratelimit": '"default";r=0;t=30'}, 30),
+        ({"ratelimit": '"burst";r=4;t=2, "daily";r=0;t=90'}, 90),
+        ({"ratelimit": '"default";r=7;t=30'}, None),
+        ({"retry-after": "4", "ratelimit": '"default";r=0;t=30'}, 4),
     ],
 )  # fmt: skip
 def test_the_time_to_wait_is_read_from_the_headers(headers: Any, seconds: float | None) -> None:
     assert retry_after(headers, now=990) == (seconds if seconds is None else pytest.approx(seconds))
+
+
+def test_an_endpoints_figures_are_kept_as_it_gave_them() -> None:
+    given = {
+        "X-RateLimit-Limit-Requests": "60", "ratelimit-remaining": "3", "x-other": "1",
+        "ratelimit-policy": '"default";q=100;w=60', "ratelimit": '"default";r=7;t=30',
+    }  # fmt: skip
+    assert rate_limit(given) == {
+        "limit_requests": "60", "remaining": "3",
+        "limit_default": "100", "remaining_default": "7", "reset_default": "30",
+    }  # fmt: skip
+
+
+class Said(Exception):
+    def __init__(self, status: int, **error: Any) -> None:
+        super().__init__()
+        self.status_code, self.body = status, {"error": error}
+        self.code, self.param = error.get("code"), error.get("param")
+
+
+@pytest.mark.parametrize(
+    ("error", "fatal"),
+    [
+        (Said(400, message="?", code="model_not_found"), True),
+        (Said(400, message="The model `x` does not exist."), True),
+        (Said(422, message="unknown model 'x'"), True),
+        (Said(400, message="invalid value", param="model"), True),
+        (Said(400, message="Unsupported", code="unsupported_parameter"), True),
+        (Said(400, message="This model's maximum context length is 8 tokens."), False),
+        (Said(400, message="The image was not found."), False),
+        (Said(400, message="model not found"), True),
+        (Said(400, message='model "a/b:c" not found, try pulling it first'), True),
+        (Said(400, message="The model named a file that was not found"), False),
+        (Said(402, message="pay"), True),
+        (Said(405, message="no"), True),
+        (Said(407, message="who?"), True),
+        (Said(308, message="moved"), True),
+        (Said(500, message="the model was not found"), False),
+    ],
+)  # fmt: skip
+def test_what_would_repeat_for_every_case_is_fatal(error: Said, fatal: bool) -> None:
+    found = provider_error(error, endpoint="here")
+    assert found is not None
+    assert (found.fatal, found.status) == (fatal, error.status_code)
+
+
+def test_an_error_in_a_body_says_what_it_means() -> None:
+    unknown = {"message": "model 'x' not found", "code": 404}
+    assert error_in_body(unknown, endpoint="here").fatal
+    broken = error_in_body({"message": "overloaded", "type": "x"}, endpoint="here", streamed=True)
+    assert (broken.retryable, broken.fatal) == (True, False)
+    too_long = error_in_body({"message": "too long", "code": 400}, endpoint="here", streamed=True)
+    assert (too_long.retryable, too_long.fatal) == (False, False)
 
 
 def test_another_clients_error_is_read_by_its_shape() -> None:

@@ -19,24 +19,31 @@ from weakref import WeakKeyDictionary
 
 import orjson
 
+from themis.adapters.connections import (
+    ConnectionOptions,
+    is_reference,
+    read_options,
+    resolve_reference,
+)
 from themis.adapters.failures import provider_error
+from themis.adapters.hiding import Secrets
 from themis.adapters.jsonable import jsonable
 from themis.adapters.requests import ApiMode
 from themis.adapters.responses import Answer, read_answer
+from themis.adapters.streaming import read_stream
 from themis.core.base import JSONObject
-from themis.core.errors import DefinitionError, MissingExtraError, ProviderError, did_you_mean
+from themis.core.errors import DefinitionError, MissingExtraError, ProviderError
 
 OPENAI_URL = "https://api.openai.com/v1"
-CLIENT_OPTIONS = ("headers", "proxy", "timeout", "verify")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_CONNECT_SECONDS = 30.0
 
 
 class _Call(NamedTuple):
-    """The SDK's call, and the names of its arguments."""
+    """The SDK's call, the names of its arguments, and what must not be shown of its client."""
 
     create: Callable[..., Any]
     names: frozenset[str] | None
+    secrets: Secrets
 
 
 class Endpoint:
@@ -46,7 +53,7 @@ class Endpoint:
         provider: "openai" or "vllm"; the extra that brings the SDK, and the limits' key.
         api_mode: which API is called.
         base_url: its address; None for OpenAI's own, or what ``OPENAI_BASE_URL`` says.
-        api_key: its key; None for what ``OPENAI_API_KEY`` says.
+        api_key: its key, or ``env:NAME``; None for what ``OPENAI_API_KEY`` says.
         client: an ``AsyncOpenAI`` or a stand-in for one.
         client_options: ``headers``, ``proxy``, ``verify``, ``timeout`` (seconds) of a made client.
     """
@@ -61,7 +68,7 @@ class Endpoint:
         client: Any,
         client_options: Mapping[str, Any],
     ) -> None:
-        _check_options(client_options, client)
+        self._options = _checked_options(client_options, client)
         if client is None and importlib.util.find_spec("openai") is None:
             raise MissingExtraError(extra=provider, needed_for=f"themis.adapters.{provider}")
         if client is not None and _is_sdk(client) and not hasattr(client, "__aenter__"):
@@ -70,14 +77,19 @@ class Endpoint:
                 f"Async{type(client).__name__}",
                 field="client",
             )
+        if api_key is not None and api_key.startswith("env:") and not is_reference(api_key):
+            raise DefinitionError(
+                "api_key: what stands after 'env:' is no environment variable's name",
+                field="api_key",
+            )
         address = base_url or getattr(client, "base_url", None) or _environment_url()
         self.provider = provider
         self.api_mode = api_mode
         self.base_url = normalised_url(str(address))
+        self._name = f"{provider} at {self.base_url}"
         self._address = str(address)
         self._api_key = api_key
         self._given = client
-        self._options = dict(client_options)
         self._calls: WeakKeyDictionary[Any, _Call] = WeakKeyDictionary()
         self._made: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
@@ -93,25 +105,15 @@ class Endpoint:
             ProviderError: the endpoint refused, failed, or gave what cannot be read.
         """
         call = self._call()
-        started = time.perf_counter()
+        failure: ProviderError | None
         try:
-            response = call.create(**_arguments(call.names, body))
-            if inspect.isawaitable(response):
-                response = await response
+            return await self._asked(call, body)
         except Exception as error:
-            found = provider_error(error, endpoint=self._name)
-            if found is None:
+            failure = self._failure(error, call.secrets)
+            if failure is None:
                 raise
-            raise found from error
-        latency_ms = (time.perf_counter() - started) * 1000
-        return read_answer(
-            _data(response, self._name),
-            api_mode=self.api_mode,
-            headers=_headers(response),
-            request=body,
-            latency_ms=latency_ms,
-            endpoint=self._name,
-        )
+        # Raised out here, so that it carries no context: the SDK's error may quote a key.
+        raise failure
 
     async def aclose(self) -> None:
         """Close the client that this event loop's calls were made with, if it was made here."""
@@ -121,9 +123,73 @@ class Endpoint:
         if client is not None:
             await client.close()
 
-    @property
-    def _name(self) -> str:
-        return f"{self.provider} at {self.base_url}"
+    async def _asked(self, call: _Call, body: JSONObject) -> Answer:
+        started = time.perf_counter()
+        response = call.create(**_arguments(call.names, body))
+        if inspect.isawaitable(response):
+            response = await response
+        data, first = await self._data(response, call.secrets, streamed="stream" in body)
+        ended = time.perf_counter()
+        return read_answer(
+            data,
+            api_mode=self.api_mode,
+            headers=_headers(response, call.secrets),
+            request=body,
+            latency_ms=(ended - started) * 1000,
+            first_token_ms=None if first is None else (first - started) * 1000,
+            endpoint=self._name,
+        )
+
+    def _failure(self, error: Exception, secrets: Secrets) -> ProviderError | None:
+        """Return what a failure means; None for one that is not the endpoint's doing."""
+        found = (
+            error
+            if isinstance(error, ProviderError)
+            else provider_error(error, endpoint=self._name)
+        )
+        if found is not None:
+            found.args = tuple(secrets.hide(str(one)) for one in found.args)
+        return found
+
+    async def _data(
+        self, response: Any, secrets: Secrets, *, streamed: bool
+    ) -> tuple[Any, float | None]:
+        """Return the answer's JSON data and when its first token came; a stand-in as it is."""
+        if not _is_sdk(response) or not hasattr(response, "http_response"):
+            return response, None
+        raw = response.http_response
+        if not streamed:
+            return self._decoded(secrets.hide_in_answer(raw.content), raw.status_code), None
+        try:
+            # One that does not stream answers whole, whatever it was asked.
+            if "application/json" in raw.headers.get("content-type", ""):
+                whole = secrets.hide_in_answer(await raw.aread())
+                return self._decoded(whole, raw.status_code), None
+            return await read_stream(
+                raw.aiter_bytes(),
+                api_mode=self.api_mode,
+                endpoint=self._name,
+                hide=secrets.hide_in_answer,
+            )
+        finally:
+            await raw.aclose()
+
+    def _decoded(self, content: bytes, status: int) -> dict[str, Any]:
+        try:
+            data = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            start = jsonable(content[:80].decode("utf-8", "replace"))
+            raise ProviderError(
+                f"{self._name} answered with something that is not JSON: {start!r}",
+                status=status,
+                retryable=True,
+            ) from None
+        if not isinstance(data, dict):
+            raise ProviderError(
+                f"{self._name} answered with a JSON {type(data).__name__}, not an object",
+                retryable=True,
+            )
+        return data
 
     def _call(self) -> _Call:
         """Return the SDK's call, made once for each event loop."""
@@ -138,31 +204,33 @@ class Endpoint:
             resource = client.responses if self.api_mode == "responses" else client.chat.completions
             # The raw answer has the headers, and is read without the SDK's models in between.
             source = resource.with_raw_response if _is_sdk(resource) else resource
-            call = self._calls[loop] = _Call(source.create, _names(source.create))
+            key = getattr(client, "api_key", None)
+            secrets = Secrets((*self._options.secrets(), *([key] if isinstance(key, str) else [])))
+            call = self._calls[loop] = _Call(source.create, _names(source.create), secrets)
         return call
 
     def _make_client(self) -> Any:
         import openai
 
-        api_key = self._api_key or os.environ.get("OPENAI_API_KEY")
+        api_key = (
+            os.environ.get("OPENAI_API_KEY", "")
+            if self._api_key is None
+            else resolve_reference(self._api_key, "api_key")
+        ).strip()
         if not api_key:
             if self.base_url == OPENAI_URL:
                 raise ProviderError(
                     f"no API key for {OPENAI_URL}: set OPENAI_API_KEY, or give api_key=", fatal=True
                 )
             api_key = "none"  # a server of one's own asks for none, and the SDK wants one
-        # How long an answer may take is the engine's business; a connection that is not made in
-        # half a minute will not be made.
-        timeout = openai.Timeout(self._options.get("timeout"), connect=_CONNECT_SECONDS)
-        transport = {key: self._options[key] for key in ("proxy", "verify") if key in self._options}
-        http_client = openai.DefaultAsyncHttpxClient(**transport) if transport else None
+        # How long an answer may take is the engine's business, unless the user said it here.
         return openai.AsyncOpenAI(
             api_key=api_key,
             base_url=self._address,
             max_retries=0,
-            timeout=timeout,
-            default_headers=self._options.get("headers"),
-            http_client=http_client,
+            timeout=self._options.timeouts(),
+            default_headers=self._options.sent_headers(),
+            http_client=self._options.http_client(),
         )
 
 
@@ -192,19 +260,14 @@ def _environment_url() -> str:
     return os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
 
 
-def _check_options(options: Mapping[str, Any], client: Any) -> None:
-    for name in options:
-        if name not in CLIENT_OPTIONS:
-            raise DefinitionError(
-                f"client_options has no key '{name}'{did_you_mean(str(name), CLIENT_OPTIONS)}",
-                field="client_options",
-                value=name,
-            )
+def _checked_options(options: Mapping[str, Any], client: Any) -> ConnectionOptions:
+    found = read_options(options)
     if options and client is not None:
         raise DefinitionError(
             "client_options are for a client that Themis makes; set them on the client given",
             field="client_options",
         )
+    return found
 
 
 def _is_sdk(value: object) -> bool:
@@ -229,26 +292,9 @@ def _arguments(names: frozenset[str] | None, body: JSONObject) -> dict[str, Any]
     return {**arguments, "extra_body": extra} if extra else arguments
 
 
-def _headers(response: Any) -> Mapping[str, str]:
+def _headers(response: Any, secrets: Secrets) -> dict[str, str]:
+    """Return an answer's headers by their names in lower case, without the values of keys."""
     headers = getattr(response, "headers", None)
-    return dict(headers.items()) if headers is not None and hasattr(headers, "items") else {}
-
-
-def _data(response: Any, endpoint: str) -> Any:
-    """Return the answer's JSON data, where it is the SDK's raw answer, else the object itself."""
-    if not _is_sdk(response) or not hasattr(response, "http_response"):
-        return response
-    try:
-        data = orjson.loads(response.content)
-    except orjson.JSONDecodeError:
-        start = jsonable(response.content[:80].decode("utf-8", "replace"))
-        raise ProviderError(
-            f"{endpoint} answered with something that is not JSON: {start!r}",
-            status=response.http_response.status_code,
-            retryable=True,
-        ) from None
-    if not isinstance(data, dict):
-        raise ProviderError(
-            f"{endpoint} answered with a JSON {type(data).__name__}, not an object", retryable=True
-        )
-    return data
+    if headers is None or not hasattr(headers, "items"):
+        return {}
+    return {str(name).lower(): secrets.hide(str(value)) for name, value in headers.items()}

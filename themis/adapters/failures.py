@@ -9,26 +9,33 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
+from themis.adapters.connections import EndpointTimeoutError, proxy_refused, transport_error
+from themis.adapters.waiting import rate_limit, retry_after
 from themis.core.errors import ProviderError
 
-_FATAL_STATUS = frozenset({401, 402, 403, 404})
+_FATAL_STATUS = frozenset({401, 402, 403, 404, 405})
 _FATAL_CODES = frozenset(
     {
         "billing_hard_limit_reached",
         "insufficient_quota",
         "invalid_api_key",
         "model_not_found",
+        "unknown_parameter",
         "unsupported_parameter",
     }
 )
-_LIMIT_HEADER = "x-ratelimit-"
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PASSING_CODES = ("server_error", "rate_limit_exceeded")
+# Servers that give no code for it say it in these words.
+_UNKNOWN_MODEL = re.compile(
+    r"\bmodel:?\s+(?:[`'\"]?[\w./:@-]{1,200}[`'\"]?\s+)?"
+    r"(?:does not exist|doesn't exist|not exist|(?:was |is )?not found|is unknown)"
+    r"|\b(unknown|no such) model\b|\binvalid model (id|name)\b",
+    re.IGNORECASE,
+)
+_LONGEST = 500
 
 
 def provider_error(error: Exception, *, endpoint: str) -> ProviderError | None:
@@ -41,12 +48,21 @@ def provider_error(error: Exception, *, endpoint: str) -> ProviderError | None:
     status = getattr(error, "status_code", None)
     if type(status) is int:
         headers = getattr(getattr(error, "response", None), "headers", None) or {}
-        return _of_status(error, status, headers, endpoint)
+        return status_error(
+            status,
+            headers=headers,
+            said=_one_line(error),
+            code=getattr(error, "code", None) or getattr(error, "type", None),
+            param=getattr(error, "param", None),
+            endpoint=endpoint,
+        )
+    if (found := transport_error(error, endpoint)) is not None:
+        return found
     sdk: Any = sys.modules.get("openai")
     if sdk is None or not isinstance(error, sdk.APIError):
         return None
     if isinstance(error, sdk.APITimeoutError):
-        return ProviderError(f"{endpoint} did not answer in time", retryable=True)
+        return EndpointTimeoutError(f"{endpoint} did not answer in time", retryable=True)
     if isinstance(error, sdk.APIConnectionError):
         cause = error.__cause__
         why = f": {cause or type(cause).__name__}" if cause is not None else ""
@@ -54,82 +70,67 @@ def provider_error(error: Exception, *, endpoint: str) -> ProviderError | None:
     return ProviderError(f"{endpoint}: {_one_line(error)}", retryable=False)
 
 
-def _of_status(
-    error: Exception, status: int, headers: Mapping[str, str], endpoint: str
+def status_error(
+    status: int,
+    *,
+    headers: Mapping[str, str],
+    said: str,
+    endpoint: str,
+    code: object = None,
+    param: object = None,
 ) -> ProviderError:
-    code = getattr(error, "code", None)
-    limits = rate_limit(headers)
-    return ProviderError(
-        f"{endpoint} answered {status}: {_one_line(error)}",
-        status=status,
-        retry_after=retry_after(headers),
-        rate_limit=dict(limits) or None,
-        fatal=status in _FATAL_STATUS or code in _FATAL_CODES,
-    )
-
-
-def error_in_body(error: Any, *, endpoint: str) -> ProviderError:
-    """Return the failure that an answer of status 200 tells of in its body."""
-    said = error if isinstance(error, dict) else {"message": error}
-    code = said.get("code")
-    status = code if type(code) is int else None
-    return ProviderError(
-        f"{endpoint} answered with an error: {said.get('message') or said}",
-        status=status,
-        retryable=True if code in ("server_error", "rate_limit_exceeded") else None,
-        fatal=status in _FATAL_STATUS or code in _FATAL_CODES,
-    )
-
-
-def rate_limit(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the endpoint's rate-limit figures as it gave them, by ``limit_requests`` and so on."""
-    return {
-        name.lower()[len(_LIMIT_HEADER) :].replace("-", "_"): str(value)
-        for name, value in headers.items()
-        if name.lower().startswith(_LIMIT_HEADER)
-    }
-
-
-def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """Return the seconds that an endpoint asks to wait, or None.
-
-    Read from ``retry-after-ms``, ``retry-after`` (seconds, or an HTTP date: RFC 9110, section
-    10.2.3) or else the reset time of the limits of which nothing remains.
+    """Return what an answer of a status other than 2xx means.
 
     Args:
+        status: of the answer.
         headers: of the answer.
-        now: Unix seconds; the clock's by default.
+        said: what it says, in one line.
+        endpoint: its name, for the message.
+        code: the provider's own code, where it gives one.
+        param: the parameter that it complains of, where it names one.
     """
-    known = {name.lower(): str(value).strip() for name, value in headers.items()}
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        if name in known:
-            seconds = _number(known[name])
-            if seconds is not None:
-                return max(0.0, seconds * unit)
-    if "retry-after" in known:
-        try:
-            at = parsedate_to_datetime(known["retry-after"]).timestamp()
-        except (ValueError, TypeError):
-            return None
-        return max(0.0, at - (time.time() if now is None else now))
-    spent = [
-        _duration(known.get(f"{_LIMIT_HEADER}reset-{what}", ""))
-        for what in ("requests", "tokens")
-        if known.get(f"{_LIMIT_HEADER}remaining-{what}") == "0"
-    ]
-    return max((seconds for seconds in spent if seconds is not None), default=None)
+    if status == 407:
+        return proxy_refused(status, endpoint)
+    if 300 <= status < 400:
+        where = str(headers.get("location") or "another address")[:200]
+        return ProviderError(
+            f"{endpoint} answered {status}, a redirect to {where}: give that address itself",
+            status=status,
+            fatal=True,
+        )
+    unknown_model = status in (400, 422) and (
+        param == "model" or _UNKNOWN_MODEL.search(said) is not None
+    )
+    return ProviderError(
+        f"{endpoint} answered {status}: {said}",
+        status=status,
+        retry_after=retry_after(headers),
+        rate_limit=dict(rate_limit(headers)) or None,
+        fatal=status in _FATAL_STATUS or code in _FATAL_CODES or unknown_model,
+    )
 
 
-def _duration(said: str) -> float | None:
-    """Return the seconds of "6m0.5s" or "20ms"."""
-    parts = _DURATION.findall(said)
-    if not parts or "".join(f"{number}{unit}" for number, unit in parts) != said:
-        return None
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+def error_in_body(error: Any, *, endpoint: str, streamed: bool = False) -> ProviderError:
+    """Return the failure that an answer of status 200 tells of in its body.
 
-
-def _number(said: str) -> float | None:
-    return float(said) if re.fullmatch(r"-?\d+(\.\d+)?", said) else None
+    Args:
+        error: what the body says of it.
+        endpoint: its name, for the message.
+        streamed: whether the answer had begun: then it may be asked for again, unless the error
+            says otherwise.
+    """
+    said = error if isinstance(error, dict) else {"message": error}
+    code = said.get("code") or said.get("type")
+    status = code if type(code) is int else None
+    words = " ".join(str(said.get("message") or said).split())[:_LONGEST]
+    unknown_model = said.get("param") == "model" or _UNKNOWN_MODEL.search(words) is not None
+    passing = code in _PASSING_CODES or (streamed and status is None)
+    return ProviderError(
+        f"{endpoint} answered with an error: {words}",
+        status=status,
+        retryable=True if passing else None,
+        fatal=status in _FATAL_STATUS or code in _FATAL_CODES or unknown_model,
+    )
 
 
 def _one_line(error: Exception) -> str:
@@ -139,5 +140,5 @@ def _one_line(error: Exception) -> str:
         inner = body.get("error")
         body = inner if isinstance(inner, dict) else body
         if isinstance(said := body.get("message"), str) and said:
-            return " ".join(said.split())[:500]
-    return " ".join(str(error).split())[:500]
+            return " ".join(said.split())[:_LONGEST]
+    return " ".join(str(error).split())[:_LONGEST]

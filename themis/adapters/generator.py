@@ -11,12 +11,16 @@ from typing import Any
 
 from themis.adapters.endpoint import Endpoint
 from themis.adapters.functions import fingerprint_function
+from themis.adapters.inputs import rendered_input
+from themis.adapters.prompt_tokens import bounded_tokens, estimated_tokens
 from themis.adapters.requests import (
+    OUTPUT_CAP,
     ApiMode,
+    Dialect,
     canonical_sampling,
+    check_api_mode,
     conversation,
     joined_instructions,
-    rendered_input,
     request_body,
 )
 from themis.core.base import JSONObject, JSONValue
@@ -24,36 +28,45 @@ from themis.core.contexts import GenerateContext
 from themis.core.errors import DefinitionError
 from themis.core.hashing import check_json, digest_value, text
 from themis.core.models import Case, GenerationResult
-from themis.core.prompts import PromptSpec, as_text
 
 InputBuilder = Callable[[Case], JSONValue]
 
 
 class ModelSettings:
-    """What is asked of which model: common to generators and judges.
+    """What is asked of which model, and where: common to generators and judges.
 
     Args:
-        endpoint: where requests go.
+        dialect: which provider it is.
         model: the model's name at the endpoint.
+        client: an ``AsyncOpenAI`` or a stand-in for one.
         instructions: the adapter's own instructions; the prompt spec's come after them.
         input_builder: makes the input of what is asked; fingerprinted.
+        base_url: the endpoint's address.
+        api_key: its key, or ``env:NAME``.
+        api_mode: which API is called.
         sampling: sampling parameters, by their canonical or the API's names.
+        stream: whether answers come in pieces.
         model_id: what is served, where the address does not say it for good.
+        client_options: how a made client connects.
         fingerprint: the user's name for what ``input_builder`` does, in place of its source.
-        chat_limit: what Chat Completions call the limit of output tokens here.
     """
 
     def __init__(
         self,
+        dialect: Dialect,
         *,
-        endpoint: Endpoint,
         model: str,
+        client: Any,
         instructions: str | None,
         input_builder: Callable[..., JSONValue] | None,
+        base_url: str | None,
+        api_key: str | None,
+        api_mode: str,
         sampling: Mapping[str, Any],
+        stream: bool,
         model_id: str | None,
+        client_options: Mapping[str, Any],
         fingerprint: str | None,
-        chat_limit: str,
     ) -> None:
         if not model:
             raise DefinitionError("model is empty: name the model to ask", field="model")
@@ -61,24 +74,24 @@ class ModelSettings:
             raise DefinitionError(
                 "fingerprint= names what input_builder does, and there is none", field="fingerprint"
             )
-        self.endpoint = endpoint
+        self.api_mode = check_api_mode(api_mode)
+        self.endpoint = Endpoint(
+            provider=dialect.provider,
+            api_mode=self.api_mode,
+            base_url=base_url,
+            api_key=api_key,
+            client=client,
+            client_options=client_options,
+        )
         self.model = model
         self.instructions = instructions
         self.input_builder = input_builder
         self.sampling = canonical_sampling(sampling)
+        self.stream = stream
         self.model_id = model_id
-        self._chat_limit = chat_limit
-        self._digest = self._fingerprint(fingerprint)
-
-    @property
-    def api_mode(self) -> ApiMode:
-        """The API that is called."""
-        return self.endpoint.api_mode
-
-    @property
-    def digest(self) -> str:
+        self._dialect = dialect
+        self.digest = self._fingerprint(fingerprint)
         """Digest text over all that changes an answer."""
-        return self._digest
 
     def body(
         self,
@@ -91,12 +104,13 @@ class ModelSettings:
         """Return the request for text or messages."""
         return request_body(
             model=self.model,
+            dialect=self._dialect,
             api_mode=self.api_mode,
             content=content,
             instructions=instructions,
-            sampling={**self.sampling, **(sampling or {})},
+            sampling=self.sampling if sampling is None else {**self.sampling, **sampling},
             seed=seed,
-            chat_limit=self._chat_limit,
+            stream=self.stream,
         )
 
     def built(self, subject: Any, default: JSONValue) -> JSONValue:
@@ -124,21 +138,25 @@ class ModelSettings:
                     "model": self.model,
                     "sampling": self.sampling,
                     "served": served,
+                    **_seeded(self._dialect, self.api_mode),
                 },
             )
         )
 
 
-class EndpointGenerator:
-    """Generates by asking a model once a sample."""
+def _seeded(dialect: Dialect, api_mode: ApiMode) -> JSONObject:
+    """Return what tells requests with a seed from those of an API that commonly takes none."""
+    return {"seeded": True} if api_mode == "responses" and dialect.responses_seed else {}
+
+
+class EndpointModel:
+    """A model behind an endpoint, whether it answers cases or judges: what it says of itself."""
 
     version = "1"
 
-    def __init__(self, settings: ModelSettings) -> None:
+    def __init__(self, settings: ModelSettings, *, kind: str) -> None:
         self._settings = settings
-        self.component_id = f"{settings.endpoint.provider}/{settings.model}"
-        reads = {"input"} if settings.input_builder is None else None
-        self.reads = frozenset(reads or {"input", "expected_output", "metadata"})
+        self.component_id = f"{kind}/{settings.model}"
         self.provider_key = settings.endpoint.provider_key
         self.model = settings.model
         self.base_url = settings.endpoint.base_url
@@ -146,13 +164,34 @@ class EndpointGenerator:
         self.instructions = settings.instructions
         self.sampling = settings.sampling
         self.model_id = settings.model_id
+        self.stream = settings.stream
+        self.users_function = settings.input_builder
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model!r}, base_url={self.base_url!r})"
 
+    @property
+    def max_output_tokens(self) -> int | None:
+        """The cap on output tokens that each request carries; None where it carries none."""
+        cap = self.sampling.get(OUTPUT_CAP)
+        return cap if type(cap) is int else None
+
     def fingerprint(self) -> str:
         """Return a digest over all that changes an answer; keys and headers are not in it."""
         return self._settings.digest
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop."""
+        await self._settings.endpoint.aclose()
+
+
+class EndpointGenerator(EndpointModel):
+    """Generates by asking a model once a sample."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__(settings, kind=settings.endpoint.provider)
+        reads = {"input"} if settings.input_builder is None else None
+        self.reads = frozenset(reads or {"input", "expected_output", "metadata"})
 
     def request(self, case: Case, ctx: GenerateContext) -> JSONObject:
         """Return the body that would be sent for a sample."""
@@ -160,7 +199,9 @@ class EndpointGenerator:
         return self._settings.body(content, instructions=instructions, seed=ctx.seed)
 
     async def generate(self, case: Case, ctx: GenerateContext) -> GenerationResult:
-        """Return the model's answer.
+        """Return the model's answer: its text or, if it only calls tools, the list of the calls.
+
+        A call is ``{"name": ..., "arguments": ...}``; with their ids they are in the artifacts.
 
         Raises:
             ProviderError: the endpoint gave none.
@@ -170,8 +211,8 @@ class EndpointGenerator:
         answer = await self._settings.endpoint.ask(body)
         return GenerationResult(
             candidate_id=f"{case.case_id}-{ctx.sample_index}",
-            final_output=answer.text,
-            conversation=conversation(content, instructions, answer.text),
+            final_output=answer.output,
+            conversation=conversation(content, instructions, answer.output),
             artifacts=answer.artifacts,
             token_usage=answer.token_usage,
             latency_ms=answer.latency_ms,
@@ -179,15 +220,24 @@ class EndpointGenerator:
 
     def estimate_tokens(self, case: Case, ctx: GenerateContext) -> int:
         """Return about how many tokens a sample's prompt has: a token for every 4 characters."""
-        content, instructions = self._rendered(case, ctx)
-        return -(-(len(as_text(content)) + len(instructions or "")) // 4)
+        return estimated_tokens(self.request(case, ctx))
 
-    async def aclose(self) -> None:
-        """Close the connections of this event loop."""
-        await self._settings.endpoint.aclose()
+    def bound_tokens(self, case: Case, ctx: GenerateContext) -> int:
+        """Return how many tokens a sample's prompt has at most.
+
+        A token for every byte of UTF-8 in all texts sent, the JSON schema and the tools included,
+        and allowances for the chat template: 64 for each message, 128 for a default system prompt,
+        512 where there are tools, 16,384 for each image, whatever its size. It holds for byte-level
+        BPE and SentencePiece tokenizers.
+
+        Raises:
+            DefinitionError: there are tools that the endpoint runs, whose tokens nothing bounds.
+        """
+        return bounded_tokens(self.request(case, ctx))
 
     def _rendered(self, case: Case, ctx: GenerateContext) -> tuple[JSONValue, str | None]:
-        spec = ctx.prompt_spec or PromptSpec()
+        spec = ctx.prompt_spec
         given = self._settings.built(case, case.input)
         content = rendered_input(given, spec, case.metadata)
-        return content, joined_instructions(self._settings.instructions, spec.instructions)
+        own = None if spec is None else spec.instructions
+        return content, joined_instructions(self._settings.instructions, own)

@@ -36,6 +36,13 @@ def jsonable(value: Any, depth: int = 0) -> Any:
 
 
 def _of_object(value: Any, depth: int) -> Any:
+    try:
+        return _taken_apart(value, depth)
+    except Exception:  # noqa: BLE001 - somebody else's object; its evidence is not worth the answer
+        return repr(value)
+
+
+def _taken_apart(value: Any, depth: int) -> Any:
     if is_message(value):
         return message_data(value, depth)
     if callable(dump := getattr(value, "model_dump", None)):
@@ -45,7 +52,9 @@ def _of_object(value: Any, depth: int) -> Any:
         return {one.name: jsonable(getattr(value, one.name), depth + 1) for one in fields}
     if callable(iso := getattr(value, "isoformat", None)):
         return str(iso())
-    if callable(item := getattr(value, "item", None)):  # a number of numpy's
+    if callable(whole := getattr(value, "tolist", None)):  # an array of numpy's
+        return jsonable(whole(), depth + 1)
+    if callable(item := getattr(value, "item", None)):  # a number of some library's
         return jsonable(item(), depth + 1)
     if hasattr(value, "__dict__") and type(value).__name__ == "SimpleNamespace":
         return jsonable(vars(value), depth)

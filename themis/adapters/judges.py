@@ -8,52 +8,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from themis.adapters.endpoint import Endpoint
-from themis.adapters.generator import ModelSettings
-from themis.adapters.requests import (
-    check_api_mode,
-    joined_instructions,
-    rendered_input,
-    response_format,
-)
+from themis.adapters.generator import EndpointModel, ModelSettings
+from themis.adapters.inputs import rendered_input
+from themis.adapters.prompt_tokens import bounded_tokens, estimated_tokens
+from themis.adapters.requests import OPENAI, VLLM, joined_instructions, response_format
 from themis.adapters.vllm import NO_KEY
-from themis.core.base import JSONValue
+from themis.core.base import JSONObject, JSONValue
 from themis.core.judging import JudgeResponse, RenderedJudgePrompt
+from themis.core.prompts import as_text
 
 PromptBuilder = Callable[[RenderedJudgePrompt], JSONValue]
 
 
-class EndpointJudge:
+class EndpointJudge(EndpointModel):
     """Judges by asking a model once a question."""
 
-    version = "1"
-
     def __init__(self, settings: ModelSettings) -> None:
-        self._settings = settings
-        self.component_id = f"{settings.endpoint.provider}_judge/{settings.model}"
-        self.provider_key = settings.endpoint.provider_key
-        self.model = settings.model
-        self.base_url = settings.endpoint.base_url
-        self.api_mode = settings.api_mode
-        self.instructions = settings.instructions
-        self.sampling = settings.sampling
-        self.model_id = settings.model_id
+        super().__init__(settings, kind=f"{settings.endpoint.provider}_judge")
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.model!r}, base_url={self.base_url!r})"
-
-    def fingerprint(self) -> str:
-        """Return a digest over all that changes an answer; keys and headers are not in it."""
-        return self._settings.digest
-
-    async def judge(self, prompt: RenderedJudgePrompt, *, seed: int | None = None) -> JudgeResponse:
-        """Return the model's answer to a prompt.
-
-        Raises:
-            ProviderError: the endpoint gave none.
-        """
+    def request(self, prompt: RenderedJudgePrompt, *, seed: int | None = None) -> JSONObject:
+        """Return the body that would be sent for a prompt."""
         schema = prompt.response_schema
-        body = self._settings.body(
+        return self._settings.body(
             rendered_input(self._settings.built(prompt, prompt.text), None, {}),
             instructions=joined_instructions(self._settings.instructions, prompt.instructions),
             seed=seed,
@@ -61,17 +37,32 @@ class EndpointJudge:
             if schema is None
             else {"response_format": response_format(schema, "judgment")},
         )
-        answer = await self._settings.endpoint.ask(body)
+
+    async def judge(self, prompt: RenderedJudgePrompt, *, seed: int | None = None) -> JudgeResponse:
+        """Return the model's answer to a prompt; an answer that only calls tools as JSON text.
+
+        Raises:
+            ProviderError: the endpoint gave none.
+        """
+        answer = await self._settings.endpoint.ask(self.request(prompt, seed=seed))
         return JudgeResponse(
-            text=answer.text,
+            text=as_text(answer.output),
             token_usage=answer.token_usage,
             latency_ms=answer.latency_ms,
             artifacts=answer.artifacts,
         )
 
-    async def aclose(self) -> None:
-        """Close the connections of this event loop."""
-        await self._settings.endpoint.aclose()
+    def estimate_tokens(self, prompt: RenderedJudgePrompt) -> int:
+        """Return about how many tokens a prompt has: a token for every 4 characters."""
+        return estimated_tokens(self.request(prompt))
+
+    def bound_tokens(self, prompt: RenderedJudgePrompt) -> int:
+        """Return how many tokens a prompt has at most, counted as a generator's are.
+
+        Raises:
+            DefinitionError: there are tools that the endpoint runs, whose tokens nothing bounds.
+        """
+        return bounded_tokens(self.request(prompt))
 
 
 def openai_judge(
@@ -84,6 +75,7 @@ def openai_judge(
     api_key: str | None = None,
     api_mode: str = "responses",
     sampling: Mapping[str, Any] = {},
+    stream: bool = False,
     model_id: str | None = None,
     client_options: Mapping[str, Any] = {},
     fingerprint: str | None = None,
@@ -94,21 +86,19 @@ def openai_judge(
     """
     return EndpointJudge(
         ModelSettings(
-            endpoint=Endpoint(
-                provider="openai",
-                api_mode=check_api_mode(api_mode),
-                base_url=base_url,
-                api_key=api_key,
-                client=client,
-                client_options=client_options,
-            ),
+            OPENAI,
             model=model,
+            client=client,
             instructions=instructions,
             input_builder=input_builder,
+            base_url=base_url,
+            api_key=api_key,
+            api_mode=api_mode,
             sampling=sampling,
+            stream=stream,
             model_id=model_id,
+            client_options=client_options,
             fingerprint=fingerprint,
-            chat_limit="max_completion_tokens",
         )
     )
 
@@ -123,6 +113,7 @@ def vllm_judge(
     instructions: str | None = None,
     input_builder: PromptBuilder | None = None,
     sampling: Mapping[str, Any] = {},
+    stream: bool = False,
     model_id: str | None = None,
     client_options: Mapping[str, Any] = {},
     fingerprint: str | None = None,
@@ -133,20 +124,18 @@ def vllm_judge(
     """
     return EndpointJudge(
         ModelSettings(
-            endpoint=Endpoint(
-                provider="vllm",
-                api_mode=check_api_mode(api_mode),
-                base_url=base_url,
-                api_key=api_key,
-                client=client,
-                client_options=client_options,
-            ),
+            VLLM,
             model=model,
+            client=client,
             instructions=instructions,
             input_builder=input_builder,
+            base_url=base_url,
+            api_key=api_key,
+            api_mode=api_mode,
             sampling=sampling,
+            stream=stream,
             model_id=model_id,
+            client_options=client_options,
             fingerprint=fingerprint,
-            chat_limit="max_tokens",
         )
     )

@@ -8,30 +8,56 @@ nothing secret: keys travel in headers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from themis.adapters.inputs import chat_content, responses_content
 from themis.core.base import JSONObject, JSONValue
 from themis.core.errors import DefinitionError
 from themis.core.hashing import check_json
 from themis.core.models import Message
-from themis.core.prompts import PromptSpec, as_text, is_messages
+from themis.core.prompts import as_text, is_messages
 from themis.core.redaction import is_secret_name
 
 ApiMode = Literal["responses", "chat_completions"]
 API_MODES: tuple[ApiMode, ...] = ("responses", "chat_completions")
+OUTPUT_CAP = "max_output_tokens"
+"""What the limit of output tokens is called here, whatever the API calls it."""
 
-_LIMIT = "max_output_tokens"
-_LIMIT_NAMES = ("max_completion_tokens", "max_tokens")
+_CAP_NAMES = ("max_completion_tokens", "max_tokens")
+_ONE_REQUEST = "a sample is one request, and nothing of it is kept at the endpoint"
 _OURS = {
+    "background": _ONE_REQUEST,
+    "conversation": _ONE_REQUEST,
+    "extra_body": "write its parameters into sampling itself",
+    "extra_headers": 'use client_options={"headers": {...}}',
+    "extra_query": "the API takes none",
     "input": "it is the case's input",
     "instructions": "use instructions=, or PromptSpec.instructions",
     "messages": "it is the case's input",
     "model": "it is the adapter's first argument",
     "n": 'use candidate_policy={"num_samples": n}',
-    "seed": "use the experiment's seeds",
-    "stream": "Themis reads whole answers",
+    "previous_response_id": _ONE_REQUEST,
+    "prompt": f"use PromptSpec: {_ONE_REQUEST}",
+    "stream": "use the adapter's argument stream=",
+    "stream_options": "use the adapter's argument stream=",
+    "timeout": 'use client_options={"timeout": seconds}, or RuntimeConfig.generation_timeout',
 }
 _SYSTEM = ("system", "developer")
+
+
+class Dialect(NamedTuple):
+    """How one provider speaks the two APIs."""
+
+    provider: str
+    """Its name: the extra that brings the SDK, and the first part of the limits' key."""
+    chat_cap: str
+    """What Chat Completions call the limit of output tokens there."""
+    responses_seed: bool
+    """Whether its Responses API takes a seed; Chat Completions take one everywhere."""
+
+
+OPENAI = Dialect("openai", "max_completion_tokens", responses_seed=False)
+VLLM = Dialect("vllm", "max_tokens", responses_seed=True)
 
 
 def check_api_mode(api_mode: str) -> ApiMode:
@@ -60,13 +86,17 @@ def canonical_sampling(sampling: Mapping[str, Any]) -> JSONObject:
     for name, value in sampling.items():
         if name in _OURS:
             raise DefinitionError(f"sampling.{name} is not yours to set: {_OURS[name]}", field=name)
-        if is_secret_name(name):
+        if (secret := _secret_in({name: value}, "sampling")) is not None:
             raise DefinitionError(
-                f"sampling.{name} looks like a secret, and sampling is stored: "
+                f"{secret} looks like a secret, and sampling is stored: "
                 'use client_options={"headers": {...}}',
                 field=name,
             )
-        known = _LIMIT if name in _LIMIT_NAMES else name
+        if name == "seed" and type(value) is not int:
+            raise DefinitionError(
+                f"sampling.seed = {value!r}: must be a whole number", field=name, value=value
+            )
+        known = OUTPUT_CAP if name in _CAP_NAMES else name
         if known in found:
             raise DefinitionError(f"sampling gives {known} twice, once as {name}", field=name)
         found[known] = check_json(value, f"sampling.{name}")
@@ -79,51 +109,53 @@ def joined_instructions(*parts: str | None) -> str | None:
     return "\n\n".join(said) or None
 
 
-def rendered_input(value: JSONValue, spec: PromptSpec | None, metadata: JSONObject) -> JSONValue:
-    """Return what is sent for an input: text, or chat messages."""
-    if spec is not None:
-        value = spec.render_input(value, metadata=metadata)
-    return value if is_messages(value) else as_text(value)
-
-
 def request_body(
     *,
     model: str,
+    dialect: Dialect,
     api_mode: ApiMode,
     content: JSONValue,
     instructions: str | None,
     sampling: JSONObject,
     seed: int | None,
-    chat_limit: str = "max_completion_tokens",
+    stream: bool = False,
 ) -> JSONObject:
     """Return the body of one request.
 
     Args:
         model: the model's name at the endpoint.
+        dialect: how the provider speaks the API.
         api_mode: which of the two APIs it is for.
         content: text, or chat messages.
         instructions: the system message, where there is one.
-        sampling: canonical sampling parameters.
-        seed: the sample's seed; sent where the API takes one, which is Chat Completions.
-        chat_limit: what Chat Completions call the limit of output tokens at this endpoint.
+        sampling: canonical sampling parameters; a ``seed`` in it goes before the sample's.
+        seed: the sample's seed, sent where the API takes one.
+        stream: whether the answer is to come in pieces, its usage included.
     """
     if api_mode == "responses":
-        body: JSONObject = {"model": model, "input": _for_responses(content)}
+        body: JSONObject = {"model": model, "input": responses_content(content)}
         if instructions is not None:
             body["instructions"] = instructions
-        return {**body, **_responses_sampling(sampling)}
+        if seed is not None and dialect.responses_seed:
+            body["seed"] = seed
+        body.update(_responses_sampling(sampling))
+        if stream:
+            body["stream"] = True
+        return body
     body = {"model": model, "messages": chat_messages(content, instructions)}
     if seed is not None:
         body["seed"] = seed
     for name, value in sampling.items():
-        body[chat_limit if name == _LIMIT else name] = value
+        body[dialect.chat_cap if name == OUTPUT_CAP else name] = value
+    if stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
     return body
 
 
 def chat_messages(content: JSONValue, instructions: str | None) -> list[JSONObject]:
     """Return chat messages, the instructions first: in the input's own system message if any."""
     messages: list[JSONObject] = (
-        [dict(message) for message in content]
+        chat_content(content)
         if is_messages(content)
         else [{"role": "user", "content": as_text(content)}]
     )
@@ -139,7 +171,7 @@ def chat_messages(content: JSONValue, instructions: str | None) -> list[JSONObje
     return [{**messages[0], "content": merged}, *messages[1:]]
 
 
-def conversation(content: JSONValue, instructions: str | None, answer: str) -> list[Message]:
+def conversation(content: JSONValue, instructions: str | None, answer: JSONValue) -> list[Message]:
     """Return the exchange as messages, the answer last."""
     sent = chat_messages(content, instructions)
     said = [Message(role=str(one["role"]), content=one["content"]) for one in sent]
@@ -149,6 +181,22 @@ def conversation(content: JSONValue, instructions: str | None, answer: str) -> l
 def response_format(schema: JSONObject, name: str) -> JSONObject:
     """Return the ``response_format`` (as in Chat Completions) that enforces a JSON schema."""
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
+
+
+def _secret_in(value: object, where: str) -> str | None:
+    """Return the place of a text under a secret's name; a schema's field of that name is none."""
+    if isinstance(value, list):
+        found = (_secret_in(item, f"{where}[{i}]") for i, item in enumerate(value))
+        return next((place for place in found if place is not None), None)
+    if not isinstance(value, dict):
+        return None
+    for name, item in value.items():
+        place = f"{where}.{name}"
+        if is_secret_name(str(name)) and isinstance(item, str) and item:
+            return place
+        if (inner := _secret_in(item, place)) is not None:
+            return inner
+    return None
 
 
 def _responses_sampling(sampling: JSONObject) -> JSONObject:
@@ -165,26 +213,3 @@ def _responses_sampling(sampling: JSONObject) -> JSONObject:
         else:
             body[name] = value
     return body
-
-
-def _for_responses(content: JSONValue) -> JSONValue:
-    """Return content with the parts of messages named as the Responses API names them."""
-    if not is_messages(content):
-        return content
-    return [
-        {**message, "content": [_responses_part(part, message["role"]) for part in parts]}
-        if isinstance(parts := message["content"], list)
-        else message
-        for message in content
-    ]
-
-
-def _responses_part(part: JSONValue, role: str) -> JSONValue:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind == "text":
-        return {**part, "type": "output_text" if role == "assistant" else "input_text"}
-    if kind == "image_url" and isinstance(part.get("image_url"), dict):
-        image = part["image_url"]
-        detail = {"detail": image["detail"]} if "detail" in image else {}
-        return {"type": "input_image", "image_url": image.get("url"), **detail}
-    return part

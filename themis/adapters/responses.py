@@ -2,20 +2,30 @@
 
 It keeps what came as evidence and decides nothing about its worth: an empty or cut-off answer is
 an answer. Only one without any place for an answer is refused.
+
+How an answer ended is told in one set of words, whatever the API: "stop", "length", "refusal",
+"content_filter", "tool_calls", or else the endpoint's own. Some servers of the Responses API report
+no truncation; there an answer that used all of the request's ``max_output_tokens`` is "length".
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from themis.adapters.failures import error_in_body, rate_limit
+import orjson
+
+from themis.adapters.failures import error_in_body
 from themis.adapters.jsonable import jsonable
-from themis.adapters.requests import ApiMode
-from themis.core.base import JSONObject
+from themis.adapters.requests import OUTPUT_CAP, ApiMode
+from themis.adapters.waiting import rate_limit, retry_after
+from themis.core.base import JSONObject, JSONValue
 from themis.core.errors import ProviderError
 from themis.core.redaction import redact
+
+_REASONS = {"function_call": "tool_calls", "max_output_tokens": "length", "max_tokens": "length"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +33,26 @@ class Answer:
     """One answer of an endpoint."""
 
     text: str
+    calls: list[JSONObject]
+    """Name and arguments of each tool that the model calls."""
     token_usage: dict[str, int] | None
     latency_ms: float
     artifacts: JSONObject
+
+    @property
+    def output(self) -> JSONValue:
+        """The text or, of an answer that is tool calls only, the list of the calls."""
+        return self.text if self.text or not self.calls else self.calls
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a model said, in the words of neither API."""
+
+    text: str
+    finish_reason: str | None
+    reasoning: str = ""
+    tool_calls: tuple[JSONObject, ...] = ()
 
 
 def read_answer(
@@ -36,44 +63,64 @@ def read_answer(
     request: JSONObject,
     latency_ms: float,
     endpoint: str,
+    first_token_ms: float | None = None,
 ) -> Answer:
     """Return what an endpoint answered.
 
     Args:
         source: the answer: JSON data, or an object with the SDK's attributes.
         api_mode: the API that was called.
-        headers: of the answer.
+        headers: of the answer, by their names in lower case.
         request: the body as sent.
         latency_ms: milliseconds from request to the whole answer.
         endpoint: its name, for messages.
+        first_token_ms: milliseconds from request to the first token, where it was streamed.
 
     Raises:
         ProviderError: the answer tells of an error, or has no place for an answer.
     """
     if (error := _field(source, "error")) is not None:
         raise error_in_body(jsonable(error), endpoint=endpoint)
-    read = _read_responses if api_mode == "responses" else _read_chat
-    text, finish_reason = read(source, endpoint)
-    known = {str(name).lower(): str(value) for name, value in headers.items()}
-    request_id = known.get("x-request-id") or _field(source, "id")
+    usage = _token_usage(source)
+    if api_mode == "responses":
+        said = _read_responses(source, endpoint)
+        if said.finish_reason == "stop" and _is_used_up(request, usage):
+            said = _Said(said.text, "length", said.reasoning, said.tool_calls)
+    else:
+        said = _read_chat(source, endpoint)
+    request_id = headers.get("x-request-id") or _field(source, "id")
     artifacts: JSONObject = {
         "request": request,
         "raw_response": source if type(source) is dict else jsonable(source),
     }
     optional: JSONObject = {
         "provider_request_id": None if request_id is None else str(request_id),
-        "response_headers": redact(jsonable(known)),
-        "rate_limit": rate_limit(known),
-        "finish_reason": finish_reason,
+        "response_headers": redact(jsonable(headers)),
+        "rate_limit": _limits(headers),
+        "finish_reason": said.finish_reason,
+        "tool_calls": list(said.tool_calls),
+        "reasoning": said.reasoning,
+        "first_token_ms": first_token_ms,
     }
     artifacts.update({name: value for name, value in optional.items() if value})
-    return Answer(text, _token_usage(source), latency_ms, artifacts)
+    calls = [{"name": one["name"], "arguments": one["arguments"]} for one in said.tool_calls]
+    return Answer(said.text, calls, usage, latency_ms, artifacts)
 
 
-def _read_responses(source: Any, endpoint: str) -> tuple[str, str | None]:
+def _limits(headers: Mapping[str, str]) -> JSONObject:
+    """Return the figures, and the seconds to wait where the endpoint says that nothing remains."""
+    wait = retry_after(headers)
+    return {**rate_limit(headers), **({} if wait is None else {"wait_seconds": wait})}
+
+
+def _read_responses(source: Any, endpoint: str) -> _Said:
+    status = _field(source, "status")
+    if status in ("failed", "cancelled"):
+        raise ProviderError(f"{endpoint} answered with status '{status}'", retryable=True)
+    items = _items(source, "output")
     parts = [
         part
-        for item in _items(source, "output")
+        for item in items
         if _field(item, "type") == "message"
         for part in _items(item, "content")
     ]
@@ -82,16 +129,27 @@ def _read_responses(source: Any, endpoint: str) -> tuple[str, str | None]:
         if _field(source, "output") is None:
             raise _shapeless(endpoint, "output")
         text = "".join(_text(part, "text") for part in parts)
-    refusal = "".join(_text(part, "refusal") for part in parts)
-    if refusal:
-        return text or refusal, "refusal"
+    calls = tuple(
+        _tool_call(_first_any(item, "call_id", "id"), item)
+        for item in items
+        if _field(item, "type") in ("function_call", "custom_tool_call")
+    )
+    thoughts = [
+        _text(part, "text")
+        for item in items
+        if _field(item, "type") == "reasoning"
+        for part in (*_items(item, "summary"), *_items(item, "content"))
+    ]
+    reasoning = "\n\n".join(thought for thought in thoughts if thought)
+    if refusal := "".join(_text(part, "refusal") for part in parts):
+        return _Said(text or refusal, "refusal", reasoning, calls)
     reason = _field(_field(source, "incomplete_details"), "reason")
-    if reason is not None:
-        return text, "length" if reason == "max_output_tokens" else str(reason)
-    return text, "stop" if _field(source, "status") == "completed" else None
+    if reason is None and status == "completed":
+        reason = "tool_calls" if calls and not text else "stop"
+    return _Said(text, _reason(reason), reasoning, calls)
 
 
-def _read_chat(source: Any, endpoint: str) -> tuple[str, str | None]:
+def _read_chat(source: Any, endpoint: str) -> _Said:
     choices = _items(source, "choices")
     if not choices:
         raise _shapeless(endpoint, "choices")
@@ -99,15 +157,53 @@ def _read_chat(source: Any, endpoint: str) -> tuple[str, str | None]:
     content = _field(message, "content")
     if isinstance(content, list):
         content = "".join(_text(part, "text") for part in content)
-    refusal = _field(message, "refusal")
-    if isinstance(refusal, str) and refusal:
-        return content or refusal, "refusal"
-    reason = _field(choices[0], "finish_reason")
-    return content or "", reason if isinstance(reason, str) else None
+    text = content if isinstance(content, str) else ""
+    given = _items(message, "tool_calls")
+    calls = [_tool_call(_field(one, "id"), _called(one)) for one in given]
+    if not calls and (old := _field(message, "function_call")) is not None:
+        calls = [_tool_call(None, old)]
+    reasoning = _text(message, "reasoning_content") or _text(message, "reasoning")
+    refusal = _text(message, "refusal")
+    reason = _reason(_field(choices[0], "finish_reason"))
+    if refusal:
+        text, reason = text or refusal, "refusal"
+    elif calls and not text and reason in (None, "stop"):
+        reason = "tool_calls"
+    return _Said(text, reason, reasoning, tuple(calls))
+
+
+def _reason(given: Any) -> str | None:
+    return _REASONS.get(given, given) if isinstance(given, str) else None
+
+
+def _is_used_up(request: JSONObject, usage: dict[str, int] | None) -> bool:
+    """Return whether an answer took all the output tokens that its request allowed."""
+    cap = request.get(OUTPUT_CAP)
+    return type(cap) is int and (usage or {}).get("completion_tokens", 0) >= cap
+
+
+def _called(call: Any) -> Any:
+    """Return the part of a chat message's tool call that says what is called."""
+    return _first_any(call, "function", "custom")
+
+
+def _tool_call(call_id: Any, said: Any) -> JSONObject:
+    arguments = jsonable(_first_any(said, "arguments", "input"))
+    if isinstance(arguments, str):
+        with contextlib.suppress(orjson.JSONDecodeError):  # it stays text, as the model gave it
+            arguments = orjson.loads(arguments)
+    name = _field(said, "name")
+    return {
+        "id": None if call_id is None else str(call_id),
+        "name": "" if name is None else str(name),
+        "arguments": arguments,
+    }
 
 
 def _token_usage(source: Any) -> dict[str, int] | None:
     usage = _field(source, "usage")
+    if usage is None:
+        return None
     counts = {
         "prompt_tokens": _first(usage, "prompt_tokens", "input_tokens"),
         "completion_tokens": _first(usage, "completion_tokens", "output_tokens"),

@@ -1,0 +1,104 @@
+"""What an endpoint's headers say of its limits: the figures, and how long to wait.
+
+Both spellings are read, ``x-ratelimit-*`` and the IETF's ``ratelimit-*`` with its newer fields of
+one line, in all units that endpoints use. Nothing is waited for here.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_PREFIX = re.compile(r"(?:x-)?ratelimit-")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+# One policy of a field such as: "default";r=0;t=30
+_POLICY = re.compile(r'"?(?P<name>[^";,\s]+)"?(?P<said>(?:\s*;\s*[a-z]+\s*=\s*[^;,]+)+)')
+_SAID = re.compile(r";\s*([a-z]+)\s*=\s*\"?([^;,\"\s]+)")
+_POLICY_WORDS = {"q": "limit", "r": "remaining", "t": "reset"}
+_AN_EPOCH = 1e9  # seconds above this are a point in time; milliseconds above a thousand times it
+
+
+def rate_limit(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the endpoint's figures as it gave them, by ``remaining_requests`` and so on.
+
+    The fields ``ratelimit`` and ``ratelimit-policy`` give ``remaining_<policy>`` and its like.
+    """
+    figures: dict[str, str] = {}
+    for name, value in headers.items():
+        known = name.lower()
+        if known in ("ratelimit", "ratelimit-policy"):
+            figures.update(_of_policies(str(value)))
+        elif prefix := _PREFIX.match(known):
+            figures[known[prefix.end() :].replace("-", "_")] = str(value)
+    return figures
+
+
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """Return the seconds that an endpoint asks to wait, or None.
+
+    Read from ``retry-after-ms``, ``retry-after`` (seconds, or an HTTP date: RFC 9110, section
+    10.2.3) or else the reset time of the limits of which nothing remains.
+
+    Args:
+        headers: of the answer.
+        now: Unix seconds; the clock's by default.
+    """
+    known = {name.lower(): str(value).strip() for name, value in headers.items()}
+    at = time.time() if now is None else now
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        if (said := known.get(name)) is not None and _NUMBER.fullmatch(said):
+            return max(0.0, float(said) * unit)
+    if "retry-after" in known:
+        try:
+            then = parsedate_to_datetime(known["retry-after"])
+        except (ValueError, TypeError):
+            return None
+        return max(0.0, _timestamp(then) - at)
+    figures = rate_limit(known)
+    waits = [
+        _until(figures.get(f"reset{name.removeprefix('remaining')}", ""), at)
+        for name, value in figures.items()
+        if (name == "remaining" or name.startswith("remaining_")) and _is_nothing(value)
+    ]
+    return max((seconds for seconds in waits if seconds is not None), default=None)
+
+
+def _of_policies(value: str) -> dict[str, str]:
+    figures = {}
+    for policy in _POLICY.finditer(value):
+        for word, said in _SAID.findall(policy["said"]):
+            if word in _POLICY_WORDS:
+                figures[f"{_POLICY_WORDS[word]}_{policy['name']}"] = said
+    return figures
+
+
+def _is_nothing(value: str) -> bool:
+    return _NUMBER.fullmatch(value.strip()) is not None and float(value) <= 0
+
+
+def _until(said: str, now: float) -> float | None:
+    """Return the seconds until a reset: "6m0.5s", "20", a point in time, or a date."""
+    said = said.strip()
+    if _NUMBER.fullmatch(said):
+        number = float(said)
+        if number >= _AN_EPOCH * 1000:
+            number = number / 1000 - now
+        elif number >= _AN_EPOCH:
+            number -= now
+        return max(0.0, number)
+    parts = _DURATION.findall(said)
+    if parts and "".join(f"{number}{unit}" for number, unit in parts) == said:
+        return float(sum(float(number) * _SECONDS[unit] for number, unit in parts))
+    try:
+        return max(0.0, _timestamp(datetime.fromisoformat(said)) - now)
+    except ValueError:
+        return None
+
+
+def _timestamp(at: datetime) -> float:
+    return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
