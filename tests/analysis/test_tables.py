@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from themis.analysis.tables import headline_row, number, plain_table
-from themis.core.results import MetricSummary
+import pytest
+
+from themis.analysis.tables import (
+    cost_text,
+    dollars,
+    endings_text,
+    headline_row,
+    milliseconds,
+    number,
+    plain_table,
+    times_text,
+    tokens_text,
+    work_text,
+)
+from themis.core.results import MetricSummary, RunProgress
 
 
 def summary(**fields: Any) -> MetricSummary:
@@ -72,3 +85,61 @@ def test_numbers_keep_three_decimals_unless_that_would_hide_them() -> None:
         "1.000e-05",
         "2.500e+09",
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "$0.00"),
+        (0.0123, "$0.0123"),
+        (0.00005, "$0.000050"),
+        (3e-8, "$3.0e-08"),
+        (1.5, "$1.50"),
+        (12345.678, "$12,345.68"),
+    ],
+)
+def test_dollars_are_written_as_exactly_as_they_are_few(value: float, shown: str) -> None:
+    assert dollars(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("cost", "unpriced", "shown"),
+    [
+        (0.0123, 0, "$0.0123"),
+        (0.0, 3, "unknown price"),
+        (0.01, 12, "$0.0100 + 12 calls at an unknown price"),
+        (0.01, 1, "$0.0100 + 1 call at an unknown price"),
+        (0.0, 0, "$0.00"),
+    ],
+)
+def test_an_unknown_price_is_said_and_never_taken_for_nothing(
+    cost: float, unpriced: int, shown: str
+) -> None:
+    assert cost_text(cost, unpriced) == shown
+
+
+def test_work_is_told_in_one_line_where_there_was_any() -> None:
+    assert work_text(RunProgress()) == ""
+    tokens = {"cached_tokens": 3, "completion_tokens": 34, "prompt_tokens": 1200}
+    progress = RunProgress(tokens=tokens, cost_usd=0.02)
+    said = "1,234 (3 cached, 34 completion, 1,200 prompt)"
+    assert tokens_text(tokens) == said
+    assert work_text(progress) == f"tokens: {said}, cost: $0.0200"
+
+
+def test_times_have_the_digits_that_a_percentile_has() -> None:
+    assert milliseconds(None) == "-"
+    assert times_text({}) == "none"
+    assert times_text({"p50": 12.345, "max": 1234.5}) == "p50 12.3 ms, max 1,234 ms"
+
+
+def test_answers_that_ended_otherwise_are_told_once_where_all_metrics_saw_them() -> None:
+    ended = {"refused": 3, "truncated": 12}
+    assert endings_text([summary(), summary()]) == ""
+    assert endings_text([]) == ""
+    assert endings_text([summary(endings=ended), summary(endings=ended)]) == (
+        "3 refused, 12 truncated"
+    )
+    assert endings_text([summary(endings=ended), summary(metric_id="set")]) == (
+        "exact_match: 3 refused, 12 truncated"
+    )

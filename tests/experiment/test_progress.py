@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from themis import Experiment, InMemoryRunStore, RuntimeConfig, use
+from themis.core.base import ArtifactKey
 from themis.core.config import EvaluationConfig, GenerationConfig, StorageConfig
-from themis.core.events import Event, EventKind, Stage, StepAddress
+from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.models import Case, Dataset
 from themis.core.snapshot import RunSnapshot
 from themis.experiment import progress
@@ -125,6 +126,32 @@ def test_failures_are_counted_as_steps_and_as_errors() -> None:
     )
     tally.committed([started(snapshot), failed])
     assert (tally.errors, tally.done(Stage.GENERATE)) == (1, 1)
+
+
+def test_cost_is_shown_as_far_as_it_is_known_and_of_new_work_only() -> None:
+    snapshot = experiment().compile()
+    tally = Tally(snapshot, clock=lambda: 0.0)
+    raw = b'{"final_output":"x","token_usage":{"prompt_tokens":3,"completion_tokens":2}}'
+
+    def answered(*, reused: bool = False, **data: Any) -> Event:
+        return Event(
+            kind=EventKind.STEP_DONE,
+            attempt=1,
+            at=0.0,
+            case_index=0,
+            address=StepAddress(Stage.GENERATE, 0),
+            reused=reused,
+            data=data,
+            artifact=Artifact(key=ArtifactKey("k"), raw=raw, at=0.0),
+        )
+
+    tally.committed([started(snapshot), answered(reused=True)])
+    assert "price" not in tally.summary()
+    assert "$" not in tally.summary()
+    tally.committed([answered()])
+    assert "5 tokens, unknown price, 0 errors" in tally.summary()
+    tally.committed([answered(cost=0.01), answered(cost=0.0023)])
+    assert "15 tokens, $0.0123 + 1 call at an unknown price, 0 errors" in tally.summary()
 
 
 def test_plain_lines_come_seldom_and_once_at_the_end() -> None:

@@ -17,7 +17,8 @@ from themis.core.errors import DefinitionError, RunNotFoundError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import Case
 from themis.core.snapshot import RunSnapshot
-from themis.experiment.looking import snapshot_report
+from themis.experiment.looking import quickcheck, snapshot_report
+from themis.experiment.result import RunResult
 from themis.reporting import Reporter, as_latex
 from themis.stores.memory import InMemoryRunStore
 
@@ -148,6 +149,90 @@ def test_json_is_full_and_says_its_version() -> None:
     assert run["metrics"][0]["interval_method"] == "wilson"
     assert run["state"]["status"] == "partial_failure"
     assert (run["steps_done"], run["steps_reused"]) == (6, 1)
+
+
+def costly_run() -> tuple[RunSnapshot, Journal]:
+    """Two answers, one of them cut off, one of unknown price; stopped by a budget."""
+    snapshot = snapshot_of(3)
+    journal = Journal()
+    journal.started()
+    usage = {"prompt_tokens": 1000, "completion_tokens": 7}
+    evidence = {"finish_reason": "length", "first_token_ms": 33.0}
+    first = journal.generate(0, token_usage=usage, latency_ms=120.0, artifacts=evidence)
+    first.data["cost"] = 0.0123
+    journal.score(0, 1)
+    journal.generate(1, token_usage=usage, latency_ms=480.0)
+    journal.score(1, 0)
+    journal.finished("interrupted", through=None, reason="the budget of 2,000 tokens is spent")
+    return snapshot, journal
+
+
+@pytest.mark.parametrize("name", ["html", "markdown"])
+def test_tokens_cost_latency_and_endings_are_told(name: str) -> None:
+    snapshot, journal = costly_run()
+    text = Reporter(store_of(snapshot, journal)).render(snapshot.run_id, name)
+    for fact in (
+        "$0.0123 + 1 call at an unknown price",
+        "p50 120 ms, p90 480 ms, p99 480 ms, max 480 ms",
+        "p50 33 ms",
+        "1 truncated",
+        "the budget of 2,000 tokens is spent",
+    ):
+        assert fact in text
+    assert "2000" in text or "2,000" in text
+
+
+def test_what_did_not_happen_is_not_told() -> None:
+    snapshot, journal = small_run()
+    store = store_of(snapshot, journal)
+    for name in ("html", "markdown", "latex"):
+        text = Reporter(store).render(snapshot.run_id, name)
+        for words in ("stopped early", "first token", "0 truncated", "Answers:"):
+            assert words not in text
+    assert "**cost**: unknown price" in Reporter(store).render(snapshot.run_id)
+
+
+def test_endings_stand_in_every_format() -> None:
+    snapshot, journal = costly_run()
+    reporter = Reporter(store_of(snapshot, journal))
+    for name in reporter.formats:
+        assert "truncated" in reporter.render(snapshot.run_id, name)
+    assert "Answers: 1 truncated." in reporter.render(snapshot.run_id, "latex")
+    (run,) = json.loads(reporter.render(snapshot.run_id, "json"))["runs"]
+    assert run["metrics"][0]["endings"] == {"truncated": 1}
+    assert run["state"]["reason"] == "the budget of 2,000 tokens is spent"
+    progress = run["state"]["progress"]
+    assert (progress["cost_usd"], progress["unpriced_calls"]) == (0.0123, 1)
+    assert progress["latency_ms"]["max"] == 480.0
+
+
+def test_the_pages_cases_are_found_by_how_their_answers_ended() -> None:
+    snapshot, journal = costly_run()
+    failure = {"category": "parse_failure", "message": "no number"}
+    journal.generate(2, artifacts={"finish_reason": "length"})
+    journal.score(2, 0, failure=failure)
+    text = Reporter(store_of(snapshot, journal)).render(snapshot.run_id, "html")
+    assert '<tr data-outcomes="correct truncated">' in text
+    assert '<tr data-outcomes="incorrect truncated unparsed">' in text
+    assert "<option>truncated</option>" in text
+
+
+@pytest.mark.parametrize("name", ["html", "markdown"])
+def test_runs_side_by_side_tell_tokens_cost_and_latencies_side_by_side(name: str) -> None:
+    snapshot, journal = costly_run()
+    store = store_of(snapshot, journal)
+    other = named(snapshot_of(2), "other")
+    store.save_snapshot(other)
+    text = Reporter(store).render([snapshot.run_id, other.run_id], name, labels=["a", "b"])
+    work = text.partition("Work")[2]
+    cells = ["a", "interrupted", "2,014 (14 completion, 2,000 prompt)"]
+    cells += ["$0.0123 + 1 call at an unknown price", "120 ms", "480 ms"]
+    if name == "markdown":
+        assert f"| {' | '.join(cells)} |" in work
+        assert "| b | pending | none | none | - | - |" in work
+    else:
+        row = "".join(re.findall(r"<tr><td.*", work)[0])
+        assert re.findall(r">([^<]+)</td>", row) == cells
 
 
 @pytest.mark.parametrize("name", ["html", "markdown", "json"])
@@ -318,6 +403,26 @@ def test_runs_of_one_generator_are_told_apart_without_labels() -> None:
     text = Reporter(store).render([one.run_id, other.run_id])
     assert f"gen ({one.run_id[:8]})" in text
     assert f"gen ({other.run_id[:8]})" in text
+
+
+def test_a_quick_look_says_why_a_run_stopped_and_what_it_cost() -> None:
+    snapshot, journal = costly_run()
+    store = store_of(snapshot, journal)
+    told = quickcheck(store, snapshot.run_id)
+    assert told["status"] == "interrupted"
+    assert told["reason"] == "the budget of 2,000 tokens is spent"
+    assert told["cost"] == "$0.0123 + 1 call at an unknown price"
+    assert told["cost_usd"] == 0.0123
+    assert told["tokens"] == {"completion_tokens": 14, "prompt_tokens": 2000}
+    result = RunResult(store, snapshot)
+    assert (result.reason, result.cost) == (told["reason"], told["cost"])
+    assert result.state.reason == result.reason
+    shown = repr(result).splitlines()
+    assert shown[1] == "stopped early: the budget of 2,000 tokens is spent"
+    assert shown[-2:] == [
+        "answers: 1 truncated",
+        "tokens: 2,014 (14 completion, 2,000 prompt), cost: $0.0123 + 1 call at an unknown price",
+    ]
 
 
 def test_only_the_metrics_asked_for_are_told() -> None:

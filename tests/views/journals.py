@@ -78,11 +78,22 @@ class Journal:
 
     def started(self, *, attempt: int = 1, mode: str = "run", until: str = "judge") -> Event:
         self.attempt = attempt
-        data = {"mode": mode, "until": until, "redo": [], "metric_ids": None, "provenance": {}}
+        data: dict[str, Any] = {
+            "mode": mode,
+            "until": until,
+            "redo": [],
+            "metric_ids": None,
+            "provenance": {},
+        }
         return self._add(EventKind.RUN_STARTED, data=data)
 
-    def finished(self, status: str = "completed", through: str | None = "judge") -> Event:
-        data = {"status": status, "through": through, "reason": None}
+    def finished(
+        self,
+        status: str = "completed",
+        through: str | None = "judge",
+        reason: str | None = None,
+    ) -> Event:
+        data: dict[str, Any] = {"status": status, "through": through, "reason": reason}
         return self._add(EventKind.RUN_FINISHED, data=data)
 
     def note(self, text: str) -> Event:

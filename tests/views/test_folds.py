@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
+import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,12 +15,13 @@ from tests.views.journals import EXACT, Journal, metric, snapshot_of, store_of, 
 from themis.core.events import Event, Stage, StepAddress
 from themis.core.snapshot import RunSnapshot
 from themis.views.cases import run_cases
-from themis.views.exact import Moments, scaled
+from themis.views.exact import Moments, Total, scaled
+from themis.views.latencies import Latencies
 from themis.views.results import fold_case
 from themis.views.scores import ScoresFold
 from themis.views.state import ProgressFold, RunHead, execution_state, state_of
 from themis.views.steps import PAGE, CaseSteps, fold_cases, read_steps
-from themis.views.timeline import Latencies, TimelineFold
+from themis.views.timeline import TimelineFold
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 N_CASES = 4
@@ -55,7 +57,12 @@ def take_step(draw: st.DrawFn, journal: Journal, case: int, sample: int | None) 
     steps: dict[str, tuple[StepAddress, dict[str, Any]]] = {
         "generate": (
             StepAddress(Stage.GENERATE, sample or 0),
-            {"candidate_id": "g", "final_output": "x", "token_usage": {"prompt_tokens": 3}},
+            {
+                "candidate_id": "g",
+                "final_output": draw(st.sampled_from(["x", ""])),
+                "token_usage": {"prompt_tokens": 3},
+                "artifacts": {"finish_reason": draw(st.sampled_from(["stop", "length"]))},
+            },
         ),
         "select": (StepAddress(Stage.SELECT), {"chosen": [0]}),
         "reduce": (
@@ -87,7 +94,9 @@ def take_step(draw: st.DrawFn, journal: Journal, case: int, sample: int | None) 
     else:
         reused = draw(st.booleans())
         ms = draw(st.sampled_from([0.1, 0.2, 7.0]))
-        journal.done(case, address, payload, candidate_id=candidate, reused=reused, ms=ms)
+        event = journal.done(case, address, payload, candidate_id=candidate, reused=reused, ms=ms)
+        if not reused and draw(st.booleans()):
+            event.data["cost"] = draw(st.sampled_from([0.1, 0.7, 1e-9]))
 
 
 def folded(snapshot: RunSnapshot, head_events: list[Event], cases: list[CaseSteps]) -> Any:
@@ -250,6 +259,54 @@ def test_a_variance_survives_values_far_from_zero() -> None:
     for value in (1e9, 1e9 + 1, 1e9 + 2):
         moments.add(scaled(value))
     assert moments.variance == 1.0
+
+
+@given(st.lists(FINITE, max_size=20), st.randoms(use_true_random=False))
+def test_a_total_is_exact_in_any_order(values: list[float], random: Any) -> None:
+    total = Total()
+    random.shuffle(values)
+    for value in values:
+        total.add(value)
+    exact = sum(map(Fraction, values), Fraction(0))
+    try:
+        assert total.value == float(exact)
+    except OverflowError:
+        with pytest.raises(OverflowError):
+            _ = total.value
+
+
+DURATIONS = st.lists(st.floats(0.0, 1e7), max_size=200)
+
+
+@given(DURATIONS, DURATIONS, st.randoms(use_true_random=False))
+def test_latencies_taken_apart_and_merged_are_those_taken_together(
+    some: list[float], others: list[float], random: Any
+) -> None:
+    together, one, other = Latencies(), Latencies(), Latencies()
+    for value in some:
+        one.add(value)
+    for value in others:
+        other.add(value)
+    one.merge(other)
+    everything = some + others
+    random.shuffle(everything)
+    for value in everything:
+        together.add(value)
+    assert one.figures() == together.figures()
+    assert (one.count, one.sum_ms) == (together.count, together.sum_ms)
+    assert list(one.figures()) == (["p50", "p90", "p99", "max"] if everything else [])
+
+
+@given(st.lists(st.floats(0.1, 1e7), min_size=1, max_size=300))
+def test_percentiles_are_those_of_numpy_within_one_percent(values: list[float]) -> None:
+    latencies = Latencies()
+    for value in values:
+        latencies.add(value)
+    figures = latencies.figures()
+    for name, share in (("p50", 50), ("p90", 90), ("p99", 99)):
+        exact = float(numpy.percentile(values, share, method="inverted_cdf"))
+        assert figures[name] == pytest.approx(exact, rel=0.011)
+    assert figures["max"] == pytest.approx(max(values), abs=0.001)
 
 
 @given(st.lists(st.floats(0.0, 1e7), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 0.99]))

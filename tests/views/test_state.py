@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.views.journals import EXACT, Journal, snapshot_of, store_of
 from themis.core.events import Stage, StepAddress
 from themis.core.results import RunStatus
@@ -92,6 +94,68 @@ def test_tokens_of_superseded_and_judging_work_are_counted() -> None:
     progress = execution_state(store_of(snapshot, journal), snapshot.run_id).progress
     assert progress.tokens == {"completion_tokens": 4, "prompt_tokens": 25}
     assert progress.stages["generate"].done == 1
+
+
+def test_work_is_priced_where_its_price_is_known_and_never_for_nothing() -> None:
+    snapshot = snapshot_of(6)
+    journal = Journal()
+    for case in range(3):
+        journal.generate(case, token_usage=USAGE).data["cost"] = 0.1
+    journal.generate(3, token_usage=USAGE)
+    journal.generate(4)
+    journal.generate(5, token_usage=USAGE, reused=True)
+    call = StepAddress(Stage.JUDGE, 0, "rubric", "call")
+    payload = {"call": {}, "prompt": {}, "response": {"text": "", "token_usage": USAGE}}
+    journal.done(0, call, payload).data["cost"] = 0.5
+    journal.attempt = 2
+    journal.done(0, call, payload).data["cost"] = 0.5
+    progress = execution_state(store_of(snapshot, journal), snapshot.run_id).progress
+    assert progress.cost_usd == 1.3
+    assert progress.unpriced_calls == 1
+
+
+def test_latencies_are_those_of_generations_and_judge_calls_made() -> None:
+    snapshot = snapshot_of(4)
+    journal = Journal()
+    journal.generate(0, latency_ms=100.0, artifacts={"first_token_ms": 20.0})
+    journal.generate(1, latency_ms=300.0, artifacts={"first_token_ms": "soon"})
+    journal.generate(2, latency_ms=9000.0, reused=True)
+    journal.generate(3)  # whose adapter tells no time: that of the step
+    call = StepAddress(Stage.JUDGE, 0, "rubric", "call")
+    journal.done(0, call, {"call": {}, "response": {"text": "", "latency_ms": 700.0}})
+    journal.done(0, StepAddress(Stage.SCORE, 0, EXACT), {"value": 1}, ms=8000.0)
+    progress = execution_state(store_of(snapshot, journal), snapshot.run_id).progress
+    assert progress.latency_ms == {
+        "p50": pytest.approx(100.0, rel=0.01),
+        "p90": 700.0,
+        "p99": 700.0,
+        "max": 700.0,
+    }
+    assert progress.latency_ms_sum == 1105.0
+    assert progress.first_token_ms["max"] == 20.0
+
+
+def test_a_run_without_calls_has_no_latencies() -> None:
+    snapshot = snapshot_of(1)
+    progress = execution_state(store_of(snapshot, Journal()), snapshot.run_id).progress
+    assert (progress.latency_ms, progress.first_token_ms) == ({}, {})
+    assert (progress.cost_usd, progress.unpriced_calls) == (0.0, 0)
+
+
+def test_why_a_run_was_stopped_is_told_until_it_goes_on() -> None:
+    snapshot = snapshot_of(1)
+    journal = Journal()
+    journal.started()
+    journal.finished("interrupted", through=None, reason="the budget of 100 tokens is spent")
+    state = execution_state(store_of(snapshot, journal), snapshot.run_id)
+    assert state.reason == "the budget of 100 tokens is spent"
+    assert state.attempts[0]["reason"] == state.reason
+    journal.started()
+    state = execution_state(store_of(snapshot, journal), snapshot.run_id)
+    assert state.reason is None
+    assert "reason" not in state.attempts[0]
+    journal.finished()
+    assert execution_state(store_of(snapshot, journal), snapshot.run_id).reason is None
 
 
 def test_the_oldest_generation_is_dated_by_its_artifact_though_reused() -> None:

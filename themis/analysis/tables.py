@@ -6,10 +6,10 @@ what was not, and how bad or good that could make it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from themis.core.results import MetricSummary
+from themis.core.results import MetricSummary, RunProgress
 
 NO_RANGE = "no range"
 NONE = "-"
@@ -68,6 +68,72 @@ def span(ends: Sequence[float] | None) -> str:
     return f"{number(low)} to {number(high)}"
 
 
+def dollars(value: float) -> str:
+    """Return US dollars as text: to the cent from one dollar on, the less the more exactly."""
+    if not value or value >= 1.0:
+        return f"${value:,.2f}"
+    if value >= 0.0001:
+        return f"${value:.4f}"
+    return f"${value:.6f}" if value >= 1e-6 else f"${value:.1e}"
+
+
+def cost_text(cost_usd: float, unpriced_calls: int) -> str:
+    """Return what work cost; calls at an unknown price are told and never taken for free."""
+    if not unpriced_calls:
+        return dollars(cost_usd)
+    if not cost_usd:
+        return "unknown price"
+    calls = "1 call" if unpriced_calls == 1 else f"{unpriced_calls:,} calls"
+    return f"{dollars(cost_usd)} + {calls} at an unknown price"
+
+
+def tokens_text(tokens: Mapping[str, int]) -> str:
+    """Return tokens by kind; prompt and completion tokens together come first."""
+    total = sum(tokens.get(name, 0) for name in ("prompt_tokens", "completion_tokens"))
+    kinds = ", ".join(
+        f"{count:,} {name.removesuffix('_tokens').replace('_', ' ')}"
+        for name, count in tokens.items()
+    )
+    return f"{total:,} ({kinds})" if kinds else "none"
+
+
+def work_text(progress: RunProgress) -> str:
+    """Return tokens and cost of a run's work in one line; empty where it used and cost nothing."""
+    if not progress.tokens and not progress.cost_usd:
+        return ""
+    return f"tokens: {tokens_text(progress.tokens)}, cost: {run_cost(progress)}"
+
+
+def run_cost(progress: RunProgress) -> str:
+    """Return the cost of a run's work as text; "none" where nothing was paid for."""
+    if not progress.tokens and not progress.cost_usd:
+        return "none"
+    return cost_text(progress.cost_usd, progress.unpriced_calls)
+
+
+def times_text(figures: Mapping[str, float]) -> str:
+    """Return percentiles of milliseconds as text; "none" of nothing."""
+    return ", ".join(f"{name} {milliseconds(value)}" for name, value in figures.items()) or "none"
+
+
+def milliseconds(value: float | None) -> str:
+    """Return milliseconds as text, with no more digits than a percentile has."""
+    if value is None:
+        return NONE
+    return f"{value:,.0f} ms" if value >= 100.0 else f"{value:.3g} ms"
+
+
+def endings_text(summaries: Sequence[MetricSummary]) -> str:
+    """Return how many answers were refused, truncated or empty; empty text where none was.
+
+    It is said once where all metrics saw the same answers, and else by metric.
+    """
+    told = [(summary.metric_id, _endings(summary)) for summary in summaries]
+    if len({text for _, text in told}) == 1:
+        return told[0][1]
+    return "; ".join(f"{name}: {text}" for name, text in told if text)
+
+
 def plain_table(summaries: Sequence[MetricSummary], labels: Sequence[str] | None = None) -> str:
     """Return the headline table as aligned plain text.
 
@@ -103,6 +169,10 @@ def _scored(summary: MetricSummary) -> str:
     if summary.n_scored != summary.n_cases_scored:
         return f"{summary.n_scored} in {cases}"
     return cases if summary.n_missing else str(summary.n_scored)
+
+
+def _endings(summary: MetricSummary) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in summary.endings.items())
 
 
 def _counted(count: int, by_category: dict[str, int]) -> str:

@@ -1,22 +1,18 @@
 """Every seam of Themis: what a component must offer, and what the engine asks of a store.
 
-A method may be sync or async; Themis takes both. Attributes beyond those shown are optional and
-read where present:
+A method may be sync or async; Themis takes both. Read where present, and optional:
 
-- ``provider_key`` (generator, judge): the endpoint whose limits apply.
+- ``provider_key`` (generator, judge): the endpoint whose limits apply; ``model``, ``base_url``: what
+  is asked and where, by which prices are found.
+- ``estimate_tokens``, ``bound_tokens`` (generator, judge): prompt tokens expected, for limits and
+  estimates, and at most, for budgets; of ``(case, ctx)`` or ``(prompt)``. ``max_output_tokens``:
+  the cap on output tokens that each request carries.
 - ``reads``: what of the case is read, of {"input", "expected_output", "metadata"}; all by default.
-  The engine hands over the case with the rest blanked.
-- ``reads_parsed`` (reducer): it is given the samples' parsed values.
+  The rest is blanked. ``reads_parsed`` (reducer): it is given the samples' parsed values.
 - ``cpu_bound`` (parser, metric): it is run away from the event loop.
-- ``model``, ``base_url`` (generator, judge): what is asked and where; prices are found by them.
-- ``estimate_tokens(case, ctx)`` (generator), ``estimate_tokens(prompt)`` (judge): prompt tokens,
-  for limits and estimates.
-- ``bound_tokens(case, ctx)`` (generator), ``bound_tokens(prompt)`` (judge): prompt tokens at most;
-  what a budget reserves before the call.
-- ``max_output_tokens`` (generator, judge): the cap on output tokens that each request carries.
 - on metrics ``kind`` ("binary" or "value"), ``value_range``, ``higher_is_better``, ``unit``,
-  ``unparsed`` ("incorrect" or "error"), and ``subject`` ("candidate", "candidates",
-  "conversation", "trace") for judged ones; ``aggregate(statistics)`` for corpus metrics.
+  ``unparsed`` ("incorrect" or "error"), ``subject`` ("candidate", "candidates", "conversation",
+  "trace") for judged ones, ``scores_refusals``: it is given what the model refused, as text.
 """
 
 from __future__ import annotations

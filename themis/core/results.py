@@ -9,7 +9,7 @@ from pydantic import Field
 
 from themis.core.base import JSONObject, Model
 from themis.core.judging import EvaluationExecution
-from themis.core.models import GenerationResult, ParsedOutput, ReducedCandidate, Score
+from themis.core.models import GenerationResult, ParsedOutput, ReducedCandidate, Score, TraceStep
 
 
 class RunStatus(StrEnum):
@@ -34,6 +34,8 @@ class StepFailure(Model):
     cause: str | None = None
     """Class of the exception."""
     traceback: str | None = None
+    trace: list[TraceStep] = Field(default_factory=list)
+    """Steps taken before it failed, where the component told of them."""
     tries: list[JSONObject] = Field(default_factory=list)
     """History of the tries that failed: category, message, seconds."""
     candidate_id: str | None = None
@@ -83,7 +85,8 @@ class ScoreRow(Model):
     candidate_id: str | None
     outcome: Outcome
     error_category: str | None = None
-    """Why it is an error; or, beside "incorrect", which failure of the model's it was."""
+    """Why it is an error; or, beside a value, which failure of the model's there was: it was scored
+    by rule (parse_failure, parse_null, refused), or as usual though truncated or empty."""
     error_message: str | None = None
     details: JSONObject = Field(default_factory=dict)
 
@@ -111,6 +114,8 @@ class MetricSummary(Model):
     """Error rows by category."""
     failures: dict[str, int] = Field(default_factory=dict)
     """Rows counted incorrect or worst for a failure of the model's, by category."""
+    endings: dict[str, int] = Field(default_factory=dict)
+    """Rows whose answer was refused, truncated or empty, however they were scored."""
     bounds: list[float] | None = None
     """The mean had every error, and all that is still to come, been lowest, and highest; None
     without a value range."""
@@ -151,7 +156,16 @@ class RunProgress(Model):
     stages: dict[str, StageProgress] = Field(default_factory=dict)
     tokens: dict[str, int] = Field(default_factory=dict)
     """Of the work done, not of what was reused: prompt_tokens, completion_tokens, ..."""
+    cost_usd: float = 0.0
+    """US dollars of the work done, as far as its price is known."""
+    unpriced_calls: int = 0
+    """Calls that used tokens at an unknown price: what they cost comes on top."""
     latency_ms_sum: float = 0.0
+    latency_ms: dict[str, float] = Field(default_factory=dict)
+    """p50, p90, p99 and max in milliseconds of generations and judge calls made, each within one
+    percent; empty where none was made."""
+    first_token_ms: dict[str, float] = Field(default_factory=dict)
+    """The same of the time to the first token, of answers that were streamed."""
     oldest: float | None = None
     """Unix seconds of the oldest generation in the run."""
     newest: float | None = None
@@ -167,7 +181,12 @@ class RunEstimate(Model):
     to_run: dict[str, int] = Field(default_factory=dict)
     """Of these, how many generations are not in the store."""
     prompt_tokens: int | None = None
-    """Of all generations that are not in the store; None where the generator cannot say."""
+    """Of all generations that are not in the store, about; None where the generator cannot say."""
+    output_tokens_at_most: int | None = None
+    """Of the same generations, each at its cap; None where they have none."""
+    cost_usd: list[float] | None = None
+    """US dollars of the same generations: with no output at all, and with each at its cap (or, of
+    those without a cap, the first number only). None where the price is unknown."""
     notes: list[str] = Field(default_factory=list)
 
 
@@ -178,7 +197,9 @@ class ExecutionState(Model):
     status: RunStatus
     attempt: int
     attempts: list[dict[str, Any]] = Field(default_factory=list)
-    """Each attempt's number, mode, start, status."""
+    """Each attempt's number, mode, start, status and, where it was stopped early, reason."""
+    reason: str | None = None
+    """Why the newest attempt was stopped early, where it was."""
     completed_through_stage: str | None = None
     progress: RunProgress = Field(default_factory=RunProgress)
     notes: list[str] = Field(default_factory=list)

@@ -57,6 +57,8 @@ class MetricFacts(Model):
     subject: Literal["candidate", "candidates", "conversation", "trace"] = "candidate"
     """What is scored: one candidate, all of a case, or the way to one."""
     judged: bool = False
+    scores_refusals: bool = False
+    """Whether it is given what the model refused, as text; else a refusal is scored by rule."""
 
 
 class RunIdentity(Model):

@@ -30,13 +30,15 @@ class Candidate:
         sample: index of the sample; None for the reduced candidate.
         candidate_id: its id, unique in the case.
         shown: the candidate without evidence (artifacts, usage, latency): keys do not cover these.
-        content: digest of output, trace and conversation.
+        content: digest of output, trace and conversation, and of a refusal that it is one.
+        refused: why it is no answer, where the model refused.
     """
 
     sample: int | None
     candidate_id: str
     shown: GenerationResult | ReducedCandidate
     content: bytes
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

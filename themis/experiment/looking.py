@@ -79,9 +79,15 @@ def quickcheck(store: RunStore, run_id: str) -> dict[str, Any]:
     return {
         "run_id": result.run_id,
         "status": result.status.value,
+        "reason": result.reason,
         "cases": len(result.cases),
         "cases_finished": progress.cases_finished,
         "cases_with_errors": progress.cases_with_errors,
+        "tokens": progress.tokens,
+        "cost_usd": progress.cost_usd,
+        "unpriced_calls": progress.unpriced_calls,
+        "cost": result.cost,
+        "latency_ms": progress.latency_ms,
         "metrics": {name: one.plain() for name, one in result.metrics.items()},
         "notes": result.notes,
     }

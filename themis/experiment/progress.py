@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TextIO
 
+from themis.analysis.tables import cost_text
 from themis.core.events import Event, EventKind, Stage
 from themis.core.snapshot import RunSnapshot
 from themis.planning.estimate import steps_per_case
@@ -64,6 +65,8 @@ class Tally:
         n_cases: cases in all.
         errors: failed steps.
         tokens: prompt and completion tokens of new work.
+        cost_usd: US dollars of new work, as far as its price is known.
+        unpriced_calls: calls of new work that used tokens at an unknown price.
     """
 
     def __init__(self, snapshot: RunSnapshot, clock: Callable[[], float] = time.monotonic) -> None:
@@ -75,6 +78,8 @@ class Tally:
         self.cases = 0
         self.errors = 0
         self.tokens = 0
+        self.cost_usd = 0.0
+        self.unpriced_calls = 0
         self.steps: dict[Stage, int] = {}
         self.totals: dict[Stage, int] = {}
 
@@ -89,7 +94,7 @@ class Tally:
                 if event.kind is EventKind.STEP_FAILED:
                     self.errors += 1
                 elif event.artifact is not None and not event.reused:
-                    self.tokens += _tokens(event.artifact.raw)
+                    self._count(_tokens(event.artifact.raw), event.data.get("cost"))
             elif event.kind is EventKind.CASE_FINISHED:
                 self.cases += 1
             elif event.kind is EventKind.RUN_STARTED:
@@ -120,12 +125,21 @@ class Tally:
         parts = [f"{self.cases}/{self.n_cases} cases", f"{self.rate:.1f} a second"]
         if self.tokens:
             parts.append(f"{self.tokens:,} tokens")
+        if self.tokens or self.cost_usd:
+            parts.append(cost_text(self.cost_usd, self.unpriced_calls))
         parts.append(f"{self.errors} errors")
         parts.append(f"{_duration(self.seconds)} so far")
         left = self.seconds_left
         if left:
             parts.append(f"{_duration(left)} left")
         return ", ".join(parts)
+
+    def _count(self, tokens: int, cost: float | None) -> None:
+        self.tokens += tokens
+        if cost is not None:
+            self.cost_usd += cost
+        elif tokens:
+            self.unpriced_calls += 1
 
     def _start(self, data: dict[str, Any]) -> None:
         """Begin from what was there: cases passed over as done, stages not taken left out."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from themis.analysis.intervals import summarize
-from themis.analysis.tables import plain_table
+from themis.analysis.tables import endings_text, plain_table, run_cost, work_text
 from themis.core.base import RunId
 from themis.core.errors import MissingExtraError
 from themis.core.protocols import RunStore
@@ -98,14 +98,24 @@ class RunResult:
         return self._head.status
 
     @property
+    def reason(self) -> str | None:
+        """Why the run was stopped early, if it was: a budget, a failure that all would share."""
+        return self._head.reason
+
+    @property
     def completed_through_stage(self) -> str | None:
         """The last stage that every case went through."""
         return self._head.through
 
     @property
     def progress(self) -> RunProgress:
-        """Counts of steps, tokens and errors."""
+        """Counts of steps, tokens and errors, cost and latencies."""
         return self._folded[0]
+
+    @property
+    def cost(self) -> str:
+        """What the work done cost, as text; calls at an unknown price are told beside it."""
+        return run_cost(self.progress)
 
     @property
     def notes(self) -> list[str]:
@@ -151,8 +161,16 @@ class RunResult:
         return target
 
     def __repr__(self) -> str:
-        head = f"Run {self.run_id}: {self.status.value}, {len(self.cases)} cases"
-        return f"{head}\n{self.table()}" if self.metrics else head
+        lines = [f"Run {self.run_id}: {self.status.value}, {len(self.cases)} cases"]
+        if self.reason:
+            lines.append(f"stopped early: {self.reason}")
+        if self.metrics:
+            lines.append(self.table())
+        if endings := endings_text(list(self.metrics.values())):
+            lines.append(f"answers: {endings}")
+        if work := work_text(self.progress):
+            lines.append(work)
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         from html import escape

@@ -158,6 +158,7 @@ def _facts(metric: Any, where: str) -> MetricFacts:
         unparsed=cast(Any, _one_of(metric, "unparsed", ("incorrect", "error"), "incorrect", where)),
         subject=cast(Any, _one_of(metric, "subject", _SUBJECTS, "candidate", where)),
         judged=judged,
+        scores_refusals=_flag(metric, "scores_refusals", where),
     )
 
 
@@ -169,6 +170,18 @@ def _range(given: Any, what: str, where: str) -> list[float]:
             f"{what} is {given!r}; it must be two finite numbers, the least first", field=where
         )
     return [float(end) for end in numbers]
+
+
+def _flag(component: Any, attribute: str, where: str) -> bool:
+    value = getattr(component, attribute, False)
+    if not isinstance(value, bool):
+        raise DefinitionError(
+            f"{where}: {type(component).__name__}.{attribute} is {value!r}; it must be True or "
+            "False",
+            field=where,
+            value=value,
+        )
+    return value
 
 
 def _one_of(

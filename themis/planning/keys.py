@@ -33,6 +33,8 @@ def component_digest(ref: ComponentRef) -> bytes:
             ref.metric.higher_is_better,
             ref.metric.unparsed,
             ref.metric.subject,
+            # A declaration that came later: who does not make it keeps its digest.
+            *(["scores_refusals"] if ref.metric.scores_refusals else []),
         ]
     )
     return digest_value(
@@ -111,6 +113,11 @@ def content_digest(
     steps = None if trace is None else [step.model_dump(mode="json") for step in trace]
     said = None if conversation is None else [turn.model_dump(mode="json") for turn in conversation]
     return digest_value("output with trace", [output, steps, said])
+
+
+def refused_digest(content: bytes, message: str) -> bytes:
+    """Digest of the content of an answer that the model refused: not that of the same words."""
+    return digest_parts("refused", [content, digest_value("why", message)])
 
 
 def parsed_digest(value: JSONValue, format: str | None, metadata: JSONValue) -> bytes:  # noqa: A002

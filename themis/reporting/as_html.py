@@ -13,11 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from themis.analysis.tables import headline_row, number
+from themis.analysis.tables import headline_row, number, times_text
 from themis.core.results import CaseResult, ScoreRow
 from themis.reporting import plot
-from themis.reporting.facts import CaseFacts, ReportFacts, duration, when
-from themis.views.scores import UNPARSED
+from themis.reporting.facts import (
+    WORK_HEADINGS,
+    CaseFacts,
+    ReportFacts,
+    duration,
+    when,
+    work_rows,
+)
 
 CASES_SHOWN = 500
 """Cases listed in a page, over all its runs."""
@@ -57,6 +63,9 @@ def render(facts: ReportFacts) -> Iterator[str]:
         when=when,
         duration=duration,
         number=number,
+        times_text=times_text,
+        work_headings=WORK_HEADINGS,
+        work_rows=work_rows(facts),
     )
 
 
@@ -82,14 +91,11 @@ class CaseLine:
     failures: list[str]
     rows: list[ScoreRow]
     outcomes: str
-    """Outcomes of its rows, and "unparsed" where one was, separated by blanks."""
+    """What it can be looked for by, separated by blanks."""
 
 
 def _case_line(facts: CaseFacts) -> CaseLine:
     case, result = facts.case, facts.result
-    outcomes = {row.outcome for row in facts.rows} | {
-        "unparsed" for row in facts.rows if row.error_category in UNPARSED
-    }
     return CaseLine(
         number=case.position + 1,
         case_id=case.case_id,
@@ -99,7 +105,7 @@ def _case_line(facts: CaseFacts) -> CaseLine:
         outputs=_outputs(result),
         failures=[f"{one.category}: {one.message}" for one in result.generation_failures],
         rows=facts.rows,
-        outcomes=" ".join(sorted(outcomes)),
+        outcomes=" ".join(sorted(facts.marks)),
     )
 
 

@@ -35,6 +35,7 @@ def _run(run: RunFacts) -> dict[str, Any]:
         "metrics": [summary.model_dump(mode="json") for summary in run.summaries],
         "timeline": [attempt.model_dump(mode="json") for attempt in run.timeline],
         "seconds": run.seconds,
+        "cost": run.cost,
         "steps_done": run.n_done,
         "steps_reused": run.n_reused,
         "identity": redact(run.snapshot.identity.asked()),

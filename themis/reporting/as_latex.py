@@ -55,8 +55,15 @@ def _line(cells: tuple[str, ...]) -> str:
 
 def _caption(facts: ReportFacts) -> str:
     runs = ", ".join(f"{run.run_id} ({run.state.status})" for run in facts.runs)
+    many = not facts.is_one_run
+    endings = "".join(
+        f" Answers{f' of {run.label}' if many else ''}: {run.endings}."
+        for run in facts.runs
+        if run.endings
+    )
     missing = "" if facts.is_whole else " or case not scored yet"
     return (
         f"{escape(facts.title)}. Means over cases with 95\\% intervals; bounds: the mean if every "
         f"error{missing} had been worst or best. Run: {escape(runs)}."
+        f"{' ' + escape(endings) if endings else ''}"
     )

@@ -5,8 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from themis.analysis.tables import HEADINGS, headline_row
-from themis.reporting.facts import ReportFacts, RunFacts, duration, when
+from themis.analysis.tables import HEADINGS, headline_row, times_text
+from themis.reporting.facts import (
+    WORK_HEADINGS,
+    ReportFacts,
+    RunFacts,
+    duration,
+    when,
+    work_rows,
+)
 
 _MARKUP = re.compile(r"([\\`*\[\]<>|~&]|(?<![^\W_])_|_(?![^\W_]))")
 """An underscore within a word is no markup, and names are full of them."""
@@ -16,6 +23,9 @@ def render(facts: ReportFacts) -> Iterator[str]:
     """Yield the report, section by section."""
     yield f"# {escape(facts.title)}\n\n"
     yield from _headline(facts)
+    if not facts.is_one_run:
+        yield "\n## Work\n\n"
+        yield from _table(WORK_HEADINGS, work_rows(facts), text_columns=4)
     for run in facts.runs:
         yield from _run(run, several=not facts.is_one_run)
 
@@ -57,16 +67,23 @@ _METHODS = {"wilson": "Wilson's score interval", "t": "Student's t over cases"}
 def _run(run: RunFacts, *, several: bool) -> Iterator[str]:
     state, progress = run.state, run.state.progress
     yield f"\n## {escape(run.label if several else 'Run')}\n\n"
+    stopped = [("stopped early", escape(state.reason))] if state.reason else []
+    first = progress.first_token_ms
     yield from _points(
         [
             ("run", f"`{run.run_id}`"),
             ("what", escape(run.title)),
             ("status", _status(run)),
+            *stopped,
             ("cases", f"{progress.cases_finished} of {progress.n_cases} gone through"),
             ("with errors", str(progress.cases_with_errors)),
             ("attempts", str(len(state.attempts))),
             ("time", duration(run.seconds)),
+            *([("answers", escape(run.endings))] if run.endings else []),
             ("tokens", _counts(progress.tokens)),
+            ("cost", escape(run.cost)),
+            ("latency", times_text(progress.latency_ms)),
+            *([("first token", times_text(first))] if first else []),
             ("steps", f"{run.n_done}, of which {run.n_reused} reused"),
             ("generations", f"from {when(progress.oldest)} to {when(progress.newest)}"),
         ]

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from themis.analysis.intervals import summarize
+from themis.analysis.tables import endings_text, milliseconds, run_cost, tokens_text
 from themis.core.base import RunId
 from themis.core.errors import DefinitionError
 from themis.core.protocols import RunStore
@@ -19,10 +20,12 @@ from themis.core.results import CaseResult, ExecutionState, MetricSummary, Score
 from themis.core.snapshot import ComponentRef, RunSnapshot
 from themis.views.cases import RunCase, run_cases
 from themis.views.results import fold_case
-from themis.views.scores import ScoresFold, chosen_metrics, score_case, score_rows
+from themis.views.scores import Scored, ScoresFold, chosen_metrics, score_case, score_rows
 from themis.views.state import RUN_KINDS, ProgressFold, RunHead, state_of
 from themis.views.steps import PAGE, CaseSteps, fold_cases, read_steps
 from themis.views.timeline import AttemptTiming, TimelineFold
+
+WORK_HEADINGS = ("run", "status", "tokens", "cost", "p50", "p90")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,8 @@ class CaseFacts:
     case: RunCase
     result: CaseResult
     rows: list[ScoreRow]
+    marks: frozenset[str]
+    """Outcomes of its rows, how its answers ended, and "unparsed" where one was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,16 @@ class RunFacts:
     def seconds(self) -> float:
         """From first event to last, over all attempts."""
         return sum(attempt.seconds for attempt in self.timeline)
+
+    @property
+    def cost(self) -> str:
+        """What the work cost, as text."""
+        return run_cost(self.state.progress)
+
+    @property
+    def endings(self) -> str:
+        """How many answers were refused, truncated or empty, as text; empty where none was."""
+        return endings_text(self.summaries)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -120,6 +135,7 @@ class RunFacts:
                     case=case,
                     result=fold_case(snapshot, case, steps),
                     rows=[scored.row(case) for scored in rows],
+                    marks=_marks(rows),
                 )
 
 
@@ -201,6 +217,33 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def work_rows(facts: ReportFacts) -> list[tuple[str, ...]]:
+    """Return what each run used, cost and waited for, as cells under ``WORK_HEADINGS``."""
+    rows: list[tuple[str, ...]] = []
+    for run in facts.runs:
+        progress = run.state.progress
+        latency = progress.latency_ms
+        rows.append(
+            (
+                run.label,
+                run.state.status.value,
+                tokens_text(progress.tokens),
+                run.cost,
+                milliseconds(latency.get("p50")),
+                milliseconds(latency.get("p90")),
+            )
+        )
+    return rows
+
+
+def _marks(rows: Sequence[Scored]) -> frozenset[str]:
+    marks: set[str] = {row.outcome for row in rows}
+    marks.update(row.ending for row in rows if row.ending is not None)
+    if any(row.unparsed for row in rows):
+        marks.add("unparsed")
+    return frozenset(marks)
 
 
 def _said(name: str, value: Any) -> str:

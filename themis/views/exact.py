@@ -57,6 +57,24 @@ class Moments:
             return None
 
 
+class Total:
+    """Sum of a stream of finite floats, exact."""
+
+    __slots__ = ("_units",)
+
+    def __init__(self) -> None:
+        self._units = 0
+
+    def add(self, value: float) -> None:
+        """Take one value."""
+        self._units += scaled(value)
+
+    @property
+    def value(self) -> float:
+        """The sum, rounded once; 0 of nothing."""
+        return mean_of(self._units, 1)
+
+
 class Durations:
     """Sum of durations, kept in whole nanoseconds: finer than any clock that is read here."""
 
@@ -68,6 +86,10 @@ class Durations:
     def add(self, ms: float) -> None:
         """Take one duration in milliseconds."""
         self._nanoseconds += round(ms * 1e6)
+
+    def merge(self, other: Durations) -> None:
+        """Take all that another has taken."""
+        self._nanoseconds += other._nanoseconds
 
     @property
     def ms(self) -> float:

@@ -11,12 +11,14 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from themis.core.endings import REFUSED, Ending
 from themis.core.errors import DefinitionError, did_you_mean
 from themis.core.events import Event, EventKind, Stage, StepAddress
 from themis.core.protocols import RunStore
 from themis.core.results import MetricSummary, Outcome, ScoreRow
 from themis.core.snapshot import ComponentRef, MetricFacts, RunIdentity, RunSnapshot
 from themis.views.cases import RunCase, run_cases
+from themis.views.endings import subject_endings
 from themis.views.exact import Moments, mean_of, scaled
 from themis.views.steps import (
     PAGE,
@@ -36,7 +38,7 @@ class Scored(NamedTuple):
     """One row of the score table, without the case's names.
 
     ``category`` and ``message`` say why there is no value or, beside one, for which failure of the
-    model's it was given by rule.
+    model's it was given by rule, or how the answer ended that it was given to.
     """
 
     metric_id: str
@@ -49,6 +51,12 @@ class Scored(NamedTuple):
     details: dict[str, Any]
     event: Event
     """The score, or the failure that stands in its place."""
+    ending: str | None = None
+    """How the answer ended, where it did not simply: refused, truncated or empty."""
+    by_rule: bool = False
+    """Whether no metric gave the value."""
+    unparsed: bool = False
+    """Whether the candidate could not be parsed."""
 
     def row(self, case: RunCase) -> ScoreRow:
         """Return the row under the case's names."""
@@ -98,6 +106,7 @@ def score_case(
 ) -> list[Scored]:
     """Return a case's rows: by metric, then by sample. What is still to come has none."""
     each = subjects(steps, identity)
+    ended = subject_endings(steps, identity, each)
     found: list[Scored] = []
     for metric in metrics:
         facts = facts_of(metric)
@@ -105,7 +114,9 @@ def score_case(
         for subject in (whole_case(steps, identity),) if together else each:
             event = _standing(steps, metric, facts, subject)
             if event is not None:
-                found.append(_scored(metric.name, facts, subject, event))
+                end = ended.get(subject.sample) if ended and not together else None
+                ending = end.ending if end is not None and end.seq < event.seq else None
+                found.append(_scored(metric.name, facts, subject, event, ending))
     return found
 
 
@@ -124,38 +135,45 @@ def _standing(
     return event
 
 
-def _scored(name: str, facts: MetricFacts, subject: Subject, event: Event) -> Scored:
+def _scored(
+    name: str, facts: MetricFacts, subject: Subject, event: Event, ending: Ending | None
+) -> Scored:
     candidate = event.candidate_id or subject.candidate_id
+    value: float | None = None
+    outcome: Outcome = "error"
+    payload: dict[str, Any] = {}
     if event.kind is EventKind.STEP_FAILED:
         failure = event.data["failure"]
-        return Scored(
-            name,
-            subject.sample,
-            candidate,
-            None,
-            "error",
-            failure["category"],
-            failure["message"],
-            {},
-            event,
-        )
-    assert event.artifact is not None  # a store gives every step that is done its artifact
-    payload = event.artifact.payload
-    value = float(payload["value"])
-    failure = payload.get("failure") or {}
-    outcome: Outcome = "scored"
-    if facts.kind == "binary":
-        outcome = "correct" if value == 1.0 else "incorrect"
+    else:
+        assert event.artifact is not None  # a store gives every step that is done its artifact
+        payload = event.artifact.payload
+        failure = payload.get("failure") or {}
+        value = float(payload["value"])
+        outcome = "scored"
+        if facts.kind == "binary":
+            outcome = "correct" if value == 1.0 else "incorrect"
+    category, message = failure.get("category"), failure.get("message")
+    unparsed = category in UNPARSED
+    told = category if category == REFUSED.category else None
+    if ending is not None:
+        told = ending.category
+        if category is None:
+            category, message = ending
+        elif unparsed:  # the parser's words say what it missed, the category why
+            category = ending.category
     return Scored(
         name,
         subject.sample,
         candidate,
         value,
         outcome,
-        failure.get("category"),
-        failure.get("message"),
+        category,
+        message,
         payload.get("details") or {},
         event,
+        told,
+        value is not None and bool(failure),
+        unparsed,
     )
 
 
@@ -181,6 +199,7 @@ class MetricFold:
         self._outcomes: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
+        self._endings: Counter[str] = Counter()
         value_range = self._facts.value_range
         self._range = None if value_range is None else [scaled(float(end)) for end in value_range]
 
@@ -192,10 +211,14 @@ class MetricFold:
         n_scored = 0
         for row in rows:
             self._outcomes[row.outcome] += 1
+            self._n_unparsed += row.unparsed
+            if row.ending is not None:
+                self._endings[row.ending] += 1
             if row.category is not None:
-                counts = self._errors if row.value is None else self._failures
-                counts[row.category] += 1
-                self._n_unparsed += row.category in UNPARSED
+                if row.value is None:
+                    self._errors[row.category] += 1
+                elif row.by_rule:
+                    self._failures[row.category] += 1
             if row.value is not None:
                 n_scored += 1
                 total += scaled(row.value)
@@ -231,6 +254,7 @@ class MetricFold:
             outcomes=_sorted(self._outcomes),
             errors=_sorted(self._errors),
             failures=_sorted(self._failures),
+            endings=_sorted(self._endings),
             bounds=bounds,
             variance=self._cases.variance,
             kind=facts.kind,

@@ -6,16 +6,18 @@ is for the store's lease to say.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from themis.core.base import RunId
 from themis.core.events import Event, EventKind, Stage, StepAddress
 from themis.core.protocols import RunStore
 from themis.core.results import ExecutionState, RunProgress, RunStatus, StageProgress
-from themis.views.exact import Durations
+from themis.views.exact import Total
+from themis.views.latencies import Latencies
 from themis.views.steps import CaseSteps, fold_cases
 
 _ORDER = {stage.value: stage.order for stage in Stage}
+_FIRST = b'"first_token_ms"'
 RUN_KINDS = frozenset({EventKind.RUN_STARTED, EventKind.RUN_FINISHED, EventKind.NOTE})
 
 
@@ -70,6 +72,12 @@ class RunHead:
         about.pop("reason", None)
 
     @property
+    def reason(self) -> str | None:
+        """Why the newest attempt was stopped early, where it was."""
+        reason: str | None = self.attempts.get(self.attempt, {}).get("reason")
+        return reason
+
+    @property
     def status(self) -> RunStatus:
         """How the newest attempt stands; pending before the first."""
         if not self.attempts:
@@ -87,10 +95,10 @@ class RunHead:
 
 
 class ProgressFold:
-    """Fold over whole cases: steps, tokens and times.
+    """Fold over whole cases: steps, tokens, cost and times.
 
-    A step counts once, as its newest event has it. Tokens and latencies are of all work done, that
-    of superseded attempts included, and of nothing that was reused.
+    A step counts once, as its newest event has it. Tokens, cost and latencies are of all work done,
+    that of superseded attempts included, and of nothing that was reused.
 
     Args:
         head: the run's attempts, which say when a case is finished.
@@ -102,7 +110,10 @@ class ProgressFold:
         self._n_cases = n_cases
         self._stages: dict[Stage, list[int]] = {}
         self._tokens: dict[str, int] = {}
-        self._latency = Durations()
+        self._cost = Total()
+        self._unpriced = 0
+        self._latency = Latencies()
+        self._first_token = Latencies()
         self._oldest: float | None = None
         self._newest: float | None = None
         self._finished = 0
@@ -138,10 +149,20 @@ class ProgressFold:
 
     def _work(self, event: Event, address: StepAddress) -> None:
         found = _paid_for(event, address)
+        used = 0
         for name, count in (found.get("token_usage") or {}).items():
             self._tokens[name] = self._tokens.get(name, 0) + count
+            used += count
+        cost = event.data.get("cost")
+        if cost is not None:
+            self._cost.add(float(cost))
+        elif used:
+            self._unpriced += 1
         latency = found.get("latency_ms")
         self._latency.add(float(event.data.get("ms", 0.0) if latency is None else latency))
+        first = (found.get("artifacts") or {}).get("first_token_ms")
+        if _is_duration(first):
+            self._first_token.add(float(first))
 
     def progress(self) -> RunProgress:
         """Return the progress so far."""
@@ -156,17 +177,26 @@ class ProgressFold:
                 )
             },
             tokens=dict(sorted(self._tokens.items())),
-            latency_ms_sum=self._latency.ms,
+            cost_usd=self._cost.value,
+            unpriced_calls=self._unpriced,
+            latency_ms_sum=self._latency.sum_ms,
+            latency_ms=self._latency.figures(),
+            first_token_ms=self._first_token.figures(),
             oldest=self._oldest,
             newest=self._newest,
         )
+
+
+def _is_duration(value: Any) -> TypeGuard[float]:
+    """Return whether an adapter's own artifact is a time; it may hold anything."""
+    return type(value) in (int, float) and value >= 0
 
 
 def _paid_for(event: Event, address: StepAddress) -> dict[str, Any]:
     """Return what a generation or a judge call says of tokens and time."""
     assert event.artifact is not None
     raw = event.artifact.raw
-    if b'"token_usage"' not in raw and b'"latency_ms"' not in raw:
+    if b'"token_usage"' not in raw and b'"latency_ms"' not in raw and _FIRST not in raw:
         return {}
     payload = event.artifact.payload
     if address.stage is Stage.GENERATE:
@@ -190,6 +220,7 @@ def state_of(run_id: RunId, head: RunHead, progress: RunProgress) -> ExecutionSt
         status=head.status,
         attempt=head.attempt,
         attempts=[about for _, about in sorted(head.attempts.items())],
+        reason=head.reason,
         completed_through_stage=head.through,
         progress=progress,
         notes=head.notes,

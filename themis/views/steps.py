@@ -85,6 +85,8 @@ class Subject(NamedTuple):
     candidate_id: str | None
     blocked: Event | None
     """The failed step upstream that keeps it from being scored."""
+    generated: Event | None = None
+    """A sample's generation."""
 
 
 def subjects(steps: CaseSteps, identity: RunIdentity) -> list[Subject]:
@@ -150,7 +152,7 @@ def _sample(steps: CaseSteps, sample: int) -> Subject:
     if event is None:
         return Subject(sample, None, None)
     failed = event.kind is EventKind.STEP_FAILED
-    return Subject(sample, event.candidate_id, event if failed else None)
+    return Subject(sample, event.candidate_id, event if failed else None, event)
 
 
 def read_steps(

@@ -1,13 +1,9 @@
 """When things happened and how long they took: by attempt, and by stage within it.
 
-Latencies go into buckets that grow by a fixed ratio, so that memory stays small however many steps
-there are and the order of cases does not matter; a percentile is then right to within one percent.
 It says what the clocks said and explains nothing.
 """
 
 from __future__ import annotations
-
-import math
 
 from pydantic import Field
 
@@ -15,65 +11,9 @@ from themis.core.base import Model
 from themis.core.events import Event, EventKind, Stage
 from themis.core.protocols import RunStore
 from themis.core.snapshot import RunSnapshot
-from themis.views.exact import Durations
+from themis.views.latencies import Latencies
 from themis.views.state import RUN_KINDS
 from themis.views.steps import CaseSteps, fold_cases
-
-_RATIO = 1.02
-_LOG_RATIO = math.log(_RATIO)
-
-
-class Latencies:
-    """How long many steps took, in bounded memory.
-
-    ``count`` is how many, ``least`` and ``greatest`` are exact, in milliseconds.
-
-    Buckets at powers of a ratio, as in DDSketch (Masson, Rim and Lee, VLDB 2019): with a ratio of
-    1.02 any quantile is within one percent of the value that stands at its rank.
-    """
-
-    __slots__ = ("_buckets", "_sum", "count", "greatest", "least")
-
-    def __init__(self) -> None:
-        self._buckets: dict[int | None, int] = {}
-        self._sum = Durations()
-        self.count = 0
-        self.least = math.inf
-        self.greatest = -math.inf
-
-    def add(self, ms: float) -> None:
-        """Take one duration in milliseconds."""
-        bucket = math.ceil(math.log(ms) / _LOG_RATIO) if ms > 0 else None
-        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
-        self._sum.add(ms)
-        self.count += 1
-        self.least = min(self.least, ms)
-        self.greatest = max(self.greatest, ms)
-
-    @property
-    def sum_ms(self) -> float:
-        """Their sum."""
-        return self._sum.ms
-
-    def quantile(self, share: float) -> float | None:
-        """Return the duration in milliseconds at a share of the ranks, from 0 to 1.
-
-        The nearest-rank definition: the least value that is no less than ``share`` of all.
-        """
-        if not self.count:
-            return None
-        rank = max(1, math.ceil(share * self.count))
-        if rank == 1:
-            return self.least
-        if rank == self.count:
-            return self.greatest
-        seen = 0
-        for bucket in sorted(self._buckets, key=lambda one: -math.inf if one is None else one):
-            seen += self._buckets[bucket]
-            if seen >= rank:
-                middle = 0.0 if bucket is None else 2.0 * _RATIO**bucket / (1.0 + _RATIO)
-                return min(max(middle, self.least), self.greatest)
-        return self.greatest
 
 
 class StageTiming(Model):

@@ -84,7 +84,7 @@ def evaluation_execution(
         candidate_id=None if about is None else about.candidate_id,
         calls=calls or [JudgeCall(**payload["call"]) for payload in answers.values()],
         prompts={name: RenderedJudgePrompt(**said["prompt"]) for name, said in answers.items()},
-        responses={name: JudgeResponse(**said["response"]) for name, said in answers.items()},
+        responses={name: _response(said) for name, said in answers.items()},
         judgments=[ParsedJudgment(**judgment) for judgment in told.get("judgments", [])],
         scores=[Score(**score) for score in told.get("scores", [])],
         failures=failures,
@@ -92,6 +92,14 @@ def evaluation_execution(
         if "value" in told
         else None,
     )
+
+
+def _response(payload: dict[str, Any]) -> JudgeResponse:
+    """Return a judge's answer, the tries that failed before it among its artifacts."""
+    fields = dict(payload["response"])
+    if "tries" in payload:
+        fields["artifacts"] = {**(fields.get("artifacts") or {}), "tries": payload["tries"]}
+    return JudgeResponse(**fields)
 
 
 def _calls(steps: CaseSteps, metric_id: str, sample: int | None) -> dict[str, Event]:

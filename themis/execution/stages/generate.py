@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from themis.core.contexts import GenerateContext
+from themis.core.endings import refusal_in
 from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import GenerationResult
@@ -12,7 +13,7 @@ from themis.core.results import StepFailure
 from themis.execution.flight import Candidate, CaseRun, check_id
 from themis.execution.stage import take
 from themis.execution.step import Payload, Step
-from themis.planning.keys import output_digest
+from themis.planning.keys import output_digest, refused_digest
 from themis.planning.seeds import sample_seed
 
 
@@ -36,7 +37,6 @@ async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
         return payload_of(value)
 
     component = bound.component
-    counts = engine.limits.counts_tokens(bound.provider_key)
     step = Step(
         address=address,
         key=case.generate_keys[sample],
@@ -48,8 +48,9 @@ async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
         paid=True,
         known_absent=True,
         tokens=(lambda: int(component.estimate_tokens(view, context)))
-        if counts and hasattr(component, "estimate_tokens")
+        if hasattr(component, "estimate_tokens")
         else None,
+        bound_tokens=lambda: int(component.bound_tokens(view, context)),
     )
     taken = await take(case, step)
     if taken.failure is not None:
@@ -62,11 +63,13 @@ async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
         result = result_of(taken.payload)
         content = output_digest(result)
     candidate_id = case.sample_id(result.candidate_id, sample)
+    refused = refusal_in(result.artifacts)
     return Candidate(
         sample=sample,
         candidate_id=candidate_id,
         shown=_without_evidence(result, candidate_id),
-        content=content,
+        content=content if refused is None else refused_digest(content, refused),
+        refused=refused,
     )
 
 

@@ -62,7 +62,7 @@ async def judge(
     context = _context(case, metric, candidate_id)
     address = StepAddress(Stage.JUDGE, sample, metric.name)
     try:
-        subject = _subject(metric, candidates)
+        subject = subject_of(metric, candidates)
         workflow = await call_inline(lambda: metric.component.build_workflow(subject, context))
         calls = list(await call_inline(workflow.judge_calls))
         _check_calls(calls, case)
@@ -138,6 +138,10 @@ async def ask(
         category="judge",
         away=engine.runs_away(judge, component.judge, pure=False),
         paid=True,
+        tokens=(lambda: int(component.estimate_tokens(prompt)))
+        if hasattr(component, "estimate_tokens")
+        else None,
+        bound_tokens=lambda: int(component.bound_tokens(prompt)),
         called_as=Stage.JUDGE,
         candidate_id=candidate_id,
     )
@@ -268,7 +272,7 @@ def _context(case: CaseRun, metric: Bound, candidate_id: str | None) -> EvalScor
     )
 
 
-def _subject(metric: Bound, candidates: Sequence[Candidate]) -> Any:
+def subject_of(metric: Bound, candidates: Sequence[Candidate]) -> Any:
     """Return what the metric is about, in the form its declared subject has."""
     first = candidates[0]
     kind = metric.facts.subject

@@ -1,11 +1,15 @@
-"""Parsing: a value read out of a candidate. A parser that finds none is a result, not an outage."""
+"""Parsing: a value read out of a candidate. A parser that finds none is a result, not an outage.
+
+What a model refused is never read: the words of a refusal may look like an answer.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from themis.core.base import CandidateId
+from themis.core.base import CandidateId, JSONObject
 from themis.core.contexts import ParseContext
+from themis.core.endings import REFUSED
 from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import ParsedOutput
@@ -25,16 +29,17 @@ async def parse(case: CaseRun, parser: Bound, subject: Candidate) -> Parsed:
     reads = parser.reads & _SHOWN
     context = ParseContext(**case.common(parser), candidate_id=CandidateId(subject.candidate_id))
     component = parser.component
+    call = _Call(component.parse, shown_to(parser, subject), context)
     taken = await take(
         case,
         Step(
             address=StepAddress(Stage.PARSE, subject.sample, parser.name),
             key=parse_key(parser.digest, subject.content, case.digests.read_by(reads)),
             bound=parser,
-            call=_Call(component.parse, shown_to(parser, subject), context),
+            call=call if subject.refused is None else lambda: _refused(subject),
             seal=_seal,
             category="parser",
-            away=engine.runs_away(parser, component.parse, pure=True),
+            away=subject.refused is None and engine.runs_away(parser, component.parse, pure=True),
             candidate_id=subject.candidate_id,
         ),
     )
@@ -52,11 +57,21 @@ async def parse(case: CaseRun, parser: Bound, subject: Candidate) -> Parsed:
 
 
 def unparsed(subject: Candidate) -> Parsed:
-    """Return the final output as it is, for a metric without a parser."""
-    output = ParsedOutput.model_construct(
-        value=subject.shown.final_output, format=None, metadata={}
-    )
-    return Parsed(output=output, content=parsed_digest(output.value, None, {}))
+    """Return the final output as it is, for a metric without a parser; a refusal is none."""
+    if subject.refused is not None:
+        return _failed(REFUSED.category, subject.refused)
+    return _as_it_is(subject, {})
+
+
+def as_refusal(subject: Candidate) -> Parsed:
+    """Return a refusal for a metric that scores them: the text as it is, marked as refused."""
+    return _as_it_is(subject, {"refused": True})
+
+
+def _as_it_is(subject: Candidate, metadata: JSONObject) -> Parsed:
+    value = subject.shown.final_output
+    output = ParsedOutput.model_construct(value=value, format=None, metadata=metadata)
+    return Parsed(output=output, content=parsed_digest(value, None, metadata))
 
 
 def parsed_of(payload: Payload) -> ParsedOutput:
@@ -98,6 +113,10 @@ class _Unread:
 
     def __init__(self, failure: Payload) -> None:
         self.failure = failure
+
+
+def _refused(subject: Candidate) -> _Unread:
+    return _Unread({"category": REFUSED.category, "message": subject.refused or ""})
 
 
 def _as_failure(error: Exception) -> _Unread:

@@ -15,7 +15,7 @@ from themis.execution.flight import Candidate, CaseRun, Parsed, check_id, gather
 from themis.execution.stage import take
 from themis.execution.stages.parse import parse
 from themis.execution.step import Payload, Step
-from themis.planning.keys import content_digest, reduce_key
+from themis.planning.keys import content_digest, reduce_key, refused_digest
 from themis.planning.work import Bound
 
 
@@ -65,12 +65,24 @@ async def reduce(case: CaseRun, candidates: Sequence[Candidate]) -> Candidate | 
         final_output=payload["final_output"],
         metadata=payload.get("metadata", {}),
     )
+    content = content_digest(reduced.final_output)
+    refused = _refusal(content, [candidates[place] for place in payload["sources"]])
     return Candidate(
         sample=None,
         candidate_id=reduced.candidate_id,
         shown=reduced,
-        content=content_digest(reduced.final_output),
+        content=content if refused is None else refused_digest(content, refused),
+        refused=refused,
     )
+
+
+def _refusal(content: bytes, sources: Sequence[Candidate]) -> str | None:
+    """Return why a reduced candidate is no answer: only refusals said it, or went into it."""
+    if all(one.refused is None for one in sources):
+        return None
+    said = [one for one in sources if content_digest(one.shown.final_output) == content]
+    refused = [one.refused for one in said or sources]
+    return None if None in refused else refused[0]
 
 
 async def _parsed(case: CaseRun, bound: Bound, candidates: Sequence[Candidate]) -> list[Parsed]:

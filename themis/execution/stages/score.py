@@ -14,6 +14,7 @@ from themis.core.snapshot import MetricFacts
 from themis.execution.failures import ExplainedError
 from themis.execution.flight import Candidate, CaseRun, Parsed, own_copy, parsed_for
 from themis.execution.stage import take
+from themis.execution.stages.parse import as_refusal
 from themis.execution.step import Payload, Step
 from themis.planning.keys import score_key
 from themis.planning.work import Bound
@@ -31,6 +32,8 @@ class ByRule:
 async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed) -> None:
     """Take the score step of one subject and metric."""
     engine, facts = case.engine, metric.facts
+    if subject.refused is not None and facts.scores_refusals:
+        parsed = as_refusal(subject)
     context = ScoreContext(
         **case.common(metric),
         case=case.view_for(metric),
@@ -68,7 +71,7 @@ async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed
 
 
 def by_rule(facts: MetricFacts, category: str, message: str) -> Payload:
-    """Return the score of a candidate that could not be read, as the field's conventions have it.
+    """Return the score of a candidate that is no answer, as the field's conventions have it.
 
     A binary metric counts it incorrect; a bounded one gives its worst value; where neither is
     possible, or the metric says so, it is an error.
