@@ -418,7 +418,7 @@ def test_a_bundle_travels_from_store_to_store(inside: Any, project: Path, tmp_pa
 
 def test_the_catalog_is_listed(inside: Any) -> None:
     rows = inside("catalog", "list", "--kind", "metric").data
-    assert {"id": "builtin/exact_match", "kind": "metric"} in rows
+    assert {"id": "builtin/exact_match", "kind": "metric", "package": "themis"} in rows
     assert {row["kind"] for row in rows} == {"metric"}
 
 

@@ -218,6 +218,33 @@ def test_environment_metadata_that_look_like_a_secret_are_refused(key: str) -> N
     assert "sk-123" not in str(refused.value)
 
 
+KEY = "ghp_" + "aB3dE5gH7jK9" * 3
+
+
+@pytest.mark.parametrize("place", ["environment", "dataset", "judge_config", "params"])
+def test_a_value_like_a_key_is_refused_where_it_would_be_stored_and_not_shown(place: str) -> None:
+    note = {"about": ["all is well", {"note": f"use {KEY}"}]}
+    metric = use("builtin/llm_rubric", rubric=KEY if place == "params" else "Is it right?")
+    metadata = note if place == "dataset" else {}
+    one = experiment(
+        cases=Dataset(dataset_id="d", cases=[Case(case_id="1", input=KEY)], metadata=metadata),
+        metrics=[metric],
+        judges=["builtin/demo_judge"],
+        judge_config=note if place == "judge_config" else {},
+    )
+    if place == "environment":
+        one.environment_metadata = note
+    with pytest.raises(DefinitionError, match="looks like a secret") as refused:
+        one.compile()
+    assert KEY not in str(refused.value)
+    assert ("rubric" if place == "params" else "about[1].note") in str(refused.value)
+
+
+def test_what_a_case_asks_and_expects_may_look_like_a_key() -> None:
+    case = Case(case_id="1", input=f"Is {KEY} a key?", expected_output={"key": KEY})
+    assert experiment(cases=Dataset(dataset_id="d", cases=[case])).compile()
+
+
 def test_two_different_parsers_of_one_name_are_refused() -> None:
     from themis.testing.scripted import CountingParser
 

@@ -1,17 +1,19 @@
 """From an id to a component: the one table of names, and the checks between a name and an object.
 
-Ids resolve to strings, so that asking for one part loads that part only. The registry makes
-components and checks that they can be what they are used as; it never calls them, and it gives no
-meaning to what they declare.
+Ids resolve to strings, so that asking for one part loads that part only. What is not in the table
+may be another package's (``plugins``), under a name that the table does not have. The registry
+makes components and checks that they can be what they are used as; it never calls them, and it
+gives no meaning to what they declare.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args, get_type_hints
 
+from themis.catalog import plugins
 from themis.core.base import JSONObject
 from themis.core.config import ComponentUse
 from themis.core.errors import (
@@ -48,6 +50,8 @@ _CATALOG: Mapping[Kind, Mapping[str, str]] = {
 # stands behind a model_id, a key) are no part of identity, so that no params are recorded for them.
 _ADAPTERS: Mapping[Kind, Mapping[str, str]] = {
     "generator": {
+        "function": "themis.adapters:function",
+        "http": "themis.adapters:http",
         "langgraph": "themis.adapters:langgraph",
         "openai": "themis.adapters:openai",
         "vllm": "themis.adapters:vllm",
@@ -98,17 +102,55 @@ def kind_of(component_id: str) -> Kind | None:
     return None
 
 
+def is_adapter(name: str) -> bool:
+    """Return whether a name is an adapter's short one."""
+    return any(name in known for known in _ADAPTERS.values())
+
+
+def kinds_of(thing: object) -> list[Kind]:
+    """Return what a component, its class, or what a function says it returns may be used as.
+
+    Empty where that cannot be told without making one.
+    """
+    if inspect.isfunction(thing):
+        thing = _returned_by(thing)
+    return [
+        kind
+        for kind, methods in _METHODS.items()
+        if any(callable(getattr(thing, name, None)) for name in methods)
+    ]
+
+
+def plugin_distributions(specs: Iterable[object]) -> dict[str, str]:
+    """Return name and version of each package whose plug-ins are named, for provenance.
+
+    Args:
+        specs: what stands in an experiment's component fields; Themis's own ids, import paths and
+            objects name no plug-in.
+    """
+    found: dict[str, str] = {}
+    for spec in specs:
+        if isinstance(spec, ComponentUse):
+            found |= plugin_distributions([spec.use, spec.parser])
+        elif isinstance(spec, str) and ":" not in spec and kind_of(spec) is None:
+            plugin = plugins.find(spec)
+            if plugin is not None:
+                found[plugin.distribution] = plugin.version
+    return found
+
+
 def load(component_id: str, kind: Kind) -> Callable[..., Any]:
     """Return what makes the component of an id, an adapter name or an import path.
 
     Args:
-        component_id: "builtin/exact_match", "openai", or "pkg.module:factory".
+        component_id: "builtin/exact_match", "openai", a plug-in's "acme/echo", or
+            "pkg.module:factory".
         kind: what it must be.
 
     Raises:
         UnknownComponentError: nothing is there; the message names the nearest id, or what is
-            missing of the path.
-        DefinitionError: the id is known and is something else.
+            missing of the path, or the package whose plug-in cannot be imported.
+        DefinitionError: the id is known and is something else, or two packages declare it.
     """
     known = kind_of(component_id)
     if known == kind:
@@ -119,7 +161,9 @@ def load(component_id: str, kind: Kind) -> Callable[..., Any]:
         )
     if ":" in component_id:
         return _resolve(component_id)
-    options = [*_CATALOG[kind], *_ADAPTERS.get(kind, ())]
+    if (plugin := plugins.find(component_id)) is not None:
+        return _plugged(plugin, kind)
+    options = [*_CATALOG[kind], *_ADAPTERS.get(kind, ()), *plugins.declared_ids()]
     raise UnknownComponentError(
         f"no {kind} '{component_id}'{did_you_mean(component_id, options)}"
         + (
@@ -217,13 +261,13 @@ def _make(component_id: str, params: dict[str, Any], kind: Kind) -> tuple[Any, J
             f"{component_id} is a {type(factory).__name__}, which makes no {kind}", field=kind
         )
     _check_params(component_id, factory, params)
-    is_adapter = component_id in _ADAPTERS.get(kind, {})
-    if not is_adapter:
+    adapter = is_adapter(component_id)
+    if not adapter:
         for name, value in params.items():
             check_json(value, f"{component_id}: param '{name}'")
     component = factory(**params)
     check_component(component, kind)
-    return component, {} if is_adapter else dict(params)
+    return component, {} if adapter else dict(params)
 
 
 def _check_params(
@@ -248,6 +292,28 @@ def _check_params(
                 f"{component_id} needs the param '{name}': use(\"{component_id}\", {name}=...)",
                 field=name,
             )
+
+
+def _plugged(plugin: plugins.Plugin, kind: Kind) -> Callable[..., Any]:
+    """Return what is behind a plug-in's id, refused where it is told to be of another kind."""
+    thing = plugin.load()
+    kinds = kinds_of(thing)
+    is_store = inspect.isclass(thing) and not kinds and hasattr(thing, "append")
+    if (kinds and kind not in kinds) or is_store:
+        is_a = "store" if is_store else " and ".join(kinds)
+        raise DefinitionError(
+            f"{plugin.plugin_id} of the package {plugin.package} is a {is_a}, not a {kind}",
+            field=kind,
+            value=plugin.plugin_id,
+        )
+    return cast("Callable[..., Any]", thing)
+
+
+def _returned_by(function: Callable[..., Any]) -> object:
+    try:
+        return get_type_hints(function).get("return")
+    except Exception:  # noqa: BLE001 - a hint of somebody else's may name what is not there
+        return None
 
 
 def _resolve(path: str) -> Callable[..., Any]:

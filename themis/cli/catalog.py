@@ -8,6 +8,11 @@ import typer
 
 from themis.cli.output import AsJson, columns, show
 
+_OWN = "themis"
+_STORE = "store"
+_UNTOLD = "?"
+"""A function that does not say what it returns."""
+
 catalog = typer.Typer(
     name="catalog", help="What can be named by id.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -27,19 +32,45 @@ def _group() -> None:
 def list_ids(
     kind: Annotated[
         str | None,
-        typer.Option(help="generator, selector, reducer, parser, metric or judge."),
+        typer.Option(help="generator, selector, reducer, parser, metric, judge or store."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the ids."""
+    """List the ids, those of installed plug-ins too."""
     from themis.catalog.registry import KINDS, ids
     from themis.core.errors import DefinitionError, did_you_mean
 
-    if kind is not None and kind not in KINDS:
-        raise DefinitionError(f"there is no kind '{kind}'{did_you_mean(kind, KINDS)}")
-    rows = [(name, one) for one in KINDS if kind in (None, one) for name in ids(one)]
+    known = (*KINDS, _STORE)
+    if kind is not None and kind not in known:
+        raise DefinitionError(f"there is no kind '{kind}'{did_you_mean(kind, known)}")
+    rows: list[tuple[str, str, str]] = [
+        (name, one, _OWN) for one in KINDS if kind in (None, one) for name in ids(one)
+    ]
+    rows += [row for row in _plugged() if kind is None or kind in row[1].split(", ")]
     show(
-        lambda: [{"id": name, "kind": one} for name, one in rows],
-        lambda: columns(("id", "kind"), rows),
+        lambda: [{"id": name, "kind": one, "package": package} for name, one, package in rows],
+        lambda: columns(("id", "kind", "package"), rows),
         as_json=as_json,
     )
+
+
+def _plugged() -> list[tuple[str, str, str]]:
+    """Return id, kind and package of each plug-in; what cannot be loaded is told and left out."""
+    from themis.catalog import plugins
+    from themis.catalog.registry import kinds_of
+    from themis.cli.shell import say
+    from themis.core.errors import DefinitionError
+    from themis.stores.factory import makes_stores
+
+    rows = []
+    for name in plugins.declared_ids():
+        try:
+            plugin = plugins.find(name)
+            assert plugin is not None
+            thing = plugin.load()
+        except DefinitionError as error:
+            say(f"warning: {error}")
+            continue
+        kinds = ", ".join(kinds_of(thing)) or (_STORE if makes_stores(thing) else _UNTOLD)
+        rows.append((name, kinds, plugin.package))
+    return rows

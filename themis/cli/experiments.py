@@ -117,7 +117,13 @@ def estimate(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = 
     def text() -> str:
         rows = [(stage, count, found.to_run.get(stage, "")) for stage, count in found.steps.items()]
         head = f"Run {found.run_id}: {found.n_cases} cases"
-        tokens = [] if found.prompt_tokens is None else [f"prompt tokens: {found.prompt_tokens:,}"]
+        tokens = []
+        if found.prompt_tokens is not None:
+            tokens.append(f"prompt tokens: about {found.prompt_tokens:,}")
+        if found.output_tokens_at_most is not None:
+            tokens.append(f"output tokens: at most {found.output_tokens_at_most:,}")
+        if found.cost_usd is not None:
+            tokens.append("cost: " + " to ".join(f"${cost:.4f}" for cost in found.cost_usd))
         return "\n".join([head, columns(("stage", "steps", "new"), rows), *tokens, *found.notes])
 
     show(found.plain, text, as_json=as_json)

@@ -1,8 +1,15 @@
-"""Keeping secrets out of everything that is stored, shown or hashed."""
+"""Keeping secrets out of everything that is stored, shown or hashed.
+
+A secret is told by the name of the field it stands in, or by its own shape: the well-known forms of
+keys, tokens and passwords in addresses. A shape can only be told where its maker gave it one; a
+password that looks like a word is told by its field's name or not at all. What a case asks and
+expects is never handed to this module: a benchmark may be about keys.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +27,35 @@ _OF_TEXT = re.compile(
     r"_token$"
 )
 
+# Each begins with what its maker put there to be known by, and is bounded, so that a search stays
+# linear in long texts. No piece of a longer word counts: encoded images hold any letters in a row.
+_SHAPES = re.compile(
+    r"(?<![A-Za-z0-9_+/-])(?:"
+    r"(?P<sk>sk-[A-Za-z0-9_-]{20,512})"
+    r"|(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,256}"
+    r"|(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9_+/=-])"
+    r"|gh[opsur]_[A-Za-z0-9]{36,255}"
+    r"|github_pat_[A-Za-z0-9_]{40,255}"
+    r"|glpat-[A-Za-z0-9_-]{20,255}"
+    r"|hf_[A-Za-z0-9]{30,255}"
+    r"|(?:gsk_|xai-|pplx-|nvapi-)[A-Za-z0-9_-]{40,255}"
+    r"|r8_[A-Za-z0-9]{37,64}"
+    r"|npm_[A-Za-z0-9]{36}(?![A-Za-z0-9_+/=-])"
+    r"|pypi-AgE[A-Za-z0-9_-]{50,512}"
+    r"|xox[abeoprs]-(?=[A-Za-z-]{0,64}[0-9])[A-Za-z0-9-]{10,255}"
+    r"|AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_+/=-])"
+    r"|eyJ[A-Za-z0-9_-]{8,4096}\.eyJ[A-Za-z0-9_-]{2,8192}\.[A-Za-z0-9_-]{16,2048}"
+    r"|[Bb][Ee][Aa][Rr][Ee][Rr][ \t]{1,4}"
+    r"(?P<bearer>[A-Za-z0-9._~+/-]{20,4096}={0,2})"
+    r")"
+    r"|(?P<pem>-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:[A-Za-z0-9+/=\s:,-]{0,16384}"
+    r"-----END [A-Z ]{0,40}PRIVATE KEY-----)?)"
+    # A password in an address; one that is yet to be filled in ($NAME, env:NAME, <name>) is none.
+    r"|(?<=://)[^\s/?#@:\"'<>]{0,256}:(?P<password>(?!env:|[$<{*\[%])[^\s/?#@\"'<>]{1,256})@"
+)
+_RUN = re.compile(r"[A-Za-z0-9]{12,}")
+_BORDER = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[a-z0-9])|(?<=[0-9])(?=[A-Za-z])")
+
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
@@ -32,13 +68,86 @@ def is_secret_name(name: str) -> bool:
     return _SECRET.search(words) is not None and _OF_TEXT.search(words) is None
 
 
+def looks_like_secret(text: str) -> bool:
+    """Return whether a text holds what has the shape of a key, a token or a password.
+
+    The shapes are those of the known makers (``sk-...``, ``AKIA...``, ``ghp_...``, ``hf_...``,
+    ``xoxb-...``, ``AIza...``, ``glpat-...`` and their kin), ``Bearer`` tokens, JSON web tokens,
+    private keys in PEM form and passwords in addresses. Digests, UUIDs, encoded images and words
+    such as ``sk-learn`` or ``hf_hub`` are none.
+    """
+    return any(True for _ in _keys_in(text))
+
+
+def find_secret(value: Any, where: str) -> str | None:
+    """Return the place of the first secret in JSON data, or None; the value is not told.
+
+    Args:
+        value: any JSON value.
+        where: what the value itself is called; the place begins with it.
+
+    Returns:
+        ``where.key[3].password``, told by name, or by the value's shape. A field that has a
+        secret's name and holds nothing is none; a key of such a shape is told by what holds it.
+    """
+    if isinstance(value, str):
+        return where if looks_like_secret(value) else None
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if looks_like_secret(str(key)):
+                return f"a key of {where}"
+            place = f"{where}.{key}"
+            if is_secret_name(str(key)) and item not in (None, "", [], {}):
+                return place
+            if (found := find_secret(item, place)) is not None:
+                return found
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            if (found := find_secret(item, f"{where}[{index}]")) is not None:
+                return found
+    return None
+
+
 def redact(value: Any) -> Any:
-    """Return JSON data with every value under a secret's name hidden."""
+    """Return JSON data without secrets: what stands under a secret's name, what is shaped as one.
+
+    Of a text only the secret itself is hidden.
+    """
+    if isinstance(value, str):
+        return _without_keys(value)
     if isinstance(value, dict):
         return {
-            key: HIDDEN if is_secret_name(str(key)) and item is not None else redact(item)
+            _without_keys(key) if isinstance(key, str) else key: HIDDEN
+            if is_secret_name(str(key)) and item is not None
+            else redact(item)
             for key, item in value.items()
         }
     if isinstance(value, list):
         return [redact(item) for item in value]
     return value
+
+
+def _without_keys(text: str) -> str:
+    parts, end = [], 0
+    for start, stop in _keys_in(text):
+        parts += [text[end:start], HIDDEN]
+        end = stop
+    return "".join([*parts, text[end:]]) if parts else text
+
+
+def _keys_in(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where each secret begins and ends."""
+    for match in _SHAPES.finditer(text):
+        worded = match["sk"] or match["bearer"]  # known by a word that others use too
+        if worded is not None and not _is_drawn(worded):
+            continue
+        group = match.lastgroup or 0  # a token's or a password's surroundings are shown
+        yield match.span(group)
+
+
+def _is_drawn(text: str) -> bool:
+    """Return whether it holds a run as chance makes it: long, its kinds of characters mixed.
+
+    Words, and names joined by dashes, as of models and packages, hold none.
+    """
+    return any(len(_BORDER.findall(run)) >= len(run) / 6 for run in _RUN.findall(text))

@@ -1,7 +1,8 @@
 """A place in a config file: what is there is checked, and a component there is made ready.
 
 What is refused is refused in one line that names the file and the place. A key is never taken from
-the file: it is named there by its environment variable, and shown to nobody.
+the file: it is named there by its environment variable. An adapter is given that name, and reads
+the key itself when it makes a client; a store, which is given the key, shows it to nobody.
 """
 
 from __future__ import annotations
@@ -16,12 +17,20 @@ from typing import Any, NoReturn, TypeVar
 from themis.catalog import registry
 from themis.core.base import Model
 from themis.core.config import ComponentUse
-from themis.core.errors import ConfigError, DefinitionError, MissingExtraError, did_you_mean
-from themis.core.redaction import HIDDEN, is_secret_name
+from themis.core.errors import (
+    ConfigError,
+    DefinitionError,
+    MissingExtraError,
+    ProviderError,
+    did_you_mean,
+)
+from themis.core.redaction import HIDDEN, find_secret, is_secret_name, looks_like_secret
 
 _USE_KEYS = ("use", "params", "name", "parser")
-_OBJECT_PARAMS = ("client", "graph", "input_builder")
+_OBJECT_PARAMS = ("callable", "client", "graph", "input_builder")
 """Arguments of adapters that are objects, and so are given by import path."""
+_SELF_CHECKED = ("body", "url")
+"""Arguments of adapters whose names are the endpoint's own; the adapter tells secrets there."""
 _NAMES = {
     bool: "true or false",
     dict: "a mapping",
@@ -36,7 +45,7 @@ M = TypeVar("M", bound=Model)
 
 
 class _Secret(str):
-    """A key on its way to an adapter; shows itself to nobody."""
+    """A key on its way to a store; shows itself to nobody."""
 
     __slots__ = ()
 
@@ -67,12 +76,13 @@ class ConfigReader:
             )
         used: str = spec["use"]
         self._make_importable(used, where)
-        is_adapter = registry.kind_of(used) is not None and used not in registry.ids()
+        is_adapter = registry.is_adapter(used)
         params = dict(self.typed(spec.get("params") or {}, dict, f"{where}.params"))
         for key, value in spec.items():
             if key in _USE_KEYS:
                 continue
             if not is_adapter:
+                self._check_id(used, kind, where)
                 hint = did_you_mean(str(key), _USE_KEYS)
                 self.refuse(
                     f"{where} has no key '{key}'{hint} ({used}'s own go under params)", where
@@ -83,7 +93,11 @@ class ConfigReader:
         if is_adapter:
             params = self._adapter_params(used, kind, params, where)
         else:
-            self._refuse_secrets(params, f"{where}.params")
+            self._refuse_secret(
+                params,
+                f"{where}.params",
+                "params are stored with the run, so let the component read it from the environment",
+            )
         self._check(used, params, kind, where)
         parser = spec.get("parser")
         if parser is not None:
@@ -123,6 +137,14 @@ class ConfigReader:
         said = message if self.path is None else f"{self.path}: {message}"
         raise ConfigError(said, field=where) from None
 
+    def _check_id(self, used: str, kind: registry.Kind, where: str) -> None:
+        """Refuse an id that leads nowhere: what stands beside it can mean nothing then."""
+        if ":" not in used:
+            try:
+                registry.load(used, kind)
+            except DefinitionError as error:
+                self.refuse(f"{where}: {error}", where)
+
     def _check(self, used: str, params: dict[str, Any], kind: registry.Kind, where: str) -> None:
         try:
             registry.check_use(used, params, kind)
@@ -142,50 +164,79 @@ class ConfigReader:
         for key, value in params.items():
             if key not in known:
                 self.refuse(f"{where}: {used} has no key '{key}'{did_you_mean(key, known)}", where)
+            place = f"{where}.{key}"
             if key in _OBJECT_PARAMS and isinstance(value, str):
-                self._make_importable(value, where)
-                made[key] = registry.load(value, kind)
+                made[key] = self._named_object(value, kind, place)
             else:
-                made[key] = value
-        resolved: dict[str, Any] = self._with_secrets(made, where)
-        return resolved
+                self._check_references(value, place, may_be_secret=key not in _SELF_CHECKED)
+                made[key] = self._with_ca_file(value) if key == "client_options" else value
+        return made
 
-    def _with_secrets(self, value: Any, where: str) -> Any:
-        """Return the value with what each ``env:NAME`` under a secret's name stands for."""
-        if not isinstance(value, dict):
-            return value
-        return {
-            key: self._secret(item, f"{where}.{key}")
-            if is_secret_name(str(key)) and item is not None
-            else self._with_secrets(item, f"{where}.{key}")
-            for key, item in value.items()
-        }
+    def _with_ca_file(self, options: Any) -> Any:
+        """Return client options with the file of certificates taken from the config's folder."""
+        if not isinstance(options, dict) or not isinstance(options.get("verify"), str):
+            return options
+        return {**options, "verify": self.absolute(options["verify"])}
 
-    def _secret(self, value: object, where: str) -> _Secret:
-        if not isinstance(value, str) or not value.startswith("env:"):
-            self.refuse(
-                f"{where} is written out in the config; put the key into an environment variable "
-                "and write 'env:NAME' here",
-                where,
-            )
-        name = value.removeprefix("env:")
-        found = os.environ.get(name)
-        if not found:
-            self.refuse(
-                f"{where} = 'env:{name}': the environment variable {name} is not set", where
-            )
-        return _Secret(found)
+    def _named_object(self, path: str, kind: registry.Kind, where: str) -> Any:
+        if ":" not in path:
+            self.refuse(f"{where} = '{path}' is no import path: write 'pkg.module:name'", where)
+        self._make_importable(path, where)
+        try:
+            return registry.load(path, kind)
+        except DefinitionError as error:
+            self.refuse(f"{where}: {error}", where)
 
-    def _refuse_secrets(self, value: object, where: str) -> None:
-        if isinstance(value, dict):
+    def _check_references(self, value: Any, where: str, *, may_be_secret: bool) -> None:
+        """Check that each secret is a reference, and that each reference leads somewhere."""
+        if isinstance(value, str) and _is_reference(value):
+            self._resolved(value, where)
+        elif may_be_secret and value is not None and is_secret_name(where.rpartition(".")[2]):
+            self.refuse_written_out(where)
+        elif isinstance(value, dict):
             for key, item in value.items():
-                if is_secret_name(str(key)) and item is not None:
-                    self.refuse(
-                        f"{where}.{key} looks like a secret; params are stored with the run, so "
-                        "let the component read it from the environment",
-                        where,
-                    )
-                self._refuse_secrets(item, f"{where}.{key}")
+                self._check_references(item, f"{where}.{key}", may_be_secret=may_be_secret)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                self._check_references(item, f"{where}[{index}]", may_be_secret=may_be_secret)
+        elif isinstance(value, str) and looks_like_secret(value):
+            self.refuse_written_out(where)
+
+    def with_secrets(self, value: Any, where: str) -> Any:
+        """Return data that is not stored, with what each ``env:NAME`` in it stands for.
+
+        Raises:
+            ConfigError: a secret is written out, or an environment variable is not set.
+        """
+        self._check_references(value, where, may_be_secret=True)
+        if isinstance(value, dict):
+            return {key: self.with_secrets(item, f"{where}.{key}") for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.with_secrets(one, f"{where}[{at}]") for at, one in enumerate(value)]
+        if isinstance(value, str) and _is_reference(value):
+            return _Secret(self._resolved(value, where))
+        return value
+
+    def refuse_written_out(self, where: str) -> NoReturn:
+        """Refuse a key that stands in the file itself."""
+        self.refuse(
+            f"{where} is written out in the config, and looks like a secret; put it into an "
+            "environment variable and, where a key is taken, write 'env:NAME'",
+            where,
+        )
+
+    def _resolved(self, reference: str, where: str) -> str:
+        from themis.adapters.connections import resolve_reference
+
+        try:
+            return resolve_reference(reference, where)
+        except ProviderError as error:
+            self.refuse(str(error), where)
+
+    def _refuse_secret(self, value: object, where: str, way_out: str) -> None:
+        found = find_secret(value, where)
+        if found is not None:
+            self.refuse(f"{found} looks like a secret; {way_out}", where)
 
     def _make_importable(self, spec: str, where: str) -> None:
         """Let the file's folder be imported from, where a component is given by import path."""
@@ -203,3 +254,11 @@ class ConfigReader:
                 "give one of the two another name",
                 where,
             )
+
+
+def _is_reference(text: str) -> bool:
+    if "env:" not in text:
+        return False
+    from themis.adapters.connections import is_reference
+
+    return is_reference(text)

@@ -20,6 +20,7 @@ from themis.core.config import (
 from themis.core.errors import ConfigError, DefinitionError, did_you_mean
 from themis.core.models import Case, Dataset
 from themis.core.prompts import Example, PromptSpec
+from themis.core.redaction import looks_like_secret
 from themis.experiment.config_components import ConfigReader
 from themis.experiment.config_data import read_data, set_value
 
@@ -109,6 +110,16 @@ def known_keys(place: Sequence[str]) -> Collection[str] | None:
     return None
 
 
+def _is_content(place: tuple[str, ...]) -> bool:
+    """Return whether a place holds what is asked or told: a benchmark may be about keys."""
+    match place:
+        case ("datasets", _, "cases", _, "input" | "expected_output", *_):
+            return True
+        case ("generation" | "evaluation", "prompt_spec", *_):
+            return True
+    return False
+
+
 class _ExperimentReader(ConfigReader):
     """Builds the sections of an experiment's file."""
 
@@ -169,7 +180,8 @@ class _ExperimentReader(ConfigReader):
     def _storage(self, data: object) -> StorageConfig:
         fields = dict(self.typed(data, dict, "storage"))
         where = "storage.parameters"
-        parameters = dict(self.typed(fields.get("parameters") or {}, dict, where))
+        given = self.typed(fields.get("parameters") or {}, dict, where)
+        parameters = dict(self.with_secrets(given, where))
         for name in _PATH_PARAMETERS:
             if isinstance(parameters.get(name), str) and parameters[name]:
                 parameters[name] = self.absolute(parameters[name])
@@ -237,6 +249,8 @@ class _ExperimentReader(ConfigReader):
         return dataset
 
     def _check_keys(self, value: object, place: tuple[str, ...]) -> None:
+        if isinstance(value, str) and looks_like_secret(value) and not _is_content(place):
+            self.refuse_written_out(".".join(place))
         if isinstance(value, list):
             for index, item in enumerate(value):
                 self._check_keys(item, (*place, str(index)))
@@ -244,6 +258,8 @@ class _ExperimentReader(ConfigReader):
             return
         known = known_keys(place)
         for key, item in value.items():
+            if looks_like_secret(str(key)) and not _is_content(place):
+                self.refuse_written_out(f"a key of {'.'.join(place) or 'the file'}")
             shown = ".".join((*place, str(key)))
             if not isinstance(key, str):
                 self.refuse(f"the key {shown} is not text; put it in quotes", shown)

@@ -10,7 +10,7 @@ from themis.core.errors import DefinitionError, did_you_mean
 from themis.core.hashing import check_json, digest_value
 from themis.core.models import Dataset
 from themis.core.prompts import PromptSpec
-from themis.core.redaction import is_secret_name
+from themis.core.redaction import find_secret
 from themis.core.snapshot import RunIdentity, RunSnapshot
 from themis.planning.components import bind, bind_all, bind_object
 from themis.planning.datasets import read_datasets
@@ -28,15 +28,15 @@ def compile_run(
     environment: Mapping[str, Any],
     store: str | None = None,
     runtime: Mapping[str, Any] | None = None,
+    plugins: Mapping[str, str] | None = None,
 ) -> CompiledRun:
     """Check a definition and return the run it stands for.
 
     Raises:
         DefinitionError: with one line that names the field, the value and the way out.
     """
-    _check_seeds(seeds, generation.num_samples)
     prompt_spec = _or_none(generation.prompt_spec)
-    generator = _bind_generator(generation, prompt_spec)
+    generator = _bind_generator(generation, prompt_spec, seeds)
     selector = _optional(generation.selector, "selector")
     reducer = _optional(generation.reducer, "reducer")
     judges = {one.name: one for one in bind_all(evaluation.judge_models, "judge", "judge_models")}
@@ -63,8 +63,10 @@ def compile_run(
     )
     everything = [generator, selector, reducer, *parsers.values(), *metrics, *judges.values()]
     code = {f"{one.ref.role}:{one.name}": one.code for one in everything if one is not None}
-    _check_secrets(environment, evaluation, everything)
-    provenance = collect(environment=environment, code=code, store=store, runtime=runtime)
+    _check_secrets(environment, evaluation, datasets, everything)
+    provenance = collect(
+        environment=environment, code=code, store=store, runtime=runtime, plugins=plugins
+    )
     return CompiledRun(
         snapshot=RunSnapshot(identity=identity, provenance=provenance),
         datasets=list(datasets),
@@ -88,9 +90,13 @@ def _optional(spec: Any, role: Any) -> Bound | None:
     return None if spec is None else bind(spec, role, f"generation.{role}")
 
 
-def _bind_generator(generation: GenerationConfig, prompt_spec: PromptSpec | None) -> Bound:
+def _bind_generator(
+    generation: GenerationConfig, prompt_spec: PromptSpec | None, seeds: Sequence[int]
+) -> Bound:
+    _check_seeds(seeds, generation.num_samples)
     where = "generation.generator"
     bound = bind(generation.generator, "generator", where)
+    _check_own_seed(bound, generation.num_samples, seeds)
     if prompt_spec is None or not prompt_spec.uses_metadata() or "metadata" in bound.reads:
         return bound
     return bind_object(
@@ -173,6 +179,21 @@ def _check_seeds(seeds: Sequence[int], samples: int) -> None:
         )
 
 
+def _check_own_seed(generator: Bound, samples: int, seeds: Sequence[int]) -> None:
+    """Refuse a seed among the sampling parameters where it would stand for several others."""
+    sampling = getattr(generator.component, "sampling", None)
+    seed = sampling.get("seed") if isinstance(sampling, Mapping) else None
+    if seed is None or (samples == 1 and not seeds):
+        return
+    other = f"num_samples = {samples}" if samples > 1 else f"seeds = {list(seeds)}"
+    raise DefinitionError(
+        f"sampling.seed = {seed!r} is sent with every sample, beside {other}: leave it out, and "
+        "give the experiment seeds=[...] with one for each sample",
+        field="sampling.seed",
+        value=seed,
+    )
+
+
 def _check_judges(metrics: list[Bound], selector: Bound | None, judges: list[str]) -> None:
     asking = [metric for metric in metrics if metric.facts.judged]
     if selector is not None and hasattr(selector.component, "judges_needed"):
@@ -208,41 +229,34 @@ def _check_overrides(evaluation: EvaluationConfig, metrics: list[Bound]) -> None
 
 
 def _check_secrets(
-    environment: Mapping[str, Any], evaluation: EvaluationConfig, bounds: Sequence[Bound | None]
+    environment: Mapping[str, Any],
+    evaluation: EvaluationConfig,
+    datasets: Sequence[Dataset],
+    bounds: Sequence[Bound | None],
 ) -> None:
-    """Refuse what looks like a secret where it would be stored, hashed and shown."""
+    """Refuse what looks like a secret where it would be stored, hashed and shown.
+
+    Cases and prompt material are content, and not looked at: a benchmark may be about keys.
+    """
     check_json(dict(environment), "environment_metadata")
     places: dict[str, Any] = {
         "environment_metadata": dict(environment),
         "judge_config": evaluation.judge_config,
         "workflow_overrides": evaluation.workflow_overrides,
     }
+    for dataset in datasets:
+        places[f"dataset '{dataset.dataset_id}': metadata"] = dataset.metadata
     for bound in bounds:
         if bound is not None:
-            places[f"{bound.ref.role} '{bound.name}' params"] = bound.ref.params
+            places[f"{bound.ref.role} '{bound.name}': params"] = bound.ref.params
     for where, value in places.items():
-        found = _secret_in(value)
+        found = find_secret(value, where)
         if found is not None:
             raise DefinitionError(
-                f"{where}: '{found}' looks like a secret, and this is stored and shown; let the "
-                "component read it from the environment",
+                f"{found} looks like a secret, and this is stored and shown; let the component "
+                "read it from the environment",
                 field=where,
             )
-
-
-def _secret_in(value: Any) -> str | None:
-    """Return the name of the first field that looks like a secret and holds something."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if is_secret_name(key) and item not in (None, "", [], {}):
-                return str(key)
-            if (found := _secret_in(item)) is not None:
-                return found
-    elif isinstance(value, list):
-        for item in value:
-            if (found := _secret_in(item)) is not None:
-                return found
-    return None
 
 
 def _workflow_digest(evaluation: EvaluationConfig) -> bytes:

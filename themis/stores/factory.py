@@ -1,7 +1,8 @@
 """Stores by name: from what a config says to a store that is ready.
 
-It checks a store's parameters against the store's own signature, so that a typo is refused before
-anything runs. It keeps no store: each call makes a new one.
+A store is one that Themis ships, one that this process registered, or one that an installed package
+declares, in this order. It checks a store's parameters against the store's own signature, so that a
+typo is refused before anything runs. It keeps no store: each call makes a new one.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias, get_type_hints
 
 from themis.core.config import StorageConfig
-from themis.core.errors import DefinitionError, did_you_mean
+from themis.core.errors import DefinitionError, did_you_mean, nearest
 from themis.core.protocols import RunStore
 from themis.stores.memory import InMemoryRunStore
 from themis.stores.sqlite import SqliteRunStore
@@ -80,10 +82,10 @@ def open_store(config: StorageConfig) -> RunStore:
     _check_parameters(config.store, factory, config.parameters)
     store = factory(**config.parameters)
     if not isinstance(store, RunStore):
-        lacking = [name for name in _protocol_methods() if not hasattr(store, name)]
+        lacking = ", ".join(_lacking(store))
         raise DefinitionError(
-            f"the store '{config.store}' gave {type(store).__name__}, which lacks "
-            f"{', '.join(lacking)} of a RunStore; themis.testing has a contract suite for stores",
+            f"the store '{config.store}' gave {type(store).__name__}, which lacks {lacking} of a "
+            "RunStore; themis.testing has a contract suite for stores",
             field="store",
             value=config.store,
         )
@@ -124,15 +126,53 @@ def sqlite_store(
     return store
 
 
+def store_distribution(name: str) -> dict[str, str]:
+    """Return name and version of the package that declares a store; empty for all other stores."""
+    if name in _SHIPPED or name in _registered:
+        return {}
+    plugin = _plugins().find(name)
+    return {} if plugin is None else {plugin.distribution: plugin.version}
+
+
+def makes_stores(thing: object) -> bool:
+    """Return whether something is a store's class, or a function that says it returns one."""
+    if inspect.isfunction(thing):
+        try:
+            thing = get_type_hints(thing).get("return")
+        except Exception:  # noqa: BLE001 - a hint of somebody else's may name what is not there
+            return False
+    return inspect.isclass(thing) and not _lacking(thing)
+
+
 def _factory(name: str) -> _Maker:
     known = _SHIPPED | _registered
-    if name not in known:
+    if name in known:
+        return known[name]
+    plugin = _plugins().find(name)
+    if plugin is None:
+        options = [*known, *_plugins().declared_ids()]
+        hint = did_you_mean(name, options if nearest(name, options) else known)
         raise DefinitionError(
-            f"StorageConfig.store = '{name}': there is no such store{did_you_mean(name, known)}",
+            f"StorageConfig.store = '{name}': there is no such store{hint}",
             field="store",
             value=name,
         )
-    return known[name]
+    factory: Any = plugin.load()
+    lacking = _lacking(factory)
+    if not callable(factory) or (inspect.isclass(factory) and lacking):
+        raise DefinitionError(
+            f"StorageConfig.store = '{name}': {plugin.target} of the package {plugin.package} is "
+            f"no store: it lacks {', '.join(lacking)}",
+            field="store",
+            value=name,
+        )
+    maker: _Maker = factory
+    return maker
+
+
+def _plugins() -> Any:
+    """The reader of what packages declare; stores and catalog stand side by side, so by name."""
+    return import_module("themis.catalog.plugins")
 
 
 def _check_parameters(name: str, factory: _Maker, given: dict[str, object]) -> None:
@@ -160,5 +200,7 @@ def _check_parameters(name: str, factory: _Maker, given: dict[str, object]) -> N
             )
 
 
-def _protocol_methods() -> list[str]:
-    return [name for name in vars(RunStore) if not name.startswith("_")]
+def _lacking(thing: object) -> list[str]:
+    """Return which methods of a store something has not."""
+    methods = [name for name in vars(RunStore) if not name.startswith("_")]
+    return [name for name in methods if not hasattr(thing, name)]

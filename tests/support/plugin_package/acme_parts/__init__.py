@@ -1,0 +1,1 @@
+"""Parts of an evaluation, as a third party would ship them."""
