@@ -84,6 +84,79 @@ def test_functions_that_call_each_other_have_a_fingerprint(load: Load) -> None:
     assert _of(load, text) == _of(load, text)
 
 
+DECORATED = """
+import functools
+def polite(fn):
+    @functools.wraps(fn)
+    def wrapper(case):
+        return "please " + fn(case)
+    return wrapper
+@polite
+def build(case):
+    return case.input
+"""
+DEFAULT = "def build(case, words=['a']):\n    return words\n"
+NESTED = """
+def make():
+    def build(n):
+        return 0 if n == 0 else build(n - 1)
+    return build
+build = make()
+"""
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (DECORATED, DECORATED.replace("please", "kindly")),  # the decorator's own code
+        (DECORATED, DECORATED.replace("case.input", "case.case_id")),  # what it wraps
+        (DEFAULT, DEFAULT.replace("'a'", "'a', 'b'")),
+        (NESTED, NESTED.replace("n - 1", "n - 2")),
+    ],
+)
+def test_what_a_function_holds_is_part_of_it(load: Load, one: str, other: str) -> None:
+    assert _of(load, one) == _of(load, one)
+    assert _of(load, one) != _of(load, other)
+
+
+def test_a_decorated_function_is_not_the_plain_one(load: Load) -> None:
+    plain = DECORATED.replace("@polite\n", "")
+    assert _of(load, DECORATED) != _of(load, plain)
+
+
+def test_a_mutable_default_counts_as_it_is_when_the_fingerprint_is_made(load: Load) -> None:
+    build = load("def build(case, seen=[]):\n    seen.append(case)\n    return seen\n").build
+    before = fingerprint_function(build)
+    build("x")
+    assert fingerprint_function(build) != before
+
+
+def test_a_default_that_is_no_json_value_is_refused(load: Load) -> None:
+    build = load("def build(case, seen=set()):\n    return seen\n").build
+    with pytest.raises(DefinitionError, match="has a default that is no JSON value"):
+        fingerprint_function(build)
+
+
+def test_a_bound_method_is_refused_for_the_state_that_no_source_tells() -> None:
+    with pytest.raises(DefinitionError, match="is bound to a Holder, whose state is not seen"):
+        fingerprint_function(Holder().method)
+
+
+def test_a_callable_object_is_refused_for_the_state_that_no_source_tells() -> None:
+    with pytest.raises(DefinitionError, match="the function Calling is a Calling"):
+        fingerprint_function(Calling())
+
+
+def test_a_cached_function_is_refused_for_the_state_that_no_source_tells() -> None:
+    with pytest.raises(DefinitionError, match="whose behaviour cannot be seen"):
+        fingerprint_function(functools.lru_cache(lambda case: case))
+
+
+class Calling:
+    def __call__(self, case: Any) -> Any:
+        return case
+
+
 class Holder:
     def method(self, case: Any) -> Any:
         return case

@@ -5,9 +5,11 @@ adapter says what an endpoint did (``ProviderError``) and leaves waiting, retryi
 the engine.
 """
 
+from themis.adapters.function import function
+from themis.adapters.http import http
 from themis.adapters.judges import openai_judge, vllm_judge
 from themis.adapters.langgraph import langgraph
 from themis.adapters.openai import openai
 from themis.adapters.vllm import vllm
 
-__all__ = ["langgraph", "openai", "openai_judge", "vllm", "vllm_judge"]
+__all__ = ["function", "http", "langgraph", "openai", "openai_judge", "vllm", "vllm_judge"]

@@ -1,9 +1,12 @@
 """Fingerprinting a function that the user hands in, so that a changed one gives new keys.
 
 Source, defaults, closure values and partial arguments are covered, and so are the constants and
-functions of its own module that it names. Where one of these cannot be told as a JSON value, it is
-refused: the user then names the behaviour with ``fingerprint=``. What a function reads from
-elsewhere (files, the environment, other packages) is not seen.
+functions of its own module that it names; of a decorated function the decorator's code and what it
+wraps. Where one of these cannot be told as a JSON value, it is refused: the user then names the
+behaviour with ``fingerprint=``. So are bound methods and callable objects, whose state no source
+tells. Values count as they are when the fingerprint is made: what a function changes in its own
+default or closure later is its memory, and not seen. Nor is what it reads from elsewhere (files,
+the environment, other packages).
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import inspect
 import linecache
 import textwrap
 from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 from themis.core.errors import DefinitionError
@@ -44,6 +47,8 @@ def _describe(fn: Any, seen: set[int]) -> dict[str, Any]:
             "args": _json(fn, "an argument", list(fn.args)),
             "keywords": _json(fn, "an argument", fn.keywords),
         }
+    if isinstance(fn, MethodType):
+        raise _refusal(fn, f"is bound to a {type(fn.__self__).__name__}, whose state is not seen")
     if not isinstance(fn, FunctionType):
         raise _refusal(fn, f"is a {type(fn).__name__}, whose behaviour cannot be seen")
     seen.add(id(fn))
@@ -52,11 +57,22 @@ def _describe(fn: Any, seen: set[int]) -> dict[str, Any]:
         "defaults": _json(fn, "a default", list(fn.__defaults__ or ())),
         "keyword_defaults": _json(fn, "a default", fn.__kwdefaults__ or {}),
         "closure": {
-            name: _json(fn, f"'{name}', which it closes over,", cell.cell_contents)
+            name: _closed_over(fn, name, cell, seen)
             for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True)
         },
         "names": dict(_globals(fn, seen)),
     }
+
+
+def _closed_over(fn: FunctionType, name: str, cell: CellType, seen: set[int]) -> Any:
+    """Return a closure's value: a function's description, or the value itself."""
+    try:
+        value = cell.cell_contents
+    except ValueError:  # bound later, or not at all
+        return {"unbound": name}
+    if isinstance(value, FunctionType):
+        return {"function": name} if id(value) in seen else _describe(value, seen)
+    return _json(fn, f"'{name}', which it closes over,", value)
 
 
 def _globals(fn: FunctionType, seen: set[int]) -> Iterator[tuple[str, Any]]:
@@ -86,7 +102,8 @@ def _source(fn: FunctionType) -> str:
             raise OSError("<string>")
         if fn.__name__ == "<lambda>":
             return _lambda_source(fn)
-        return textwrap.dedent(inspect.getsource(fn))
+        # Of the code, not of the function: a decorated one's would be what it wraps.
+        return textwrap.dedent(inspect.getsource(fn.__code__))
     except (OSError, SyntaxError):
         raise _refusal(fn, "has no source that can be read") from None
 

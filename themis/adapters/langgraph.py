@@ -10,20 +10,21 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
+from themis.adapters.finish_reasons import finish_reason_of
 from themis.adapters.functions import fingerprint_function
 from themis.adapters.generator import InputBuilder
 from themis.adapters.graph_events import GraphRun
 from themis.adapters.jsonable import is_message, jsonable, message_data
 from themis.adapters.requests import chat_messages
-from themis.adapters.threads import in_daemon_thread
+from themis.adapters.threads import in_daemon_thread, use_daemon_threads
 from themis.core.base import JSONObject, JSONValue
 from themis.core.contexts import GenerateContext
 from themis.core.errors import ComponentError, DefinitionError, ProviderError, did_you_mean
 from themis.core.hashing import check_json, digest_value, text
-from themis.core.models import Case, GenerationResult, Message, TraceStep
+from themis.core.models import Case, GenerationResult, Message
 from themis.core.prompts import PromptSpec, is_messages
 
 _CALLS = ("astream_events", "ainvoke", "invoke")
@@ -56,6 +57,8 @@ class LangGraphGenerator:
         self.graph_id = graph_id
         self.graph_version = graph_version
         self.output_key = output_key
+        self.max_output_tokens = None
+        self.users_function = input_builder
         everything = {"input", "expected_output", "metadata"}
         self.reads = frozenset({"input"} if input_builder is None else everything)
         self._graph = graph
@@ -90,54 +93,69 @@ class LangGraphGenerator:
             ComponentError: the graph stopped before its end, or its output lacks ``output_key``.
         """
         payload = self._payload(case, ctx.prompt_spec or PromptSpec())
+        options, artifacts = self._options()
+        run = GraphRun()
         started = time.perf_counter()
-        state, run = await self._execute(payload)
+        try:
+            state = await self._execute(payload, options, run)
+            output = self._output(state)
+        except Exception as error:
+            with suppress(Exception):  # the error itself is what counts
+                error.trace_so_far = run.trace()  # type: ignore[attr-defined]
+            raise
         latency_ms = (time.perf_counter() - started) * 1000
-        artifacts: JSONObject = {"graph_id": self.graph_id}
-        if self.graph_version is not None:
-            artifacts["graph_version"] = self.graph_version
+        made = _messages_made(state, payload)
+        if not run.has_root:
+            run.count_messages(made)
         if self.output_key is not None:
             artifacts["state"] = jsonable(state)
         return GenerationResult(
             candidate_id=f"{case.case_id}-{ctx.sample_index}",
-            final_output=self._output(state),
-            trace=run.trace,
+            final_output=output,
+            trace=run.trace(),
             conversation=_conversation(state),
-            artifacts=artifacts,
+            artifacts={**artifacts, **_told_by(made)},
             token_usage=run.token_usage or None,
             latency_ms=latency_ms,
         )
 
-    async def _execute(self, payload: Any) -> tuple[Any, GraphRun]:
-        """Return the final state and what was seen on the way; the graph runs exactly once."""
-        run = GraphRun()
-        options = self._options()
+    async def _execute(self, payload: Any, options: dict[str, Any], run: GraphRun) -> Any:
+        """Return the final state; the graph runs exactly once."""
+        use_daemon_threads()
         if callable(getattr(self._graph, "astream_events", None)):
-            stream = self._graph.astream_events(payload, version="v2", **options)
-            async with aclosing(stream):  # so that a cancelled sample cancels its graph
-                async for event in stream:
-                    run.take(event)
+            await self._stream(payload, options, run)
             if run.has_root:
-                return run.finished(), run
+                return run.finished()
         if callable(getattr(self._graph, "ainvoke", None)):
             state = await self._graph.ainvoke(payload, **options)
         else:
             state = await in_daemon_thread(lambda: self._graph.invoke(payload, **options))
-        if not run.trace:
-            run.trace.append(
-                TraceStep(
-                    step_name=self.graph_id,
-                    step_type="graph",
-                    input=jsonable(payload),
-                    output=jsonable(state),
-                )
-            )
-        return state, run
+        run.check_whole(state)
+        if run.is_empty:
+            run.take_whole(self.graph_id, payload, state)
+        return state
 
-    def _options(self) -> dict[str, Any]:
+    async def _stream(self, payload: Any, options: dict[str, Any], run: GraphRun) -> None:
+        try:
+            stream = self._graph.astream_events(payload, version="v2", **options)
+            async with aclosing(stream):  # so that a cancelled sample cancels its graph
+                async for event in stream:
+                    run.take(event)
+        except NotImplementedError:
+            if not run.is_empty:
+                raise
+            # A graph that lives elsewhere has the method and says so: nothing has run yet.
+
+    def _options(self) -> tuple[dict[str, Any], JSONObject]:
+        """Return the arguments of an execution, and what is kept of them as evidence."""
+        artifacts: JSONObject = {"graph_id": self.graph_id}
+        if self.graph_version is not None:
+            artifacts["graph_version"] = self.graph_version
         if not getattr(self._graph, "checkpointer", None):
-            return {}
-        return {"config": {"configurable": {"thread_id": uuid.uuid4().hex}}}
+            return {}, artifacts
+        thread_id = uuid.uuid4().hex
+        artifacts["thread_id"] = thread_id  # by which its checkpoints are found
+        return {"config": {"configurable": {"thread_id": thread_id}}}, artifacts
 
     def _payload(self, case: Case, spec: PromptSpec) -> Any:
         """Return what the graph is given.
@@ -225,3 +243,30 @@ def _conversation(state: Any) -> list[Message] | None:
     return [
         Message(role=str(one["role"]), content=jsonable(one["content"])) for one in said
     ] or None
+
+
+def _messages_made(state: Any, payload: Any) -> list[Any]:
+    """Return the model's messages in a state, those it was given left out."""
+    messages = state.get("messages") if isinstance(state, Mapping) else None
+    given = payload.get("messages") if isinstance(payload, Mapping) else None
+    if not isinstance(messages, (list, tuple)):
+        return []
+    before = len(given) if isinstance(given, list) else 0
+    return [one for one in messages[before:] if is_message(one) and one.type == "ai"]
+
+
+def _told_by(messages: list[Any]) -> JSONObject:
+    """Return the tool calls of messages, and why the last of them ended."""
+    told: JSONObject = {}
+    calls = [
+        {"id": call.get("id"), "name": call.get("name"), "arguments": jsonable(call.get("args"))}
+        for message in messages
+        for call in getattr(message, "tool_calls", None) or ()
+    ]
+    if calls:
+        told["tool_calls"] = calls
+    said = getattr(messages[-1], "response_metadata", None) or {} if messages else {}
+    reason = finish_reason_of(said.get("finish_reason") or said.get("stop_reason"))
+    if reason is not None:
+        told["finish_reason"] = reason
+    return told

@@ -1,7 +1,8 @@
-"""Running one blocking call beside the event loop, in a thread that cannot keep a process alive.
+"""Running blocking calls beside the event loop, in threads that cannot keep a process alive.
 
-The default executor's threads are waited for when a program ends; a graph that hangs would hang
-the program with it.
+The default executor's threads are few, and are waited for when a program ends: graph nodes that
+hang would hold up all others, and then the program. Here every call has a thread of its own, and
+one that was given up on is left to itself. How many calls there are at once is not decided here.
 """
 
 from __future__ import annotations
@@ -9,35 +10,70 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent import futures
 from contextvars import copy_context
-from typing import TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class _Call(futures.Future[Any]):
+    """A call that knows whether anybody still waits for it."""
+
+    given_up = False
+
+    def cancel(self) -> bool:
+        self.given_up = True
+        return super().cancel()
+
+
+class DaemonExecutor(futures.ThreadPoolExecutor):
+    """Runs each call in a daemon thread of its own.
+
+    It is a ``ThreadPoolExecutor`` because an event loop takes no other as its default.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1)
+        self._calls: set[_Call] = set()
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
+        """Begin a call."""
+        call = _Call()
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+
+        def work() -> None:
+            if not call.set_running_or_notify_cancel():
+                return
+            try:
+                value = fn(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - handed to the one who waits
+                call.set_exception(error)
+            else:
+                call.set_result(value)
+
+        threading.Thread(target=work, name="themis-graph", daemon=True).start()
+        return call
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Wait for the calls that somebody waits for; those given up on are left behind."""
+        if wait:
+            futures.wait([call for call in set(self._calls) if not call.given_up])
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+
+
+def use_daemon_threads() -> None:
+    """Make this event loop run its blocking calls in daemon threads, unless it has begun to.
+
+    A graph hands its sync nodes to the loop's default executor and takes no other.
+    """
+    loop = asyncio.get_running_loop()
+    if getattr(loop, "_default_executor", None) is None:
+        loop.set_default_executor(DaemonExecutor())
 
 
 async def in_daemon_thread(call: Callable[[], T]) -> T:
     """Return what a blocking call returns; if cancelled, the call is left to itself."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-    context = copy_context()
-
-    def settle(value: T | None, error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(value)  # type: ignore[arg-type]  # None only beside an error
-
-    def work() -> None:
-        value: T | None = None
-        failure: BaseException | None = None
-        try:
-            value = context.run(call)
-        except BaseException as error:  # noqa: BLE001 - handed to the one who waits
-            failure = error
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, value, failure)
-
-    threading.Thread(target=work, name="themis-graph", daemon=True).start()
-    return await done
+    return await asyncio.wrap_future(DaemonExecutor().submit(copy_context().run, call))

@@ -83,6 +83,7 @@ class Engine:
         """Begin no new work; what is in flight may finish."""
         self._stop.set()
         self.budget.stopped()
+        self.limits.close()
 
     def stop_for(self, failure: StepFailure) -> None:
         """Stop early, for a failure that every other case would share."""
@@ -184,11 +185,20 @@ class Engine:
             self._away[id(bound)] = found
         return found
 
+    def code_of(self, bound: Bound) -> str | None:
+        """Return what an artifact's ``code`` must be for it to be reused; None where none need be.
+
+        It names the run where the component's answers are good for one run only.
+        """
+        if bound.across_runs:
+            return bound.code
+        return " ".join([f"run:{self.run.run_id}", *([bound.code] if bound.code else [])])
+
     def may_reuse(self, artifact: Artifact, bound: Bound) -> bool:
         """Return whether an artifact still says what its component would say today."""
-        if not bound.across_runs:
-            return artifact.run_id == self.run.run_id
-        if artifact.code == bound.code:
+        if not bound.across_runs and artifact.run_id != self.run.run_id:
+            return False
+        if artifact.code == self.code_of(bound):
             return True
         cls = type(bound.component)
         self.note(

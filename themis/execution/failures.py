@@ -6,6 +6,7 @@ import traceback
 from typing import Any
 
 from themis.core.errors import ComponentError, ProviderError
+from themis.core.models import TraceStep
 from themis.core.results import StepFailure
 
 _FRAMES = 12
@@ -66,6 +67,7 @@ def failure_of(
         message=f"{component}: {said(error)}",
         cause=type(error).__name__,
         traceback=_shown(error),
+        trace=_trace_of(error),
         tries=list(tries or []) if tries and len(tries) > 1 else [],
         candidate_id=candidate_id,
         component=component,
@@ -109,6 +111,13 @@ def is_retryable(error: BaseException) -> bool:
     if isinstance(marked, bool):
         return marked
     return isinstance(error, (TimeoutError, ConnectionError))
+
+
+def _trace_of(error: BaseException) -> list[TraceStep]:
+    """Return the steps that an adapter saw before its graph failed."""
+    trace = getattr(error, "trace_so_far", None)
+    steps = trace if isinstance(trace, list) else []
+    return [step for step in steps if isinstance(step, TraceStep)]
 
 
 def _shown(error: BaseException) -> str | None:

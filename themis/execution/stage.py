@@ -15,12 +15,11 @@ from typing import Any
 from themis.core.events import Artifact, Event, EventKind
 from themis.core.hashing import encode
 from themis.core.results import StepFailure
-from themis.execution.engine import PASS_THROUGH, Engine
+from themis.execution.engine import PASS_THROUGH
 from themis.execution.failures import ExplainedError, WorkStoppedError, failure_of
 from themis.execution.flight import CaseRun
 from themis.execution.step import Step, Taken
 from themis.execution.tries import work
-from themis.planning.work import Bound
 
 
 async def take(case: CaseRun, step: Step) -> Taken:
@@ -98,7 +97,7 @@ async def _make(case: CaseRun, step: Step, supersedes: bool) -> Taken:
         return Taken(failure=_journal_failure(case, step, error, tries))
     now = time.time()
     made = Artifact(
-        key=step.key, raw=raw, at=now, code=_code(engine, step.bound), supersedes=supersedes
+        key=step.key, raw=raw, at=now, code=engine.code_of(step.bound), supersedes=supersedes
     )
     if step.paid:
         engine.uncommitted[step.key] = made
@@ -127,10 +126,6 @@ async def _find(case: CaseRun, step: Step) -> Artifact | None:
     if found is None and not absent and (step.paid or case.reusing):
         found = await case.engine.lookup(step.key)
     return found
-
-
-def _code(engine: Engine, bound: Bound) -> str | None:
-    return bound.code if bound.across_runs else f"run:{engine.run.run_id}"
 
 
 def _journal_shared(case: CaseRun, step: Step, made: Artifact) -> None:

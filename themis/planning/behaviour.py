@@ -69,14 +69,21 @@ def is_shipped(obj: object) -> bool:
 def code_digest(obj: object) -> str | None:
     """Return a digest of the code behind a component; None for shipped ones.
 
-    The interpreter's version is part of it: code objects of two versions cannot be compared.
+    The interpreter's version is part of it: code objects of two versions cannot be compared. A
+    shipped component that calls a function of the user's says so in ``users_function``; what stands
+    behind that is covered as a user's class is.
     """
     if is_shipped(obj):
-        return None
-    walk = _Walk(type(obj))
-    walk.visit(type(obj))
-    for part in walk.held_by(obj):
-        walk.visit(part)
+        function = getattr(obj, "users_function", None)
+        if function is None:
+            return None
+        walk = _Walk(_module_of(function))
+        walk.visit_all_in(function)
+    else:
+        walk = _Walk(type(obj).__module__)
+        walk.visit(type(obj))
+        for part in walk.held_by(obj):
+            walk.visit(part)
     walk.finish()
     data = "\n".join([sys.implementation.cache_tag or "", *walk.said])
     return digest("code", data.encode("utf-8", "surrogatepass")).hex()[:16]
@@ -85,17 +92,22 @@ def code_digest(obj: object) -> str | None:
 class _Walk:
     """Collects, in a fixed order, what a class's code consists of."""
 
-    def __init__(self, origin: type) -> None:
+    def __init__(self, origin: str) -> None:
         self.said: list[str] = []
         self._seen: dict[int, Any] = {}  # kept, so that no address is given out twice
         self._waiting: deque[Any] = deque()
-        self._own = Ownership(origin.__module__)
+        self._own = Ownership(origin)
 
     def visit(self, value: Any) -> None:
         """Take in a function, a class, or what stands for one, when its turn comes."""
         if id(value) not in self._seen:
             self._seen[id(value)] = value
             self._waiting.append(value)
+
+    def visit_all_in(self, value: Any) -> None:
+        """Take in the code that a value is or holds."""
+        for part in list(self._parts(value, 0, set())):
+            self.visit(part)
 
     def finish(self) -> None:
         """Take in all that waits; however long a chain of calls is, it is not followed deep."""
@@ -316,6 +328,14 @@ class _Walk:
                 if found is not None:
                     return found.text
         return None
+
+
+def _module_of(function: Any) -> str:
+    """Module that a function, a method, a partial or a callable object is judged from."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    named = function if isinstance(function, _CALLED) else type(function)
+    return named.__module__ or ""
 
 
 def _is_empty(cell: CellType) -> bool:

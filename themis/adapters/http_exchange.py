@@ -1,0 +1,194 @@
+"""One request to a JSON endpoint and what came back: sent once, read, or told as a failure.
+
+Each event loop has a client of its own, made by the first request. Redirects are not followed: a
+body, and what is secret in it, goes to the address that was named and nowhere else. Nothing here
+knows of cases, prompts or what an answer means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+import orjson
+
+from themis.adapters.connections import ConnectionOptions, transport_error
+from themis.adapters.failures import status_error
+from themis.adapters.http_target import Address, BodySecrets, query_of, spellings, without
+from themis.adapters.waiting import rate_limit
+from themis.core.base import JSONObject, JSONValue
+from themis.core.errors import ProviderError
+from themis.core.hashing import encode
+from themis.core.redaction import HIDDEN, redact
+
+if TYPE_CHECKING:
+    import httpx2
+
+_LONGEST = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A good answer: JSON, with every secret that the endpoint echoed hidden."""
+
+    data: JSONValue
+    headers: Mapping[str, str]
+    latency_ms: float
+
+    def evidence(self) -> JSONObject:
+        """Return what is kept of it, beside the request."""
+        known: JSONObject = {
+            "provider_request_id": self.headers.get("x-request-id"),
+            "response_headers": redact(dict(self.headers)),
+            "rate_limit": dict(rate_limit(self.headers)),
+        }
+        kept = {name: value for name, value in known.items() if value}
+        return {"raw_response": self.data, **kept}
+
+
+class Exchange:
+    """Asks one address, the same way each time.
+
+    Args:
+        address: where.
+        method: how.
+        secrets: the references in the body.
+        options: of the client.
+    """
+
+    def __init__(
+        self, address: Address, *, method: str, secrets: BodySecrets, options: ConnectionOptions
+    ) -> None:
+        self.name = f"the endpoint at {address.normalised}"
+        self._address = address
+        self._method = method
+        self._secrets = secrets
+        self._options = options
+        if address.has_secrets or (method == "GET" and secrets.any):
+            _QUERY_FILTER.hosts.add(str(urlsplit(address.normalised).hostname))
+            logging.getLogger("httpx2").addFilter(_QUERY_FILTER)
+        self._clients: WeakKeyDictionary[Any, httpx2.AsyncClient] = WeakKeyDictionary()
+
+    def shown(self, body: JSONValue) -> JSONObject:
+        """Return the request with this body, secrets hidden."""
+        body = self._secrets.shown(body)
+        if self._method == "GET":
+            return {"method": "GET", "url": self._address.shown(query_of(body))}
+        return {"method": self._method, "url": self._address.shown([]), "body": body}
+
+    async def send(self, body: JSONValue) -> Received:
+        """Send one request and return the answer.
+
+        Raises:
+            ProviderError: there was none, or none in JSON.
+        """
+        client = self._client()
+        known = [*self._options.secrets(), *self._address.secrets(), *self._secrets.secrets()]
+        secrets = spellings(known)
+        began = time.perf_counter()
+        response = await self._response(client, self._secrets.sent(body))
+        latency_ms = (time.perf_counter() - began) * 1000
+        named = {name.lower(): value for name, value in response.headers.items()}
+        headers: dict[str, str] = without(secrets, named)
+        data = self._data(response, headers, secrets)
+        return Received(data=without(secrets, data), headers=headers, latency_ms=latency_ms)
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    def _client(self) -> httpx2.AsyncClient:
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            client = self._clients[loop] = self._options.http_client()
+        return client
+
+    async def _response(self, client: httpx2.AsyncClient, body: JSONValue) -> httpx2.Response:
+        is_query = self._method == "GET"
+        headers = {"accept": "application/json"}
+        if not is_query:
+            headers["content-type"] = "application/json"
+        own = {name.lower() for name in self._options.headers}
+        try:
+            return await client.request(
+                self._method,
+                self._address.sent(query_of(body) if is_query else []),
+                content=None if is_query else encode(body),
+                headers={name: value for name, value in headers.items() if name not in own},
+                follow_redirects=False,
+            )
+        except Exception as error:
+            found = transport_error(error, self.name)
+            if found is None:
+                raise
+            raise found from error
+
+    def _data(
+        self, response: httpx2.Response, headers: Mapping[str, str], secrets: list[str]
+    ) -> JSONValue:
+        status = response.status_code
+        if not 200 <= status < 300:
+            said = without(secrets, _said_in(response.content))
+            raise status_error(status, headers=headers, said=said, endpoint=self.name)
+        try:
+            data: JSONValue = orjson.loads(response.content)
+        except orjson.JSONDecodeError:
+            start = without(secrets, response.content[:80].decode("utf-8", "replace"))
+            raise ProviderError(
+                f"{self.name} answered with something that is not JSON: {start!r}",
+                status=status,
+                retryable=True,
+            ) from None
+        return data
+
+
+class _QueryFilter(logging.Filter):
+    """Hides the queries to some hosts in what the HTTP library logs of each request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hosts: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let the record through, its addresses without their queries."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(map(self._shown, record.args))
+        return True
+
+    def _shown(self, value: object) -> object:
+        if isinstance(value, (int, float)):
+            return value
+        parts = urlsplit(str(value))
+        hidden = parts.query and parts.hostname in self.hosts
+        return parts._replace(query=HIDDEN).geturl() if hidden else value
+
+
+_QUERY_FILTER = _QueryFilter()
+
+
+def complaint(data: JSONValue) -> str:
+    """Return the words of an error in a JSON answer, in one line; nothing where there is none."""
+    for _ in range(3):
+        if not isinstance(data, dict):
+            break
+        fields = ("error", "message", "detail", "reason")
+        data = next((data[field] for field in fields if data.get(field)), None)
+    return " ".join(data.split())[:_LONGEST] if isinstance(data, str) else ""
+
+
+def _said_in(content: bytes) -> str:
+    try:
+        data = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        data = None
+    said = complaint(data) or content[: 4 * _LONGEST].decode("utf-8", "replace")
+    return " ".join(said.split())[:_LONGEST] or "nothing more"
