@@ -21,7 +21,7 @@ import orjson
 from themis.adapters.connections import ConnectionOptions, transport_error
 from themis.adapters.failures import status_error
 from themis.adapters.http_target import Address, BodySecrets, query_of, spellings, without
-from themis.adapters.waiting import rate_limit
+from themis.adapters.waiting import limits_told
 from themis.core.base import JSONObject, JSONValue
 from themis.core.errors import ProviderError
 from themis.core.hashing import encode
@@ -46,7 +46,7 @@ class Received:
         known: JSONObject = {
             "provider_request_id": self.headers.get("x-request-id"),
             "response_headers": redact(dict(self.headers)),
-            "rate_limit": dict(rate_limit(self.headers)),
+            "rate_limit": limits_told(self.headers),
         }
         kept = {name: value for name, value in known.items() if value}
         return {"raw_response": self.data, **kept}

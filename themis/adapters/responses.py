@@ -20,7 +20,7 @@ import orjson
 from themis.adapters.failures import error_in_body
 from themis.adapters.jsonable import jsonable
 from themis.adapters.requests import OUTPUT_CAP, ApiMode
-from themis.adapters.waiting import rate_limit, retry_after
+from themis.adapters.waiting import limits_told
 from themis.core.base import JSONObject, JSONValue
 from themis.core.errors import ProviderError
 from themis.core.redaction import redact
@@ -96,7 +96,7 @@ def read_answer(
     optional: JSONObject = {
         "provider_request_id": None if request_id is None else str(request_id),
         "response_headers": redact(jsonable(headers)),
-        "rate_limit": _limits(headers),
+        "rate_limit": limits_told(headers),
         "finish_reason": said.finish_reason,
         "tool_calls": list(said.tool_calls),
         "reasoning": said.reasoning,
@@ -105,12 +105,6 @@ def read_answer(
     artifacts.update({name: value for name, value in optional.items() if value})
     calls = [{"name": one["name"], "arguments": one["arguments"]} for one in said.tool_calls]
     return Answer(said.text, calls, usage, latency_ms, artifacts)
-
-
-def _limits(headers: Mapping[str, str]) -> JSONObject:
-    """Return the figures, and the seconds to wait where the endpoint says that nothing remains."""
-    wait = retry_after(headers)
-    return {**rate_limit(headers), **({} if wait is None else {"wait_seconds": wait})}
 
 
 def _read_responses(source: Any, endpoint: str) -> _Said:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from themis.core.base import JSONObject
+
 _PREFIX = re.compile(r"(?:x-)?ratelimit-")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -36,6 +38,12 @@ def rate_limit(headers: Mapping[str, str]) -> dict[str, str]:
         elif prefix := _PREFIX.match(known):
             figures[known[prefix.end() :].replace("-", "_")] = str(value)
     return figures
+
+
+def limits_told(headers: Mapping[str, str]) -> JSONObject:
+    """Return the figures, and the seconds to wait where the endpoint says that nothing remains."""
+    wait = retry_after(headers)
+    return {**rate_limit(headers), **({} if wait is None else {"wait_seconds": wait})}
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
