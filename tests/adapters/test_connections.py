@@ -475,3 +475,9 @@ def test_only_what_no_model_says_by_itself_is_hidden_in_answers() -> None:
     said = json.dumps({"text": 'ollama EMPTY a/long-key"of-its-own'})
     assert json.loads(secrets.hide_in_answer(said.encode())) == {"text": "ollama EMPTY [hidden]"}
     assert secrets.hide("key ollama, EMPTY") == "key [hidden], EMPTY"
+
+
+def test_a_password_in_the_address_is_refused_without_being_shown() -> None:
+    with pytest.raises(DefinitionError, match="holds a user or password: use") as caught:
+        openai("m", base_url="http://me:hunter2@localhost:8000/v1", api_key="env:HOME")
+    assert "hunter2" not in str(caught.value)

@@ -694,6 +694,14 @@ def test_a_bad_key_stops_the_run_after_few_requests(monkeypatch: pytest.MonkeyPa
         assert len(product.asked) <= 8
 
 
+def test_an_answer_path_that_never_leads_anywhere_stops_the_run_after_few_requests() -> None:
+    with Product() as product:
+        generator = http(f"{product.url}/v2/answer", body=BODY, answer="data.reply.nowhere")
+        with pytest.raises(RunStoppedError, match=r"answered without 'data\.reply\.nowhere'"):
+            experiment(generator, cases=_sums(50), max_concurrent_tasks=4).run(progress=False)
+        assert len(product.asked) <= 8
+
+
 def test_a_config_file_names_an_endpoint_of_ones_own(
     tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:

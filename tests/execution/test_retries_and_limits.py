@@ -300,3 +300,20 @@ def test_a_run_told_to_stop_ends_though_calls_hang() -> None:
     with pytest.raises(RunStoppedError):  # that it ends at all is the promise
         one.run()
     assert get_execution_state(one.store, one.compile().run_id).status is RunStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"provider_rate_limits": {"endpoint": 60}},
+        {"provider_concurrency": {"endpoint": 2}},
+        {"prices": {"endpoint": {"input": 1.0, "output": 1.0}}},
+    ],
+)
+def test_a_setting_for_an_endpoint_that_nothing_asks_is_told(setting: dict[str, Any]) -> None:
+    generator = ScriptedGenerator(provider_key="endpoint:here")
+    result = experiment(generator, **setting).run()
+    (note,) = result.notes
+    assert "names 'endpoint', which nothing in this run asks" in note
+    assert "did you mean 'endpoint:here'?" in note
+    assert not experiment(generator, provider_concurrency={"endpoint:here": 2}).run().notes

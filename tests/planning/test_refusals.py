@@ -261,3 +261,11 @@ def test_duplicates_are_found_among_many_cases() -> None:
     cases.append(Case(case_id="c59999", input=0))
     with pytest.raises(DefinitionError, match="case_id 'c59999' twice"):
         experiment(cases=Dataset(dataset_id="d", cases=cases)).compile()
+
+
+def test_a_function_in_a_generators_place_is_told_how_to_be_one() -> None:
+    def answer(text: str) -> str:
+        return text
+
+    with pytest.raises(DefinitionError, match=r"answer is a function; wrap it: themis\.adapters"):
+        experiment(answer).compile()

@@ -235,12 +235,18 @@ class Endpoint:
 
 
 def normalised_url(url: str) -> str:
-    """Return an address in one form: lower case host, no default port, user, query or last slash.
+    """Return an address in one form: lower case host, no default port, query or last slash.
 
     Raises:
-        DefinitionError: it is no http address.
+        DefinitionError: it is no http address, or holds a password.
     """
     parts = urlsplit(url.strip())
+    if parts.username is not None or parts.password is not None:
+        raise DefinitionError(
+            f"base_url of {parts.hostname} holds a user or password: use "
+            'client_options={"headers": {"Authorization": "Basic env:NAME"}} instead',
+            field="base_url",
+        )
     try:
         port = parts.port
     except ValueError:

@@ -59,6 +59,7 @@ NAMES = (
 )
 USAGE = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 _EXTRA_TOKENS = 256
+_HOPELESS_MISSES = 3
 
 
 class HttpGenerator:
@@ -99,6 +100,8 @@ class HttpGenerator:
         self._template = BodyTemplate(body, NAMES)
         self._secrets = BodySecrets(body)
         self._answer = JsonPath(answer, "answer")
+        self._has_answered = False
+        self._misses = 0
         self._finish = None if finish_reason is None else JsonPath(finish_reason, "finish_reason")
         self._usage = _usage_paths(usage)
         self._own_headers = read_headers(headers)
@@ -292,11 +295,16 @@ class HttpGenerator:
         there, output = self._answer.find(data)
         if not there:
             said = complaint(data)
+            self._misses += 1
+            # One that never had it in several answers will not have it in the next.
+            hopeless = not self._has_answered and self._misses >= _HOPELESS_MISSES
             raise ProviderError(
                 f"{self._exchange.name} answered without '{self._answer.text}': "
                 f"{self._answer.missing(data)}{f'; it says: {said}' if said else ''}",
                 retryable=True,
+                fatal=hopeless,
             )
+        self._has_answered = True
         found: JSONValue = output
         return found
 

@@ -36,6 +36,12 @@ class Address:
     def __init__(self, url: str) -> None:
         if not isinstance(url, str):
             raise _refusal("url", f"is a {type(url).__name__}, not an address")
+        parts = urlsplit(url.strip())
+        if parts.username is not None or parts.password is not None:
+            raise _refusal(
+                "url",
+                'holds a user or password: use headers={"Authorization": "Basic env:NAME"} instead',
+            )
         try:
             self.normalised = normalised_url(url)
         except DefinitionError:
@@ -43,12 +49,6 @@ class Address:
             raise _refusal(
                 f"url{shown}", "must be an address such as 'http://localhost:8000/answer'"
             ) from None
-        parts = urlsplit(url.strip())
-        if parts.username is not None or parts.password is not None:
-            raise _refusal(
-                "url",
-                'holds a user or password: use headers={"Authorization": "Basic env:NAME"} instead',
-            )
         if looks_like_secret(parts.path):
             raise _refusal("url", "holds a secret in its path; an endpoint must take it elsewhere")
         self._base = parts._replace(query="", fragment="").geturl()

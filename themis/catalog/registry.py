@@ -220,6 +220,12 @@ def check_component(component: object, kind: Kind) -> None:
         missing.append(" or ".join(f"{name}()" for name in methods))
     if not missing:
         return
+    if kind == "generator" and inspect.isroutine(component):
+        raise DefinitionError(
+            f"{getattr(component, '__name__', component)} is a function; wrap it: "
+            "themis.adapters.function(...)",
+            field=kind,
+        )
     name = type(component).__name__
     listed = "; ".join(
         f"{name if index == 0 else 'it'} has no {what}: {_ADVICE[what]}"

@@ -160,6 +160,8 @@ class RunProgress(Model):
     """US dollars of the work done, as far as its price is known."""
     unpriced_calls: int = 0
     """Calls that used tokens at an unknown price: what they cost comes on top."""
+    first_failure: str | None = None
+    """What the first case that has a failed step says of it."""
     latency_ms_sum: float = 0.0
     latency_ms: dict[str, float] = Field(default_factory=dict)
     """p50, p90, p99 and max in milliseconds of generations and judge calls made, each within one

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from themis.core.base import ArtifactKey
 from themis.core.config import RuntimeConfig
-from themis.core.errors import LeaseLostError, StoreError
+from themis.core.errors import LeaseLostError, StoreError, did_you_mean
 from themis.core.events import Artifact, Event, EventKind, Stage
 from themis.core.results import StepFailure
 from themis.execution.attempt import Attempt
@@ -23,7 +23,7 @@ from themis.execution.hooks import Hooks
 from themis.execution.journal import Journal
 from themis.execution.limits import Limits
 from themis.execution.retry import CallPolicy, policies
-from themis.planning.prices import Price, find_price
+from themis.planning.prices import Price, find_price, price_names
 from themis.planning.work import Bound, CompiledRun
 
 _LOG = logging.getLogger("themis")
@@ -150,6 +150,23 @@ class Engine:
                 f"{count} call{'s' if count > 1 else ''} in threads had not returned when "
                 "given up on; each holds its thread until it returns"
             )
+
+    def note_what_is_nobodys(self) -> None:
+        """Note settings for endpoints and models that no component of the run asks."""
+        asking = [self.run.generator, *self.run.judges.values()]
+        endpoints = {one.provider_key for one in asking if one.provider_key is not None}
+        models = {str(name) for one in asking for name in price_names(one.component)}
+        for setting, known in (
+            ("provider_concurrency", endpoints),
+            ("provider_rate_limits", endpoints),
+            ("prices", models),
+        ):
+            for name in getattr(self.runtime, setting):
+                if name not in known:
+                    self.note(
+                        f"{setting} names '{name}', which nothing in this run asks, so that it has "
+                        f"no effect{did_you_mean(name, known) if known else ''}"
+                    )
 
     def note(self, text: str) -> None:
         """Journal something the user should know, once."""

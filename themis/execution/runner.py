@@ -168,6 +168,7 @@ class _OpenRun:
         if decision.resumed:
             data["resumed"] = True
         self._say(EventKind.RUN_STARTED, data)
+        self._engine.note_what_is_nobodys()
 
     async def _move(self) -> None:
         """Keep cases moving until all are done, or no longer than the grace time after a stop."""

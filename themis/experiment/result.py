@@ -164,6 +164,8 @@ class RunResult:
         lines = [f"Run {self.run_id}: {self.status.value}, {len(self.cases)} cases"]
         if self.reason:
             lines.append(f"stopped early: {self.reason}")
+        elif self.progress.first_failure:
+            lines.append(f"first failure: {self.progress.first_failure}")
         if self.metrics:
             lines.append(self.table())
         if endings := endings_text(list(self.metrics.values())):

@@ -71,11 +71,10 @@ def find_price(component: Any, given: Mapping[str, Mapping[str, float]]) -> Pric
         given: the user's prices, by model, ``provider_key`` or ``component_id``; they come before
             the list's.
     """
-    model = getattr(component, "model", None)
-    known = (model, getattr(component, "provider_key", None), component.component_id)
-    for name in known:
-        if isinstance(name, str) and name in given:
+    for name in price_names(component):
+        if name in given:
             return GivenPrice(**given[name])
+    model = getattr(component, "model", None)
     base_url = getattr(component, "base_url", None)
     if not isinstance(model, str) or not isinstance(base_url, str) or _is_own(base_url):
         return None
@@ -87,6 +86,12 @@ def find_price(component: Any, given: Mapping[str, Mapping[str, float]]) -> Pric
     except LookupError:
         return None
     return price
+
+
+def price_names(component: Any) -> list[str]:
+    """Return the names under which the user may give a component's price, the closest first."""
+    found = (getattr(component, name, None) for name in ("model", "provider_key", "component_id"))
+    return [name for name in found if isinstance(name, str)]
 
 
 def _is_own(base_url: str) -> bool:

@@ -6,6 +6,7 @@ is for the store's lease to say.
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeGuard
 
 from themis.core.base import RunId
@@ -118,6 +119,8 @@ class ProgressFold:
         self._newest: float | None = None
         self._finished = 0
         self._with_errors = 0
+        self._first_failed = math.inf
+        self._first_failure: str | None = None
 
     def take(self, steps: CaseSteps) -> None:
         """Take one case."""
@@ -134,6 +137,9 @@ class ProgressFold:
                 counts[2] += 1
                 # A judge that is out is the aggregation's to judge: a panel may do without it.
                 errors = errors or address.call is None
+                if address.call is None and steps.index < self._first_failed:
+                    self._first_failed = steps.index
+                    self._first_failure = event.data["failure"]["message"]
         self._with_errors += errors
         for event in steps.events:
             place = event.address
@@ -179,6 +185,7 @@ class ProgressFold:
             tokens=dict(sorted(self._tokens.items())),
             cost_usd=self._cost.value,
             unpriced_calls=self._unpriced,
+            first_failure=self._first_failure,
             latency_ms_sum=self._latency.sum_ms,
             latency_ms=self._latency.figures(),
             first_token_ms=self._first_token.figures(),
