@@ -16,6 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks import limits
+
 
 def measure(program: str, cases: int) -> dict[str, float]:
     """Run a program in a process of its own and return what it measured."""
@@ -101,6 +103,8 @@ def main() -> None:
     head = ("what", "figure", "floor", "ratio", "bar")
     for row in (head, *table):
         print("  ".join(cell.ljust(max(width, 6)) for cell, width in zip(row, widths, strict=True)))
+    if not quick:
+        limits.report()
 
 
 if __name__ == "__main__":

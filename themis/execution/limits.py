@@ -62,6 +62,9 @@ class Limits:
             stage: the stage that calls.
             provider: the endpoint called, if it names one.
             tokens: tokens expected, for an endpoint with a limit on them.
+
+        Raises:
+            WorkStoppedError: the limits were closed while it waited.
         """
         permit = Permit()
         try:
@@ -75,15 +78,24 @@ class Limits:
                 # use, and a call whose turn has come begins at once.
                 endpoint = self._endpoint(provider)
                 await endpoint.enter(permit)
-                if endpoint.pace.is_open:
+                is_open = endpoint.pace.is_open
+                if is_open:
                     await self._tasks.acquire()
-                else:
+                    is_open = endpoint.pace.is_open
+                    if not is_open:  # it asked for a pause meanwhile
+                        self._tasks.release()
+                if not is_open:
                     permit.booking = await endpoint.pace.turn(tokens, lambda: self._tasks)
             permit.slots.append(self._tasks)
         except BaseException:
             self.release(permit)
             raise
         return permit
+
+    def close(self) -> None:
+        """Let no call wait for its turn any more: the run is stopping, and none is to begin."""
+        for endpoint in self._endpoints.values():
+            endpoint.pace.close()
 
     def settle(self, permit: Permit, tokens: float) -> None:
         """Say how many tokens a call really used."""

@@ -11,6 +11,8 @@ import math
 from collections import deque
 from collections.abc import Callable
 
+from themis.execution.failures import WorkStoppedError
+
 MINUTE = 60.0
 _SLACK = 0.05
 """Seconds by which a start that came late lets the next come earlier: timers are never early."""
@@ -96,6 +98,7 @@ class Pace:
         self._paused_until = -math.inf
         self._line = asyncio.Lock()
         self._news = asyncio.Event()
+        self._closed = False
 
     @property
     def counts_tokens(self) -> bool:
@@ -121,11 +124,19 @@ class Pace:
             self._news.set()
         return is_news
 
+    def close(self) -> None:
+        """Let nobody wait for a turn any more: none of these calls is to begin."""
+        self._closed = True
+        self._news.set()
+
     async def turn(self, tokens: float, slot: Callable[[], asyncio.Semaphore]) -> Booking | None:
         """Wait for a turn, with a place in ``slot`` taken at that very moment.
 
         Returns:
             What was booked of the tokens, to be settled; None where they are not limited.
+
+        Raises:
+            WorkStoppedError: the line was closed meanwhile.
         """
         loop = asyncio.get_running_loop()
         async with self._line:
@@ -150,6 +161,8 @@ class Pace:
         """Wait until a call may begin."""
         loop = asyncio.get_running_loop()
         while (seconds := self._wait(loop.time(), tokens)) > 0:
+            if self._closed:
+                raise WorkStoppedError
             self._news.clear()
             try:
                 async with asyncio.timeout(seconds):
