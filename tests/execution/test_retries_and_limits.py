@@ -317,3 +317,30 @@ def test_a_setting_for_an_endpoint_that_nothing_asks_is_told(setting: dict[str, 
     assert "names 'endpoint', which nothing in this run asks" in note
     assert "did you mean 'endpoint:here'?" in note
     assert not experiment(generator, provider_concurrency={"endpoint:here": 2}).run().notes
+
+
+def test_a_component_gets_ready_once_and_outside_of_its_timeout() -> None:
+    class Slow(ScriptedGenerator):
+        opened = 0
+
+        async def aopen(self) -> None:
+            self.opened += 1
+            await asyncio.sleep(0.2)
+
+    generator = Slow()
+    result = experiment(generator, cases=5, generation_timeout=0.1).run()
+    assert (result.status, generator.opened, generator.count()) == (RunStatus.COMPLETED, 1, 5)
+
+
+def test_a_component_that_cannot_get_ready_is_asked_again_by_the_next_try() -> None:
+    class Failing(ScriptedGenerator):
+        opened = 0
+
+        async def aopen(self) -> None:
+            self.opened += 1
+            if self.opened == 1:
+                raise ConnectionError("not yet")
+
+    generator = Failing()
+    result = experiment(generator, cases=1).run()
+    assert (result.status, generator.opened, generator.count()) == (RunStatus.COMPLETED, 2, 1)

@@ -8,9 +8,11 @@ prompts or judges.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import importlib.util
 import inspect
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -31,6 +33,7 @@ from themis.adapters.jsonable import jsonable
 from themis.adapters.requests import ApiMode
 from themis.adapters.responses import Answer, read_answer
 from themis.adapters.streaming import read_stream
+from themis.adapters.threads import in_daemon_thread
 from themis.core.base import JSONObject
 from themis.core.errors import DefinitionError, MissingExtraError, ProviderError
 
@@ -114,6 +117,11 @@ class Endpoint:
                 raise
         # Raised out here, so that it carries no context: the SDK's error may quote a key.
         raise failure
+
+    async def aopen(self) -> None:
+        """Load the SDK beside the loop, which it would hold up for a second or two."""
+        if self._given is None and "openai" not in sys.modules:
+            await in_daemon_thread(lambda: importlib.import_module("openai"))
 
     async def aclose(self) -> None:
         """Close the client that this event loop's calls were made with, if it was made here."""

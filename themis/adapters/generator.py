@@ -180,6 +180,10 @@ class EndpointModel:
         """Return a digest over all that changes an answer; keys and headers are not in it."""
         return self._settings.digest
 
+    async def aopen(self) -> None:
+        """Load what the first call needs, so that its timeout is the endpoint's alone."""
+        await self._settings.endpoint.aopen()
+
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
         await self._settings.endpoint.aclose()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -41,9 +41,22 @@ def rate_limit(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def limits_told(headers: Mapping[str, str]) -> JSONObject:
-    """Return the figures, and the seconds to wait where the endpoint says that nothing remains."""
-    wait = retry_after(headers)
-    return {**rate_limit(headers), **({} if wait is None else {"wait_seconds": wait})}
+    """Return the figures of a good answer, and under ``wait_seconds`` how long the next must wait.
+
+    A field for requests or tokens tells when all of its limit is there again; the next request
+    may come when its share of that time is over. Where no such word stands, nothing is to be had
+    before the reset.
+    """
+    known = {name.lower(): str(value).strip() for name, value in headers.items()}
+    figures = rate_limit(known)
+    waits = []
+    for name, seconds in _resets_of_what_is_spent(figures, time.time()):
+        limit = figures.get(f"limit{name}", "")
+        if name == "_requests" and _NUMBER.fullmatch(limit) and float(limit) >= 1:
+            waits.append(seconds / float(limit))
+        elif name != "_tokens":
+            waits.append(seconds)
+    return {**figures, **({"wait_seconds": max(waits)} if waits else {})}
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
@@ -67,13 +80,18 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
         except (ValueError, TypeError):
             return None
         return max(0.0, _timestamp(then) - at)
-    figures = rate_limit(known)
-    waits = [
-        _until(figures.get(f"reset{name.removeprefix('remaining')}", ""), at)
-        for name, value in figures.items()
-        if (name == "remaining" or name.startswith("remaining_")) and _is_nothing(value)
-    ]
-    return max((seconds for seconds in waits if seconds is not None), default=None)
+    waits = [seconds for _, seconds in _resets_of_what_is_spent(rate_limit(known), at)]
+    return max(waits, default=None)
+
+
+def _resets_of_what_is_spent(figures: Mapping[str, str], now: float) -> Iterator[tuple[str, float]]:
+    """Yield the suffix of each limit of which nothing remains, and the seconds to its reset."""
+    for name, value in figures.items():
+        suffix = name.removeprefix("remaining")
+        if suffix != name and _is_nothing(value):
+            seconds = _until(figures.get(f"reset{suffix}", ""), now)
+            if seconds is not None:
+                yield suffix, seconds
 
 
 def _of_policies(value: str) -> dict[str, str]:

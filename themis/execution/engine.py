@@ -62,6 +62,8 @@ class Engine:
             runtime.budget, before=spent, draw=self._draw, stop=self.stop_for_budget
         )
         self._prices: dict[int, Price | None] = {}
+        self._open: set[int] = set()
+        self._opening: dict[int, asyncio.Future[None]] = {}
         self._stop = asyncio.Event()
         self._notes: set[str] = set()
         self._away: dict[int, bool] = {}
@@ -96,6 +98,24 @@ class Engine:
         if self.spent_out is None:
             self.spent_out = reason
         self.stop()
+
+    async def open(self, bound: Bound) -> None:
+        """Let a component get ready, once, before its first call and outside of its timeout."""
+        if id(bound) in self._open:
+            return
+        opening = self._opening.get(id(bound))
+        if opening is None:
+            opener = getattr(bound.component, "aopen", None)
+            if opener is None:
+                self._open.add(id(bound))
+                return
+            opening = self._opening[id(bound)] = asyncio.ensure_future(opener())
+        try:
+            await asyncio.shield(opening)
+            self._open.add(id(bound))
+        finally:
+            if opening.done():  # one that failed may do better at the next try
+                self._opening.pop(id(bound), None)
 
     def price_of(self, bound: Bound) -> Price | None:
         """Return the price of what a component asks; None where it is unknown."""

@@ -31,12 +31,13 @@ _WORTH_TELLING = 20.0
 class Permit:
     """What a call holds while it is under way."""
 
-    __slots__ = ("booking", "endpoint", "epoch", "slots")
+    __slots__ = ("booking", "endpoint", "epoch", "place", "slots")
 
     def __init__(self) -> None:
         self.slots: list[asyncio.Semaphore] = []
         self.endpoint: _Endpoint | None = None
         self.epoch = 0
+        self.place = 0
         self.booking: Booking | None = None
 
 
@@ -163,7 +164,7 @@ class _Endpoint:
         """Tries in a row that could not connect."""
         self._adaptive = AdaptiveConcurrency(cap)
         self._in_flight = 0
-        self._waiting: deque[asyncio.Future[int]] = deque()
+        self._waiting: deque[asyncio.Future[tuple[int, int]]] = deque()
 
     def pause(self, seconds: float) -> None:
         """Let no call begin for so long; a long pause is told, lest it be taken for a hang."""
@@ -173,17 +174,18 @@ class _Endpoint:
     async def enter(self, permit: Permit) -> None:
         """Wait for a place among the calls under way."""
         if self._waiting or self._in_flight >= self._adaptive.limit:
-            turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            turn: asyncio.Future[tuple[int, int]] = loop.create_future()
             self._waiting.append(turn)
             try:
-                permit.epoch = await turn  # whoever wakes it has counted it in
+                permit.epoch, permit.place = await turn  # whoever wakes it has counted it in
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():
                     self._in_flight -= 1
                     self._wake()
                 raise
         else:
-            permit.epoch = self._count_in()
+            permit.epoch, permit.place = self._count_in()
         permit.endpoint = self
 
     def leave(self, permit: Permit, ending: Ending) -> None:
@@ -193,7 +195,7 @@ class _Endpoint:
             self.unreached = 0
             self._adaptive.answered(permit.epoch)
         elif ending == "refused":
-            self._adaptive.refused(permit.epoch)
+            self._adaptive.refused(permit.epoch, permit.place)
         self._wake()
 
     def _wake(self) -> None:
@@ -202,11 +204,11 @@ class _Endpoint:
             if not turn.done():
                 turn.set_result(self._count_in())
 
-    def _count_in(self) -> int:
-        """Count a call in and return the epoch that it begins in."""
+    def _count_in(self) -> tuple[int, int]:
+        """Count a call in and return the epoch that it begins in, and as which of how many."""
         self._in_flight += 1
         self._adaptive.began(self._in_flight)
-        return self._adaptive.epoch
+        return self._adaptive.epoch, self._in_flight
 
 
 def _pace(limit: RateLimit | None) -> Pace:

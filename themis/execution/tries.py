@@ -81,6 +81,7 @@ async def _paid(case: CaseRun, step: Step, stage: Stage, number: int, policy: Ca
     budget, limits = engine.budget, engine.limits
     price = engine.price_of(step.bound)
     provider = step.bound.provider_key
+    await engine.open(step.bound)
     most = NOTHING
     if budget.reserves:
         most = await budget.reserve(_most(step, price))
