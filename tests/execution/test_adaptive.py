@@ -1,4 +1,4 @@
-"""Concurrency that adapts, on a clock that jumps, to endpoints that refuse what they cannot bear."""
+"""Concurrency that adapts, on a clock that jumps, to endpoints that refuse what is too much."""
 
 from __future__ import annotations
 
