@@ -20,7 +20,7 @@ from themis.core.config import RuntimeConfig
 from themis.core.errors import ProviderError
 from themis.core.events import Stage
 from themis.execution.failures import WorkStoppedError
-from themis.execution.limits import Limits, ending_of
+from themis.execution.limits import Limits, call_ending
 
 HERE = "scripted:here"
 MINUTE = 60.0
@@ -245,7 +245,7 @@ def test_an_endpoint_that_asks_for_a_pause_gets_one_from_every_call(rates: Any) 
             if order == 0:
                 error = ProviderError("too many", status=429, retry_after=47.0)
                 limits.failed(permit, error)
-                limits.release(permit, ending_of(error))
+                limits.release(permit, call_ending(error))
             else:
                 limits.release(permit, "answered")
 
@@ -267,7 +267,7 @@ def test_a_pause_of_one_endpoint_holds_no_place_that_another_needs() -> None:
         permit = await limits.acquire(Stage.GENERATE, HERE)
         error = ProviderError("too many", status=503, retry_after=1000.0)
         limits.failed(permit, error)
-        limits.release(permit, ending_of(error))
+        limits.release(permit, call_ending(error))
         waiting = [asyncio.create_task(limits.acquire(Stage.GENERATE, HERE)) for _ in range(4)]
         await asyncio.sleep(1)
         other = await limits.acquire(Stage.JUDGE, "scripted:there")
@@ -317,7 +317,7 @@ def _drive(server: Server, calls: int, **runtime: Any) -> tuple[float, Limits]:
                     await server.call()
                 except ProviderError as error:
                     limits.failed(permit, error)
-                    limits.release(permit, ending_of(error))
+                    limits.release(permit, call_ending(error))
                     await asyncio.sleep(1.0)
                 else:
                     limits.release(permit, "answered")
@@ -353,7 +353,7 @@ def test_an_endpoint_that_comes_to_bear_more_is_given_more_and_less_is_given_les
                 try:
                     await server.call()
                 except ProviderError as error:
-                    limits.release(permit, ending_of(error))
+                    limits.release(permit, call_ending(error))
                     await asyncio.sleep(1.0)
                 else:
                     limits.release(permit, "answered")
@@ -391,7 +391,7 @@ def test_a_call_that_waited_for_a_slot_does_not_begin_in_a_pause_that_came_meanw
         await asyncio.sleep(1.0)
         error = ProviderError("too many", status=429, retry_after=60.0)
         limits.failed(first, error)
-        limits.release(first, ending_of(error))
+        limits.release(first, call_ending(error))
         limits.release(other, "answered")
         limits.release(await waiting, "answered")
         return loop.time()

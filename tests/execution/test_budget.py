@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.runs import dataset, events, experiment, runtime
 from themis import InMemoryRunStore, use
+from themis.core.base import RunId
 from themis.core.config import RuntimeConfig
 from themis.core.contexts import GenerateContext
 from themis.core.errors import BudgetSpentError, DefinitionError, ProviderError
@@ -20,8 +21,9 @@ from themis.core.judging import JudgeResponse, RenderedJudgePrompt
 from themis.core.models import Case, GenerationResult
 from themis.core.results import RunStatus
 from themis.execution.bill import Bill
-from themis.execution.budget import NOTHING, Budget, Spent
+from themis.execution.budget import Budget, Spent
 from themis.execution.failures import WorkStoppedError
+from themis.planning.prices import GivenPrice
 from themis.testing.scripted import ScriptedGenerator, ScriptedJudge
 
 PROMPT, OUTPUT = 7, 3
@@ -194,6 +196,117 @@ def test_prices_that_are_none_are_refused() -> None:
             RuntimeConfig(prices={"m": price})
 
 
+def test_a_judge_that_is_asked_no_more_costs_nothing_and_waits_for_nothing() -> None:
+    generator = Metered()
+    judge = MeteredJudge(failures=ProviderError("bad key", status=401, fatal=True))
+    trial = experiment(
+        generator, cases=40, metrics=[use("builtin/llm_rubric", rubric="Is it?")], judges=[judge]
+    )
+    result = trial.run(runtime=limited(415))
+    assert generator.charged == 400
+    assert judge.count() <= 32
+    assert result.progress.cases_finished == 40
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"total_tokens": 10},
+        {"completion_tokens": 3},
+        {"prompt_tokens": 7},
+        {"prompt_tokens": -7, "completion_tokens": 3},
+        None,
+    ],
+)
+def test_an_answer_that_does_not_say_all_it_used_is_charged_all_that_it_may_have(
+    usage: dict[str, int] | None,
+) -> None:
+    class Vague(Metered):
+        async def generate(self, case: Case, ctx: GenerateContext) -> GenerationResult:
+            result = await super().generate(case, ctx)
+            return result.model_copy(update={"token_usage": usage})
+
+    generator = Vague()
+    with pytest.raises(BudgetSpentError):
+        experiment(generator, cases=30).run(runtime=limited(100))
+    assert generator.count() == 6
+
+
+def test_a_budget_is_drawn_in_few_portions_whatever_it_limits() -> None:
+    prices = {"scripted/generator": {"input": 10.0, "output": 20.0}}
+    for budget in ({"tokens": 20_000}, {"dollars": 0.3}, {"tokens": 20_000, "dollars": 0.3}):
+        trial = experiment(Metered(), cases=1000, budget=budget, prices=prices)
+        result = trial.run()
+        assert 0 < len(events(result, trial.store, EventKind.BUDGET_DRAWN)) <= 70
+
+
+def test_a_price_that_cannot_be_told_loses_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cost(self: GivenPrice, usage: Mapping[str, int]) -> float:
+        raise ValueError("no such count")
+
+    monkeypatch.setattr(GivenPrice, "cost", cost)
+    prices = {"scripted/generator": {"input": 10.0, "output": 20.0}}
+    result = experiment(Metered(), cases=40, prices=prices, max_concurrent_tasks=4).run()
+    assert result.status is RunStatus.COMPLETED
+    assert result.progress.unpriced_calls == 40
+
+
+def test_what_was_spent_before_there_was_a_budget_counts() -> None:
+    generator = Metered(failures={f"c{i}": [TimeoutError("lost")] for i in range(20)})
+    trial = experiment(generator, cases=20, generation_retry_attempts=1)
+    trial.run()
+    assert generator.charged == 200
+    with pytest.raises(BudgetSpentError, match="300 are used"):
+        trial.run(runtime=limited(310))  # twenty lost calls, each taken for its most
+
+
+def test_calls_of_an_unknown_price_are_told_where_dollars_are_limited_later() -> None:
+    prices = {"scripted/generator": {"input": 10.0, "output": 20.0}}
+    settings = runtime(budget={"dollars": 1.0}, prices=prices)
+    more = experiment(Metered(failures={"c0": TimeoutError("lost")}), cases=5)
+    more.run()
+    (note,) = more.run(runtime=settings).notes
+    assert note.startswith("4 earlier calls of this run had no known price")
+
+
+def test_a_rejudge_is_not_charged_to_the_run() -> None:
+    judge = MeteredJudge()
+    trial = experiment(
+        Metered(), cases=3, metrics=[use("builtin/llm_rubric", rubric="Is it?")], judges=[judge]
+    )
+    trial.run(runtime=limited(100))
+    for _ in range(3):
+        trial.rejudge(runtime=limited(50))
+    assert judge.charged == 120
+    grown = experiment(
+        Metered(), cases=3, metrics=[use("builtin/llm_rubric", rubric="Is it?")], judges=[judge]
+    )
+    assert grown.run(runtime=limited(100)).status is RunStatus.COMPLETED
+
+
+def test_a_run_that_is_done_when_its_time_is_over_is_done() -> None:
+    result = experiment(Metered(), cases=5).run(runtime=runtime(budget={"seconds": 60.0}))
+    assert (result.status, result.reason) == (RunStatus.COMPLETED, None)
+
+
+def test_small_amounts_of_money_are_told_as_amounts() -> None:
+    prices = {"scripted/generator": {"input": 1.0, "output": 1.0}}
+    settings = runtime(budget={"dollars": 0.00001}, prices=prices)
+    with pytest.raises(BudgetSpentError) as caught:
+        experiment(Metered(), cases=3).run(runtime=settings)
+    assert "budget of $0.00001 has no room" in str(caught.value)
+    assert "the call may cost $0.000015" in str(caught.value)
+
+
+def test_cached_tokens_that_cost_more_are_reserved_at_their_price() -> None:
+    prices = {"scripted/generator": {"input": 1.0, "output": 1.0, "cached_input": 100.0}}
+    settings = runtime(budget={"dollars": 0.0005}, prices=prices)
+    generator = Metered()
+    with pytest.raises(BudgetSpentError, match=r"the call may cost \$0\.001005"):
+        experiment(generator, cases=3).run(runtime=settings)
+    assert generator.count() == 0
+
+
 # ── reservations ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -243,21 +356,24 @@ def test_what_is_used_and_drawn_stays_within_whatever_calls_come(
 
 
 def test_a_killed_process_is_billed_what_it_had_drawn() -> None:
-    def event(kind: EventKind, seq: int, **data: Any) -> Event:
-        return Event(kind=kind, attempt=1, at=float(seq), seq=seq, data=data)
+    def event(kind: EventKind, seq: int, attempt: int = 1, **data: Any) -> Event:
+        return Event(kind=kind, attempt=attempt, at=float(seq), seq=seq, data=data)
 
+    ended = {"tokens": 7, "dollars": 0.1, "seconds": 3.0, "unpriced": 2}
     bill = Bill()
     for one in (
-        event(EventKind.RUN_STARTED, 1),
-        event(EventKind.BUDGET_DRAWN, 2, tokens=40, dollars=0.0),
-        event(EventKind.BUDGET_DRAWN, 5, tokens=80, dollars=0.5),
-        event(EventKind.RUN_STARTED, 9),
-        event(EventKind.RUN_FINISHED, 12, spent={"tokens": 7, "dollars": 0.1, "seconds": 3.0}),
+        event(EventKind.RUN_STARTED, 1, mode="run"),
+        event(EventKind.BUDGET_DRAWN, 2, tokens=40, dollars=0.0, seconds=0.0),
+        event(EventKind.BUDGET_DRAWN, 5, tokens=80, dollars=0.5, seconds=9.0),
+        event(EventKind.RUN_STARTED, 9, mode="run"),
+        event(EventKind.RUN_FINISHED, 12, spent=ended),
+        event(EventKind.RUN_STARTED, 13, 2, mode="rejudge"),
+        event(EventKind.RUN_FINISHED, 14, 2, spent={"tokens": 5}),
     ):
         bill.take(one)
-    total = bill.total(InMemoryRunStore(), "run", since=1)  # type: ignore[arg-type]  # not asked
-    assert total == Spent(tokens=87, dollars=0.6, seconds=7.0)
-    assert bill.total(InMemoryRunStore(), "run", since=2) == NOTHING  # type: ignore[arg-type]
+    store, run_id = InMemoryRunStore(), RunId("not asked about")
+    assert bill.total(store, run_id) == Spent(tokens=87, dollars=0.6, seconds=12.0, unpriced=2)
+    assert bill.total(store, run_id, attempt=2) == Spent(tokens=5)
 
 
 def test_a_process_killed_without_a_budget_is_billed_for_its_answers() -> None:
@@ -268,4 +384,4 @@ def test_a_process_killed_without_a_budget_is_billed_for_its_answers() -> None:
     for one in trial.store.events(result.run_id):
         if one.kind is not EventKind.RUN_FINISHED:  # it never came to that
             killed.take(one)
-    assert killed.total(trial.store, result.run_id, since=1).tokens == 40
+    assert killed.total(trial.store, result.run_id).tokens == 40

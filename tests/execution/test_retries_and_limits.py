@@ -9,12 +9,17 @@ from typing import Any
 import pytest
 
 from tests.support.runs import experiment
+from tests.support.virtual_time import run_virtually
 from themis import get_execution_state, use
+from themis.core.config import RuntimeConfig
 from themis.core.errors import ProviderError, RunStoppedError
-from themis.core.models import Case, Dataset, GenerationResult
+from themis.core.events import Stage
+from themis.core.models import Case, Dataset, GenerationResult, ReducedCandidate
 from themis.core.results import RunStatus
 from themis.execution.engine import Engine
 from themis.execution.failures import is_retryable
+from themis.execution.limits import Limits
+from themis.execution.retry import CallPolicy
 from themis.testing.scripted import ScriptedGenerator, ScriptedJudge
 
 
@@ -344,3 +349,124 @@ def test_a_component_that_cannot_get_ready_is_asked_again_by_the_next_try() -> N
     generator = Failing()
     result = experiment(generator, cases=1).run()
     assert (result.status, generator.opened, generator.count()) == (RunStatus.COMPLETED, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("hangs", "no answer within 0.2 s"),
+        ("cancels itself", "the call cancelled itself"),
+        ("exits", "it tried to exit the process"),
+        ("raises an exception of its own making", "Odd: odd"),
+    ],
+)
+def test_getting_ready_is_within_the_boundary_to_user_code(
+    way: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(BaseException):
+        pass
+
+    class Generator(ScriptedGenerator):
+        async def aopen(self) -> None:
+            if way == "hangs":
+                await asyncio.Event().wait()
+            if way == "cancels itself":
+                raise asyncio.CancelledError
+            if way == "exits":
+                raise SystemExit(3)
+            raise Odd("odd")
+
+    monkeypatch.setattr("themis.execution.tries._OPENING_SECONDS", 0.2)
+    result = experiment(Generator(), cases=2, generation_retry_attempts=1).run()
+    assert result.status is RunStatus.FAILED
+    assert said in (result.progress.first_failure or "")
+
+
+def test_getting_ready_may_be_a_plain_method() -> None:
+    class Generator(ScriptedGenerator):
+        opened = 0
+
+        def aopen(self) -> None:
+            self.opened += 1
+
+    generator = Generator()
+    assert experiment(generator, cases=3).run().status is RunStatus.COMPLETED
+    assert generator.opened == 1
+
+
+def test_waiting_for_one_endpoint_holds_no_slot_of_the_stage() -> None:
+    async def ask() -> int:
+        limits = Limits(
+            RuntimeConfig(
+                stage_concurrency={"judge": 2}, provider_rate_limits={"slow": 6, "quick": 60_000}
+            )
+        )
+
+        async def call(endpoint: str) -> None:
+            permit = await limits.acquire(Stage.JUDGE, endpoint)
+            limits.release(permit, "answered")
+
+        slow = [asyncio.create_task(call("slow")) for _ in range(5)]
+        await asyncio.sleep(0)
+        await asyncio.gather(*(call("quick") for _ in range(20)))
+        waiting = sum(not task.done() for task in slow)
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+        return waiting
+
+    assert run_virtually(ask()) == 4
+
+
+@pytest.mark.parametrize("stage", ["reduce", "select"])
+def test_the_concurrency_of_any_stage_is_limited(stage: str) -> None:
+    class Counting:
+        component_id = "counting"
+        version = "1"
+        live = peak = 0
+
+        def fingerprint(self) -> str:
+            return "counting"
+
+        async def _pass(self) -> None:
+            self.live += 1
+            self.peak = max(self.peak, self.live)
+            await asyncio.sleep(0.01)
+            self.live -= 1
+
+        async def select(self, candidates: Any, ctx: Any) -> Any:
+            await self._pass()
+            return candidates
+
+        async def reduce(self, candidates: Any, ctx: Any) -> ReducedCandidate:
+            await self._pass()
+            return ReducedCandidate(
+                candidate_id="one",
+                source_candidate_ids=[candidates[0].candidate_id],
+                final_output=candidates[0].final_output,
+                metadata={},
+            )
+
+    part = Counting()
+    given: dict[str, Any] = {"selector" if stage == "select" else "reducer": part}
+    result = experiment(cases=12, samples=2, stage_concurrency={stage: 2}, **given).run()
+    assert result.status is RunStatus.COMPLETED
+    assert part.peak == 2
+
+
+def test_a_wait_after_any_number_of_tries_is_two_minutes_at_most() -> None:
+    policy = CallPolicy(attempts=5000, delay=1.0, backoff=2.0)
+    assert all(0 <= policy.wait(tried, ValueError()) <= 120.5 for tried in (1, 50, 1025, 4000))
+
+
+def test_a_long_wait_that_an_endpoint_asked_for_is_told_once(
+    waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = ProviderError("later", status=500, retry_after=36_000)
+    generator = ScriptedGenerator(
+        failures={f"c{i}": [failing, None] for i in range(3)}, provider_key="endpoint"
+    )
+    assert experiment(generator).run().status is RunStatus.COMPLETED
+    assert min(waits) >= 36_000
+    told = [one for one in caplog.messages if "asked for a pause of 36000 s" in one]
+    assert len(told) == 1

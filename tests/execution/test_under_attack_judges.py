@@ -268,6 +268,80 @@ def test_a_selector_cannot_make_a_selection_of_a_stop(way: str) -> None:
     assert judge.prompts.count("1") == 1
 
 
+def test_a_selector_cannot_ask_when_the_selection_is_over() -> None:
+    class Lingering:
+        component_id = "lingering"
+        version = "1"
+        left: list[asyncio.Task[Any]] = []  # noqa: RUF012 - of this one test
+
+        def fingerprint(self) -> str:
+            return "lingering"
+
+        async def select(self, candidates: Any, ctx: Any) -> Any:
+            (judge,) = ctx.judge_models
+
+            async def later() -> None:
+                await judge.judge(RenderedJudgePrompt(text="first"))
+                await asyncio.sleep(0.05)
+                await judge.judge(RenderedJudgePrompt(text="second"))
+
+            self.left.append(asyncio.create_task(later()))
+            await asyncio.sleep(0)
+            return candidates[:1]
+
+    selector = Lingering()
+    judge = ScriptedJudge("1", wait=lambda: asyncio.sleep(0.01))
+
+    async def run() -> Any:
+        one = experiment(
+            ScriptedGenerator(), cases=1, metrics=[], judges=[judge], selector=selector
+        )
+        result = await one.run_async()
+        outcomes = await asyncio.gather(*selector.left, return_exceptions=True)
+        return result, outcomes
+
+    result, outcomes = asyncio.run(run())
+    assert result.status == "completed"
+    assert judge.prompts == ["first"]
+    assert ["the selection is over" in str(one) for one in outcomes] == [True]
+
+
+def test_a_hard_stop_leaves_no_judge_call_of_a_selector_behind() -> None:
+    class Leaving:
+        component_id = "leaving"
+        version = "1"
+
+        def fingerprint(self) -> str:
+            return "leaving"
+
+        async def select(self, candidates: Any, ctx: Any) -> Any:
+            (judge,) = ctx.judge_models
+            for number in range(5):
+                task = asyncio.ensure_future(judge.judge(RenderedJudgePrompt(text=str(number))))
+                tasks.append(task)
+            await asyncio.sleep(0)
+            return candidates[:1]
+
+    tasks: list[asyncio.Future[Any]] = []
+    judge = ScriptedJudge("1", wait=lambda: asyncio.sleep(30))
+
+    async def run() -> None:
+        one = experiment(
+            ScriptedGenerator(), cases=1, metrics=[], judges=[judge], selector=Leaving()
+        )
+        running = asyncio.create_task(one.run_async())
+        while judge.in_flight < 5:
+            await asyncio.sleep(0.001)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert judge.in_flight == 0
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(run())
+
+
 # ── what a judge says, and when it says nothing ───────────────────────────────────────────────────
 
 CUT = "cut \ud83d"

@@ -1,12 +1,12 @@
 """What the processes that worked on a run spent, read from its journal.
 
-One that ended in order said so itself. Of one that was killed, what it had drawn ahead counts,
-which nothing it spent can exceed; one without a budget drew nothing, and its answers are added up.
+One that ended in order said so itself. Of one that was killed, what it had drawn ahead counts: it
+spent no more of what its budget limits. One without a budget drew nothing; its answers are added.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from themis.core.base import RunId
 from themis.core.events import Event, EventKind, Stage
@@ -19,6 +19,7 @@ class _Session:
     """One process's work on the run."""
 
     attempt: int
+    mode: str
     seq: int
     began: float
     seen: float
@@ -39,7 +40,8 @@ class Bill:
         if event.kind is EventKind.RUN_STARTED:
             if self._sessions:
                 self._sessions[-1].until = event.seq
-            self._sessions.append(_Session(event.attempt, event.seq, event.at, event.at))
+            mode = event.data.get("mode", "run")
+            self._sessions.append(_Session(event.attempt, mode, event.seq, event.at, event.at))
             return
         if not self._sessions:
             return
@@ -50,17 +52,17 @@ class Bill:
         elif event.kind is EventKind.RUN_FINISHED and "spent" in event.data:
             session.spent = Spent.of(event.data["spent"])
 
-    def total(self, store: RunStore, run_id: RunId, *, since: int) -> Spent:
-        """Return what was spent in an attempt and those after it.
+    def total(self, store: RunStore, run_id: RunId, *, attempt: int | None = None) -> Spent:
+        """Return what was spent in an attempt; by default in all plain ones.
 
         Args:
             store: the run's store; asked about processes that were killed without a budget.
             run_id: the run.
-            since: number of the first attempt that counts.
+            attempt: a rerun, replay or rejudge, which has a budget of its own.
         """
         total = NOTHING
         for session in self._sessions:
-            if session.attempt >= since:
+            if session.mode == "run" if attempt is None else session.attempt == attempt:
                 total = total.plus(_spent(session, store, run_id))
         return total
 
@@ -70,7 +72,7 @@ def _spent(session: _Session, store: RunStore, run_id: RunId) -> Spent:
         return session.spent
     seconds = Spent(seconds=max(0.0, session.seen - session.began))
     if session.drawn is not None:
-        return session.drawn.plus(seconds)
+        return replace(session.drawn, seconds=max(session.drawn.seconds, seconds.seconds))
     total = seconds
     for event in store.events(run_id, after=session.seq):
         if session.until is not None and event.seq >= session.until:
@@ -87,7 +89,6 @@ def _of_call(event: Event) -> Spent:
     assert event.artifact is not None
     payload = event.artifact.payload
     usage = payload.get("token_usage") or (payload.get("response") or {}).get("token_usage") or {}
-    return Spent(
-        tokens=usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0),
-        dollars=event.data.get("cost", 0.0),
-    )
+    tokens = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
+    cost = event.data.get("cost")
+    return Spent(tokens=tokens, dollars=cost or 0.0, unpriced=int(bool(tokens) and cost is None))

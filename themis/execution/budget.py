@@ -9,10 +9,11 @@ nothing it spent can exceed. Prices are not known here.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from themis.execution.failures import WorkStoppedError
 
@@ -28,6 +29,8 @@ class Spent:
     tokens: int = 0
     dollars: float = 0.0
     seconds: float = 0.0
+    unpriced: int = 0
+    """Calls that used tokens at an unknown price."""
 
     def plus(self, other: Spent) -> Spent:
         """Return the sum of both."""
@@ -35,6 +38,7 @@ class Spent:
             tokens=self.tokens + other.tokens,
             dollars=self.dollars + other.dollars,
             seconds=self.seconds + other.seconds,
+            unpriced=self.unpriced + other.unpriced,
         )
 
     def minus(self, other: Spent) -> Spent:
@@ -43,6 +47,7 @@ class Spent:
             tokens=self.tokens - other.tokens,
             dollars=self.dollars - other.dollars,
             seconds=self.seconds - other.seconds,
+            unpriced=self.unpriced - other.unpriced,
         )
 
     def plain(self) -> dict[str, float]:
@@ -51,6 +56,7 @@ class Spent:
             "tokens": self.tokens,
             "dollars": round(self.dollars, 9),
             "seconds": round(self.seconds, 3),
+            "unpriced": self.unpriced,
         }
 
     @classmethod
@@ -60,6 +66,7 @@ class Spent:
             tokens=int(data.get("tokens", 0)),
             dollars=float(data.get("dollars", 0.0)),
             seconds=float(data.get("seconds", 0.0)),
+            unpriced=int(data.get("unpriced", 0)),
         )
 
 
@@ -85,7 +92,8 @@ class Budget:
         stop: Callable[[str], None],
     ) -> None:
         self._limits = dict(limits or {})
-        self._before = before
+        self.before = before
+        """What earlier processes spent."""
         self._draw = draw
         self._stop = stop
         self._began = time.monotonic()
@@ -104,15 +112,28 @@ class Budget:
     @property
     def spent(self) -> Spent:
         """What this process has spent."""
-        used = self._used
-        seconds = time.monotonic() - self._began
-        return Spent(tokens=used.tokens, dollars=used.dollars, seconds=seconds)
+        return replace(self._used, seconds=time.monotonic() - self._began)
 
     @property
     def seconds_left(self) -> float | None:
         """Seconds until the time is up; None without a limit on it."""
         allowed = self._limits.get("seconds")
-        return None if allowed is None else allowed - self._before.seconds - self.spent.seconds
+        return None if allowed is None else allowed - self.before.seconds - self.spent.seconds
+
+    async def keep_time(self) -> None:
+        """Return when the seconds are over, journaling ahead how many may go by.
+
+        Without a limit on them it never returns.
+        """
+        portion = self._limits.get("seconds", math.inf) / _STEPS
+        while (left := self.seconds_left) is None or left > 0:
+            if left is None:
+                await asyncio.Event().wait()
+                continue
+            wait = min(left, max(portion, 1.0))
+            self._drawn = replace(self._drawn, seconds=self.spent.seconds + wait)
+            await self._draw(self._drawn)
+            await asyncio.sleep(wait)
 
     async def reserve(self, most: Spent) -> Spent:
         """Reserve what a call may use at most, waiting for others to settle where that may help.
@@ -155,7 +176,7 @@ class Budget:
 
     def _lacking(self, most: Spent) -> str | None:
         """Return why a call does not fit; None where it does."""
-        gone = self._before.plus(self._used).plus(self._reserved)
+        gone = self.before.plus(self._used).plus(self._reserved)
         allowed = self._limits.get("tokens")
         if allowed is not None and gone.tokens + most.tokens > allowed:
             return (
@@ -165,26 +186,35 @@ class Budget:
         dollars = self._limits.get("dollars")
         if dollars is not None and gone.dollars + most.dollars > dollars + _GRAIN:
             return (
-                f"the budget of ${dollars:g} has no room for another call: "
-                f"${gone.dollars:.4f} is used, and the call may cost ${most.dollars:.4f}"
+                f"the budget of {_money(dollars)} has no room for another call: "
+                f"{_money(gone.dollars)} is used, and the call may cost {_money(most.dollars)}"
             )
         return None
 
     async def _cover(self) -> None:
         """Journal a further portion before calls go beyond what was journaled."""
-        needed = self._used.plus(self._reserved)
-        drawn = self._drawn
-        if needed.tokens <= drawn.tokens and needed.dollars <= drawn.dollars + _GRAIN:
+        tokens = self._portion("tokens")
+        dollars = self._portion("dollars")
+        if tokens is None and dollars is None:
             return
         wanted = Spent(
-            tokens=int(self._portion("tokens", needed.tokens, self._before.tokens)),
-            dollars=self._portion("dollars", needed.dollars, self._before.dollars),
+            tokens=self._drawn.tokens if tokens is None else int(tokens),
+            dollars=self._drawn.dollars if dollars is None else dollars,
+            seconds=self._drawn.seconds,
         )
         await self._draw(wanted)
         self._drawn = wanted
 
-    def _portion(self, name: str, needed: float, before: float) -> Any:
-        allowed = self._limits.get(name)
-        if allowed is None:
-            return needed
-        return max(needed, min(needed + allowed / _STEPS, allowed - before))
+    def _portion(self, unit: Literal["tokens", "dollars"]) -> float | None:
+        """Return how far calls may go from here on; None where there is room, or no limit."""
+        allowed = self._limits.get(unit)
+        needed: float = getattr(self._used, unit) + getattr(self._reserved, unit)
+        if allowed is None or needed <= getattr(self._drawn, unit) + _GRAIN:
+            return None
+        left: float = allowed - getattr(self.before, unit)
+        return max(needed, min(needed + allowed / _STEPS, left))
+
+
+def _money(dollars: float) -> str:
+    """Return US dollars to the cent, and below that to the millionth."""
+    return f"${dollars:,.2f}" if dollars >= 1000 else f"${dollars:,.6f}".rstrip("0").rstrip(".")

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from themis.core.base import ArtifactKey
 from themis.core.config import RuntimeConfig
-from themis.core.errors import LeaseLostError, StoreError, did_you_mean
+from themis.core.errors import ComponentError, LeaseLostError, StoreError, did_you_mean
 from themis.core.events import Artifact, Event, EventKind, Stage
 from themis.core.results import StepFailure
 from themis.execution.attempt import Attempt
@@ -109,13 +109,19 @@ class Engine:
             if opener is None:
                 self._open.add(id(bound))
                 return
-            opening = self._opening[id(bound)] = asyncio.ensure_future(opener())
+            opening = self._opening[id(bound)] = asyncio.ensure_future(_awaited(opener))
         try:
             await asyncio.shield(opening)
             self._open.add(id(bound))
         finally:
             if opening.done():  # one that failed may do better at the next try
                 self._opening.pop(id(bound), None)
+
+    def close(self) -> None:
+        """Leave nothing under way."""
+        for opening in self._opening.values():
+            opening.cancel()
+        self.threads.close()
 
     def price_of(self, bound: Bound) -> Price | None:
         """Return the price of what a component asks; None where it is unknown."""
@@ -188,6 +194,15 @@ class Engine:
                         f"no effect{did_you_mean(name, known) if known else ''}"
                     )
 
+    def note_what_is_not_billed(self) -> None:
+        """Note what a budget of dollars cannot know of."""
+        count = self.budget.before.unpriced
+        if count and "dollars" in (self.runtime.budget or {}):
+            self.note(
+                f"{count} earlier call{'s' if count > 1 else ''} of this run had no known price "
+                "when made, and are not in its budget of dollars"
+            )
+
     def note(self, text: str) -> None:
         """Journal something the user should know, once."""
         if text in self._notes:
@@ -247,7 +262,7 @@ class Engine:
         return False
 
     async def _draw(self, spent: Spent) -> None:
-        data = {"tokens": spent.tokens, "dollars": spent.dollars}
+        data = {"tokens": spent.tokens, "dollars": spent.dollars, "seconds": spent.seconds}
         self.journal.append(
             Event(
                 kind=EventKind.BUDGET_DRAWN,
@@ -261,3 +276,13 @@ class Engine:
     async def lookup(self, key: ArtifactKey) -> Artifact | None:
         """Return what the store has under a key."""
         return await self.journal.lookup(key)
+
+
+async def _awaited(method: Callable[[], Any]) -> None:
+    """Await what a component does to get ready; nothing it raises may end the loop."""
+    try:
+        promise = method()
+        if inspect.isawaitable(promise):
+            await promise
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise ComponentError(f"it tried to exit the process ({type(error).__name__})") from error

@@ -37,6 +37,12 @@ class ExplainedError(ComponentError):
         self.execution = execution
 
 
+class NotAskedError(ComponentError):
+    """A call that was not made, since it would have failed as others did before it."""
+
+    retryable = False
+
+
 class WorkStoppedError(BaseException):  # no component's ``except Exception`` may swallow it
     """The run is stopping: a step that would begin new work is not taken."""
 

@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Literal
 
 from themis.core.config import RateLimit, RuntimeConfig
 from themis.core.errors import ProviderError
 from themis.core.events import Stage
 from themis.execution.adaptive import AdaptiveConcurrency
-from themis.execution.pacing import Booking, Pace
+from themis.execution.pacing import Booking, Pace, give_each, take_each
 
 _LOG = logging.getLogger("themis")
 
-Ending = Literal["answered", "refused", "other"]
-"""How a call ended: with an answer of whatever kind, with "too many" (429, 503), or otherwise."""
+CallEnding = Literal["answered", "busy", "overwhelmed", "other"]
+"""How a call ended: with an answer of whatever kind, with "too many", in no time allowed for it, or
+in some way that says nothing of how much the endpoint bears."""
 
-_TOO_MANY = frozenset({429, 503, 529})
+BUSY = frozenset({429, 503, 529})
+"""Statuses with which an endpoint refuses what is too much for it, before it has worked."""
+_LOST = frozenset({502, 504})
+_BACK_OFF = (5.0, 15.0, 45.0)
+"""Seconds of pause for an endpoint that refuses and names none: the limit may be a minute's."""
 _UNREACHED_TRIES = 3
 _WORTH_TELLING = 20.0
 
@@ -31,13 +38,13 @@ _WORTH_TELLING = 20.0
 class Permit:
     """What a call holds while it is under way."""
 
-    __slots__ = ("booking", "endpoint", "epoch", "place", "slots")
+    __slots__ = ("booking", "endpoint", "place", "slots")
 
     def __init__(self) -> None:
         self.slots: list[asyncio.Semaphore] = []
         self.endpoint: _Endpoint | None = None
-        self.epoch = 0
         self.place = 0
+        """Calls that the endpoint was bearing when it began, itself included."""
         self.booking: Booking | None = None
 
 
@@ -56,6 +63,10 @@ class Limits:
         """Return whether calls to this endpoint need a token estimate."""
         return provider is not None and self._endpoint(provider).pace.counts_tokens
 
+    def of_stage(self, stage: Stage) -> AbstractAsyncContextManager[object]:
+        """Return what holds a stage's slot, for a step that makes no call of its own."""
+        return self._stages.get(stage) or nullcontext()
+
     async def acquire(self, stage: Stage, provider: str | None, tokens: float = 0) -> Permit:
         """Wait until a call may start and return what it holds, to be given to ``release``.
 
@@ -68,26 +79,20 @@ class Limits:
             WorkStoppedError: the limits were closed while it waited.
         """
         permit = Permit()
+        by_stage = self._stages.get(stage)
+        shared = [self._tasks] if by_stage is None else [by_stage, self._tasks]
         try:
-            if (by_stage := self._stages.get(stage)) is not None:
-                await by_stage.acquire()
-                permit.slots.append(by_stage)
             if provider is None:
-                await self._tasks.acquire()
-            else:
-                # The tasks' slot comes last: waiting for an endpoint holds none that others could
-                # use, and a call whose turn has come begins at once.
-                endpoint = self._endpoint(provider)
-                await endpoint.enter(permit)
-                is_open = endpoint.pace.is_open
-                if is_open:
-                    await self._tasks.acquire()
-                    is_open = endpoint.pace.is_open
-                    if not is_open:  # it asked for a pause meanwhile
-                        self._tasks.release()
-                if not is_open:
-                    permit.booking = await endpoint.pace.turn(tokens, lambda: self._tasks)
-            permit.slots.append(self._tasks)
+                await take_each(shared)
+                permit.slots = shared
+                return permit
+            # The slots that others could use come last: waiting for an endpoint holds none of
+            # them, and a call whose turn has come begins at once.
+            endpoint = self._endpoint(provider)
+            await endpoint.enter(permit)
+            permit.booking = await endpoint.pace.turn(tokens, shared)
+            permit.slots = shared
+            endpoint.begin(permit)
         except BaseException:
             self.release(permit)
             raise
@@ -109,14 +114,13 @@ class Limits:
         endpoint = permit.endpoint
         if endpoint is None or not isinstance(error, ProviderError):
             return
-        if error.unreachable:
-            endpoint.unreached += 1
-        else:
-            endpoint.unreached = 0
-        if error.status in _TOO_MANY:
+        endpoint.unreached = endpoint.unreached + 1 if error.unreachable else 0
+        if error.status in BUSY:
             self.settle(permit, 0)
             if error.retry_after:
                 endpoint.pause(error.retry_after)
+        elif error.retry_after:
+            endpoint.tell(error.retry_after)
 
     def pause(self, permit: Permit, seconds: float) -> None:
         """Let no call to the permit's endpoint begin for so long: it said that nothing remains."""
@@ -128,11 +132,10 @@ class Limits:
         found = None if provider is None else self._endpoints.get(provider)
         return found is not None and found.unreached >= _UNREACHED_TRIES
 
-    def release(self, permit: Permit, ending: Ending = "other") -> None:
+    def release(self, permit: Permit, ending: CallEnding = "other") -> None:
         """Give back what a call held, and say how it ended."""
-        for slot in permit.slots:
-            slot.release()
-        permit.slots.clear()
+        give_each(permit.slots)
+        permit.slots = []
         if permit.endpoint is not None:
             permit.endpoint.leave(permit, ending)
             permit.endpoint = None
@@ -147,11 +150,18 @@ class Limits:
         return found
 
 
-def ending_of(error: BaseException) -> Ending:
+def call_ending(error: BaseException) -> CallEnding:
     """Return how a failed call ended, as far as the endpoint's concurrency is concerned."""
-    if not isinstance(error, ProviderError) or error.status is None:
+    if isinstance(error, TimeoutError):
+        return "overwhelmed"
+    status = error.status if isinstance(error, ProviderError) else None
+    if status is None:
         return "other"
-    return "refused" if error.status in _TOO_MANY else "answered"
+    if status in BUSY:
+        return "busy"
+    if status in _LOST:
+        return "overwhelmed"
+    return "answered" if status < 500 else "other"
 
 
 class _Endpoint:
@@ -163,52 +173,75 @@ class _Endpoint:
         self.unreached = 0
         """Tries in a row that could not connect."""
         self._adaptive = AdaptiveConcurrency(cap)
-        self._in_flight = 0
-        self._waiting: deque[asyncio.Future[tuple[int, int]]] = deque()
+        self._let_in = 0
+        """Calls that have a place: those under way, and those whose turn is to come."""
+        self._under_way: dict[Permit, None] = {}
+        """The calls that have begun, in that order."""
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._told_until = -math.inf
+        self._back_off = iter(_BACK_OFF)
 
     def pause(self, seconds: float) -> None:
-        """Let no call begin for so long; a long pause is told, lest it be taken for a hang."""
-        if self.pace.pause(seconds) and seconds >= _WORTH_TELLING:
-            _LOG.warning("%s asked for a pause of %.0f s; its calls wait", self._name, seconds)
+        """Let no call begin for so long."""
+        self.pace.pause(seconds)
+        self.tell(seconds)
+
+    def tell(self, seconds: float) -> None:
+        """Tell of a long pause, lest it be taken for a hang; of those that overlap once."""
+        now = asyncio.get_running_loop().time()
+        if seconds >= _WORTH_TELLING and now + seconds > self._told_until + 1:
+            self._told_until = now + seconds
+            _LOG.warning("%s asked for a pause of %.0f s", self._name, seconds)
 
     async def enter(self, permit: Permit) -> None:
-        """Wait for a place among the calls under way."""
-        if self._waiting or self._in_flight >= self._adaptive.limit:
-            loop = asyncio.get_running_loop()
-            turn: asyncio.Future[tuple[int, int]] = loop.create_future()
+        """Wait for a place among the calls."""
+        if self._waiting or self._let_in >= self._adaptive.limit:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             try:
-                permit.epoch, permit.place = await turn  # whoever wakes it has counted it in
+                await turn  # whoever wakes it has let it in
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():
-                    self._in_flight -= 1
+                    self._let_in -= 1
                     self._wake()
                 raise
         else:
-            permit.epoch, permit.place = self._count_in()
+            self._let_in += 1
         permit.endpoint = self
 
-    def leave(self, permit: Permit, ending: Ending) -> None:
+    def begin(self, permit: Permit) -> None:
+        """Take note that a call begins now."""
+        self._under_way[permit] = None
+        permit.place = len(self._under_way)
+        self._adaptive.began(permit.place)
+
+    def leave(self, permit: Permit, ending: CallEnding) -> None:
         """Give a place back and let others in."""
-        self._in_flight -= 1
+        self._let_in -= 1
+        if ending == "busy":
+            for later in reversed(self._under_way):
+                if later is permit:
+                    break
+                later.place -= 1  # it turned out that there was one less before it
+        self._under_way.pop(permit, None)
         if ending == "answered":
             self.unreached = 0
-            self._adaptive.answered(permit.epoch)
-        elif ending == "refused":
-            self._adaptive.refused(permit.epoch, permit.place)
+            self._back_off = iter(_BACK_OFF)
+            self._adaptive.answered(permit.place)
+        elif ending == "busy":
+            if self._adaptive.refused(permit.place) and self.pace.is_open():
+                # It refuses what it bore before and asked for no pause: it counts in another way.
+                self.pause(next(self._back_off, _BACK_OFF[-1]))
+        elif ending == "overwhelmed":
+            self._adaptive.overwhelmed()
         self._wake()
 
     def _wake(self) -> None:
-        while self._waiting and self._in_flight < self._adaptive.limit:
+        while self._waiting and self._let_in < self._adaptive.limit:
             turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_result(self._count_in())
-
-    def _count_in(self) -> tuple[int, int]:
-        """Count a call in and return the epoch that it begins in, and as which of how many."""
-        self._in_flight += 1
-        self._adaptive.began(self._in_flight)
-        return self._adaptive.epoch, self._in_flight
+                self._let_in += 1
+                turn.set_result(None)
 
 
 def _pace(limit: RateLimit | None) -> Pace:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from themis.execution.failures import WorkStoppedError
 
@@ -105,9 +105,8 @@ class Pace:
         """Whether a call's tokens matter."""
         return self._tokens is not None
 
-    @property
     def is_open(self) -> bool:
-        """Whether a call may begin without asking anybody."""
+        """Whether a call may begin at once."""
         return (
             self._requests is None
             and self._tokens is None
@@ -115,22 +114,20 @@ class Pace:
             and not self._line.locked()
         )
 
-    def pause(self, seconds: float) -> bool:
-        """Let no call begin for so long; return whether that is longer than known by a second."""
+    def pause(self, seconds: float) -> None:
+        """Let no call begin for so long."""
         until = asyncio.get_running_loop().time() + seconds
-        is_news = until > self._paused_until + 1.0
         if until > self._paused_until:
             self._paused_until = until
             self._news.set()
-        return is_news
 
     def close(self) -> None:
         """Let nobody wait for a turn any more: none of these calls is to begin."""
         self._closed = True
         self._news.set()
 
-    async def turn(self, tokens: float, slot: Callable[[], asyncio.Semaphore]) -> Booking | None:
-        """Wait for a turn, with a place in ``slot`` taken at that very moment.
+    async def turn(self, tokens: float, slots: Sequence[asyncio.Semaphore]) -> Booking | None:
+        """Wait for a turn, with a place in each of ``slots`` taken at that very moment.
 
         Returns:
             What was booked of the tokens, to be settled; None where they are not limited.
@@ -138,14 +135,19 @@ class Pace:
         Raises:
             WorkStoppedError: the line was closed meanwhile.
         """
+        if self.is_open():
+            await take_each(slots)
+            if self.is_open():
+                return None
+            give_each(slots)  # it asked for a pause meanwhile
         loop = asyncio.get_running_loop()
         async with self._line:
             while True:
                 await self._free(tokens)
-                await slot().acquire()
+                await take_each(slots)
                 if self._wait(loop.time(), tokens) <= 0:
                     break
-                slot().release()
+                give_each(slots)
             now = loop.time()
             if self._requests is not None:
                 self._requests.take(now, 1)
@@ -179,3 +181,21 @@ class Pace:
         if self._tokens is not None:
             seconds = max(seconds, self._tokens.wait(now, tokens))
         return max(0.0, seconds)
+
+
+async def take_each(slots: Sequence[asyncio.Semaphore]) -> None:
+    """Take a place in each, or in none."""
+    taken: list[asyncio.Semaphore] = []
+    try:
+        for slot in slots:
+            await slot.acquire()
+            taken.append(slot)
+    except BaseException:
+        give_each(taken)
+        raise
+
+
+def give_each(slots: Sequence[asyncio.Semaphore]) -> None:
+    """Give a place back to each."""
+    for slot in slots:
+        slot.release()

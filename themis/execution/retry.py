@@ -35,10 +35,13 @@ class CallPolicy:
     def wait(self, tried: int, error: BaseException) -> float:
         """Return the seconds to wait after the ``tried``-th try failed with ``error``.
 
-        Exponential with jitter of up to half the delay, two minutes at most, and never less than
-        the endpoint asked for.
+        Exponential with jitter of up to half the first delay, two minutes at most, and never less
+        than the endpoint asked for.
         """
-        seconds = min(self.delay * self.backoff ** (tried - 1), _LONGEST)
+        try:
+            seconds = min(self.delay * self.backoff ** (tried - 1), _LONGEST)
+        except OverflowError:
+            seconds = _LONGEST
         seconds += random.uniform(0.0, self.delay / 2)
         asked = error.retry_after if isinstance(error, ProviderError) else None
         return seconds if asked is None else max(seconds, asked)

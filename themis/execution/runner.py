@@ -154,7 +154,7 @@ class _OpenRun:
         finally:
             stopper.detach()
             await self._journal.close()
-            engine.threads.close()
+            engine.close()
             await self._close_components()
 
     def _begin(self, provenance: Provenance) -> None:
@@ -169,6 +169,7 @@ class _OpenRun:
             data["resumed"] = True
         self._say(EventKind.RUN_STARTED, data)
         self._engine.note_what_is_nobodys()
+        self._engine.note_what_is_not_billed()
 
     async def _move(self) -> None:
         """Keep cases moving until all are done, or no longer than the grace time after a stop."""
@@ -285,10 +286,7 @@ class _OpenRun:
 
     async def _watch_the_clock(self) -> None:
         """Stop the run when the seconds of its budget are over."""
-        left = self._engine.budget.seconds_left
-        if left is None:
-            return
-        await asyncio.sleep(max(0.0, left))
+        await self._engine.budget.keep_time()
         allowed = (self._runtime.budget or {})["seconds"]
         self._engine.stop_for_budget(f"the budget of {allowed:g} seconds is over")
 
@@ -315,7 +313,7 @@ class _OpenRun:
         }
         if self._engine.fatal is not None:
             data["reason"] = self._engine.fatal.message
-        elif self._engine.spent_out is not None:
+        elif self._engine.spent_out is not None and not whole:
             data["reason"] = self._engine.spent_out
         data["spent"] = self._engine.budget.spent.plain()
         return data
@@ -343,8 +341,8 @@ def _spent_before(
     """Return what earlier processes spent of the budget; a rerun or replay has one of its own."""
     if not runtime.budget:
         return NOTHING
-    since = 1 if attempt.mode == "run" else attempt.number
-    return history.bill.total(store, run.run_id, since=since)
+    only = None if attempt.mode == "run" else attempt.number
+    return history.bill.total(store, run.run_id, attempt=only)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

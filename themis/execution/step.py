@@ -9,6 +9,7 @@ from typing import Any
 from themis.core.base import ArtifactKey
 from themis.core.events import Stage, StepAddress
 from themis.core.results import StepFailure
+from themis.execution.failures import NotAskedError
 from themis.planning.work import Bound
 
 Payload = dict[str, Any]
@@ -32,6 +33,7 @@ class Step:
         bound_tokens: prompt tokens the call uses at most, for budgets.
         called_as: the stage whose limits, timeout and retries apply, where it is another one than
             the address says: a selector's judge call is a judge call.
+        barred: says why the call is not to be made, or None; asked again while it waits.
         timeout: seconds for the call, where its stage has no policy of its own; None for no limit.
         candidate_id: the candidate it concerns; may be told by ``seal``.
     """
@@ -48,8 +50,19 @@ class Step:
     tokens: Callable[[], int] | None = None
     bound_tokens: Callable[[], int] | None = None
     called_as: Stage | None = None
+    barred: Callable[[], str | None] | None = None
     timeout: float | None = None
     candidate_id: str | None = None
+
+    def check_asked(self) -> None:
+        """Refuse a call that is not to be made.
+
+        Raises:
+            NotAskedError: it is barred.
+        """
+        why = None if self.barred is None else self.barred()
+        if why is not None:
+            raise NotAskedError(why)
 
 
 class Taken:

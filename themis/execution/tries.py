@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from themis.core.errors import ComponentError, ProviderError
@@ -20,19 +20,21 @@ from themis.execution.budget import NOTHING, Spent
 from themis.execution.engine import PASS_THROUGH, Engine
 from themis.execution.failures import (
     AttemptTimeoutError,
+    NotAskedError,
     WorkStoppedError,
     category_of,
     is_retryable,
     said,
 )
 from themis.execution.flight import CaseRun
-from themis.execution.limits import Permit, ending_of
+from themis.execution.limits import BUSY, CallEnding, Permit, call_ending
 from themis.execution.retry import CallPolicy
 from themis.execution.step import Payload, Step
+from themis.planning.prices import Price
 
 _ONCE = CallPolicy()
-_FREE = frozenset({503, 529})
-"""Statuses beside 4xx with which an endpoint refuses before it has worked."""
+_OPENING_SECONDS = 120.0
+"""For a component to get ready, such as loading a large library."""
 
 
 class Work(NamedTuple):
@@ -57,7 +59,8 @@ async def work(case: CaseRun, step: Step, tries: list[dict[str, Any]]) -> Work:
     policy = engine.policies.get(stage) if step.paid else None
     if policy is None:
         once = _ONCE if step.timeout is None else CallPolicy(timeout=step.timeout)
-        return Work(*await _traced(case, step, 1, once))
+        async with engine.limits.of_stage(stage):
+            return Work(*await _traced(case, step, 1, once))
     number = 0
     while True:
         number += 1
@@ -80,47 +83,64 @@ async def _paid(case: CaseRun, step: Step, stage: Stage, number: int, policy: Ca
     engine = case.engine
     budget, limits = engine.budget, engine.limits
     price = engine.price_of(step.bound)
-    provider = step.bound.provider_key
-    await engine.open(step.bound)
-    most = NOTHING
+    step.check_asked()
+    await _guarded(lambda: engine.open(step.bound), _OPENING_SECONDS)
+    reserved = NOTHING
     if budget.reserves:
-        most = await budget.reserve(_most(step, price))
-    charged = NOTHING
+        reserved = await budget.reserve(_most(step, price))
+    has_begun = False
+    used: Spent | None = None
     try:
-        tokens = _expected(step) if limits.counts_tokens(provider) else 0
-        permit = await limits.acquire(stage, provider, tokens)
-        charged = most  # unless something better is known: what was begun may have been paid for
+        tokens = _expected(step) if limits.counts_tokens(step.bound.provider_key) else 0
+        permit = await limits.acquire(stage, step.bound.provider_key, tokens)
+        ending: CallEnding = "other"
         try:
             if engine.stopping:
-                charged = NOTHING
                 raise WorkStoppedError
+            step.check_asked()
+            has_begun = True
             value, payload = await _traced(case, step, number, policy)
+            ending = "answered"
+            usage = _usage(payload)
+            cost = _cost(price, usage)
+            if usage is not None:
+                used = _used(usage, cost, reserved)
+                _learn(engine, permit, payload, used.tokens)
+            return Work(value, payload, cost)
         except Exception as error:
             limits.failed(permit, error)
+            ending = call_ending(error)
             if _was_free(error):
-                charged = NOTHING
-            limits.release(permit, ending_of(error))
+                used = NOTHING
             raise
-        except BaseException:
-            limits.release(permit)
-            raise
-        usage = _usage(payload)
-        cost = None if price is None or usage is None else price.cost(usage)
-        charged = _used(usage, cost, most)
-        _learn(engine, permit, payload, charged)
-        limits.release(permit, "answered")
-        return Work(value, payload, cost)
+        finally:
+            limits.release(permit, ending)
     finally:
-        budget.settle(most, charged)
+        if used is None:  # what was begun may have been paid for in full
+            used = _unknown(step, price, reserved) if has_begun else NOTHING
+        budget.settle(reserved, used)
 
 
-def _most(step: Step, price: Any) -> Spent:
+def _most(step: Step, price: Price | None) -> Spent:
     """Return what a call may use at most."""
     assert step.bound_tokens is not None  # given with every call that a budget is asked for
     prompt = step.bound_tokens()
     output = step.bound.component.max_output_tokens
-    cost = price.cost({"prompt_tokens": prompt, "completion_tokens": output}) if price else 0.0
-    return Spent(tokens=prompt + output, dollars=cost or 0.0)
+    usage = {"prompt_tokens": prompt, "completion_tokens": output}
+    costs = (_cost(price, usage), _cost(price, {**usage, "cached_tokens": prompt}))
+    dearest = max((cost for cost in costs if cost is not None), default=0.0)
+    return Spent(tokens=prompt + output, dollars=dearest)
+
+
+def _unknown(step: Step, price: Price | None, reserved: Spent) -> Spent:
+    """Return what a call is taken to have used that did not say: as much as it may have."""
+    component = step.bound.component
+    if reserved != NOTHING or type(getattr(component, "max_output_tokens", None)) is not int:
+        return reserved
+    try:
+        return _most(step, price)
+    except Exception:  # noqa: BLE001 - without a budget, a component need not know its bounds
+        return NOTHING
 
 
 def _expected(step: Step) -> float:
@@ -130,25 +150,34 @@ def _expected(step: Step) -> float:
 
 
 def _usage(payload: Payload) -> Mapping[str, int] | None:
-    """Return the token usage that a generation or a judge's answer tells of."""
-    found: Mapping[str, int] | None = payload.get("token_usage") or (
-        payload.get("response") or {}
-    ).get("token_usage")
-    return found
+    """Return the token usage that a generation or a judge's answer tells of, if it is whole."""
+    found = payload.get("token_usage") or (payload.get("response") or {}).get("token_usage")
+    counts = found or {}
+    whole = all(counts.get(name, -1) >= 0 for name in ("prompt_tokens", "completion_tokens"))
+    return counts if whole else None
 
 
-def _used(usage: Mapping[str, int] | None, cost: float | None, most: Spent) -> Spent:
-    """Return what a call used; all that was reserved where it does not say."""
-    if usage is None:
-        return most
-    tokens = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
-    return Spent(tokens=tokens, dollars=most.dollars if cost is None else cost)
+def _cost(price: Price | None, usage: Mapping[str, int] | None) -> float | None:
+    """Return what a call cost; None where that is unknown."""
+    if price is None or usage is None:
+        return None
+    try:
+        return price.cost(usage)
+    except (LookupError, ValueError, ArithmeticError):  # the list cannot tell for such counts
+        return None
 
 
-def _learn(engine: Engine, permit: Permit, payload: Payload, charged: Spent) -> None:
+def _used(usage: Mapping[str, int], cost: float | None, reserved: Spent) -> Spent:
+    """Return what a call used; where its price is unknown, the dollars that were reserved."""
+    tokens = usage["prompt_tokens"] + usage["completion_tokens"]
+    if cost is None:
+        return Spent(tokens=tokens, dollars=reserved.dollars, unpriced=1)
+    return Spent(tokens=tokens, dollars=cost)
+
+
+def _learn(engine: Engine, permit: Permit, payload: Payload, tokens: int) -> None:
     """Tell the limits what a call used, and what its endpoint says of the next ones."""
-    if permit.booking is not None and charged.tokens:
-        engine.limits.settle(permit, charged.tokens)
+    engine.limits.settle(permit, tokens)
     evidence = payload.get("artifacts") or (payload.get("response") or {}).get("artifacts") or {}
     limit = evidence.get("rate_limit")
     wait = limit.get("wait_seconds") if isinstance(limit, dict) else None
@@ -158,10 +187,12 @@ def _learn(engine: Engine, permit: Permit, payload: Payload, charged: Spent) -> 
 
 def _was_free(error: BaseException) -> bool:
     """Return whether a failed call cannot have been paid for: it was refused, or never arrived."""
+    if isinstance(error, NotAskedError):
+        return True
     if not isinstance(error, ProviderError):
         return False
     status = error.status
-    return error.unreachable or (status is not None and (400 <= status < 500 or status in _FREE))
+    return error.unreachable or (status is not None and (400 <= status < 500 or status in BUSY))
 
 
 def _give_up(engine: Engine, step: Step, error: Exception) -> None:
@@ -195,13 +226,19 @@ async def _traced(
 
 async def _once(engine: Engine, step: Step, policy: CallPolicy) -> tuple[Any, Payload]:
     """Make one try, within its timeout."""
+    value = await _guarded(lambda: _call(engine, step), policy.timeout)
+    return value, step.seal(value)
+
+
+async def _guarded(make: Callable[[], Awaitable[Any]], seconds: float | None) -> Any:
+    """Run a component's code for so long, whatever it raises being an exception of its step."""
     try:
-        async with asyncio.timeout(policy.timeout) as limit:
-            value = await _call(engine, step)
+        async with asyncio.timeout(seconds) as limit:
+            return await make()
     except TimeoutError:
         if not limit.expired():
             raise
-        raise AttemptTimeoutError(f"no answer within {policy.timeout:g} s") from None
+        raise AttemptTimeoutError(f"no answer within {seconds:g} s") from None
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -214,7 +251,6 @@ async def _once(engine: Engine, step: Step, policy: CallPolicy) -> tuple[Any, Pa
         raise ComponentError(f"the call tried to exit the process ({error.code})") from error
     except BaseException as error:  # an exception of the component's own making
         raise ComponentError(f"{type(error).__name__}: {said(error)}") from error
-    return value, step.seal(value)
 
 
 async def _call(engine: Engine, step: Step) -> Any:

@@ -116,11 +116,6 @@ async def ask(
         address = StepAddress(Stage.SELECT, None, judge.name, digest("call", key.encode()).hex())
     component = judge.component
 
-    def perform() -> Any:
-        if judge.name in engine.closed_judges:
-            raise JudgeFailedError(engine.closed_judges[judge.name])
-        return component.judge(prompt, seed=seed)
-
     def seal(value: Any) -> Payload:
         if not isinstance(value, JudgeResponse):
             raise InvalidResultError(
@@ -133,7 +128,8 @@ async def ask(
         address=address,
         key=key,
         bound=judge,
-        call=perform,
+        call=lambda: component.judge(prompt, seed=seed),
+        barred=lambda: engine.closed_judges.get(judge.name),
         seal=seal,
         category="judge",
         away=engine.runs_away(judge, component.judge, pure=False),

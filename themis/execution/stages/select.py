@@ -50,8 +50,7 @@ async def select(case: CaseRun, candidates: Sequence[Candidate]) -> list[Candida
                 judge.cancel()
             raise
         finally:
-            for judge in shown_judges:
-                await judge.settled()
+            await asyncio.gather(*(judge.close() for judge in shown_judges))
             if escaped:  # whatever the selector makes of a stop, or of a store gone away
                 raise escaped[0]
 
@@ -89,6 +88,7 @@ class JournaledJudge:
         self._judge = judge
         self._asked: dict[bytes, asyncio.Task[JudgeResponse | StepFailure]] = {}
         """Questions of this selection: one that is put twice is asked once."""
+        self._is_closed = False
         self.component_id = judge.ref.component_id
         self.version = judge.ref.version
 
@@ -101,8 +101,20 @@ class JournaledJudge:
         for call in self._asked.values():
             call.cancel()
 
-    async def settled(self) -> None:
-        """Wait for the calls that a selector left behind: their answers are paid for."""
+    async def close(self) -> None:
+        """Take no more questions, and wait for the calls left behind: their answers are paid for.
+
+        Where the waiting is cancelled, so are they.
+        """
+        self._is_closed = True
+        try:
+            await self._settled()
+        except asyncio.CancelledError:
+            self.cancel()
+            await self._settled()
+            raise
+
+    async def _settled(self) -> None:
         if left := [call for call in self._asked.values() if not call.done()]:
             await asyncio.wait(left)
 
@@ -114,6 +126,8 @@ class JournaledJudge:
         Raises:
             JudgeFailedError: it gave no answer.
         """
+        if self._is_closed:
+            raise JudgeFailedError("the selection is over: a judge is asked while it is made")
         question = digest_value("question", [prompt.plain(), seed])
         if question not in self._asked:
             self._asked[question] = asyncio.ensure_future(
