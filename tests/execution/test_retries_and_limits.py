@@ -256,15 +256,6 @@ def test_a_call_that_waits_for_its_next_try_holds_no_slot() -> None:
     assert order == ["c1", "c0"]
 
 
-def test_rate_limits_pass_every_request_once() -> None:
-    generator = ScriptedGenerator(provider_key="here")
-    result = experiment(
-        generator, cases=5, provider_rate_limits={"here": {"requests_per_minute": 60_000}}
-    ).run()
-    assert result.status == "completed"
-    assert generator.count() == 5
-
-
 class CountedSource:
     """A lazily read dataset that knows how far it was read."""
 
