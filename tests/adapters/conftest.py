@@ -61,6 +61,13 @@ class Server:
         self.missing = 0
         """Bytes by which the body is shorter than its header says."""
         self.hang = 0.0
+        self.echo: Callable[[dict[str, str]], str] | None = None
+        """What an error says back of its request's headers."""
+        self.connections = 0
+        self.stays_open = False
+        """Whether a connection is held open after the body, which then is shorter than said."""
+        self.left = threading.Event()
+        """Set when the client has closed a connection that was held open."""
         self.url = ""
 
     def says(self, data: Any, status: int = 200, **headers: str) -> None:
@@ -82,6 +89,10 @@ def server() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def setup(self) -> None:
+            super().setup()
+            script.connections += 1
+
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["content-length"]))
             script.requests.append(
@@ -93,6 +104,9 @@ def server() -> Iterator[Server]:
             if answer is None:
                 default = CHAT_ANSWER if self.path.endswith("completions") else RESPONSES_ANSWER
                 answer = json.dumps(default).encode()
+            if script.echo is not None:
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                answer = json.dumps({"error": {"message": script.echo(headers)}}).encode()
             self.send_response(script.status)
             for name, value in script.headers.items():
                 self.send_header(name, value)
@@ -101,6 +115,10 @@ def server() -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(answer)
             self.close_connection = script.missing > 0
+            if script.stays_open:
+                self.wfile.flush()
+                if not self.connection.recv(1):
+                    script.left.set()
 
         def log_message(self, *args: Any) -> None:
             """Say nothing."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from themis.adapters import openai, openai_judge, vllm
+from themis.adapters.lenient_json import read_json
 from themis.core.contexts import GenerateContext
 from themis.core.errors import ProviderError
+from themis.core.hashing import check_json
 from themis.core.judging import RenderedJudgePrompt
 from themis.core.models import Case
 
@@ -60,6 +65,14 @@ async def ask(
         (chat({"content": "4"}, "stop"), "4", "stop"),
         (chat({"content": "4"}, "length"), "4", "length"),
         (chat({"content": "4"}, "max_tokens"), "4", "length"),
+        (chat({"content": "4"}, "MAX_TOKENS"), "4", "length"),
+        (chat({"content": "4"}, "model_length"), "4", "length"),
+        (chat({"content": "4"}, "end_turn"), "4", "stop"),
+        (chat({"content": "4"}, "STOP"), "4", "stop"),
+        (chat({"content": ""}, "SAFETY"), "", "content_filter"),
+        (chat({"content": ""}, "safety"), "", "content_filter"),
+        (chat({"content": [{"type": "refusal", "refusal": "No."}]}), "No.", "refusal"),
+        (chat({"content": ["4"]}), "4", "stop"),
         (chat({"content": "", "refusal": "No."}, "stop"), "No.", "refusal"),
         (chat({"content": None}, "content_filter"), "", "content_filter"),
         (chat({"content": ""}, "stop"), "", "stop"),
@@ -72,6 +85,7 @@ async def ask(
          [ADD], "tool_calls"),
         (chat({"content": "See:", "tool_calls": [CHAT_CALL]}, "tool_calls"), "See:", "tool_calls"),
         (response(message("4")), "4", "stop"),
+        (response({"type": "message", "content": "4"}), "4", "stop"),
         (response(message("")), "", "stop"),
         (response({"type": "message", "content": [{"type": "refusal", "refusal": "No."}]}),
          "No.", "refusal"),
@@ -131,7 +145,7 @@ async def test_a_judges_tool_calls_are_its_text(server: Any) -> None:
     judge = openai_judge("m", base_url=server.url, api_key="k")
     answer = await judge.judge(RenderedJudgePrompt(text="?"))
     await judge.aclose()
-    assert answer.text == '[{"name":"add","arguments":{"a":2}}]'
+    assert json.loads(answer.text) == [ADD]
 
 
 @pytest.mark.network
@@ -183,3 +197,105 @@ async def test_a_response_that_failed_may_be_asked_for_again(
     with pytest.raises(ProviderError, match=f"status '{status}'") as caught:
         await ask(server, context, response(status=status))
     assert caught.value.retryable
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"choices": [{"message": None, "finish_reason": "stop"}]},
+        {"choices": [{"message": "4", "finish_reason": "stop"}]},
+        {"choices": [{"text": "4", "finish_reason": "stop"}]},
+        chat({"content": 4}),
+        chat({"content": {"answer": 4}}),
+        response({"type": "message", "content": {"answer": 4}}),
+        {"id": "x", "status": "completed", "output": "4"},
+    ],
+)
+async def test_what_is_no_answer_is_asked_for_again_and_not_taken_for_an_empty_one(
+    server: Any, context: Context, data: Any
+) -> None:
+    with pytest.raises(ProviderError) as caught:
+        await ask(server, context, data)
+    assert (caught.value.retryable, caught.value.fatal) == (True, False)
+
+
+@pytest.mark.network
+async def test_of_several_choices_the_first_by_index_is_the_answer(
+    server: Any, context: Context
+) -> None:
+    choices = [
+        {"index": index, "message": {"content": said}, "finish_reason": "stop"}
+        for index, said in ((1, "second"), (0, "first"))
+    ]
+    result, _ = await ask(server, context, {"id": "x", "choices": choices})
+    assert result.final_output == "first"
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("nothing", [None, {}, "", False])
+async def test_an_error_that_says_nothing_is_none(
+    server: Any, context: Context, nothing: Any
+) -> None:
+    result, _ = await ask(server, context, chat({"content": "4"}, error=nothing))
+    assert result.final_output == "4"
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        (3, 3), (3.0, 3), ("3", 3), (0, 0),
+        (-3, None), (3.5, None), ("-3", None), ("free", None), (True, None), (10**30, None),
+    ],
+)  # fmt: skip
+async def test_a_count_of_tokens_is_a_whole_number_from_zero_up(
+    server: Any, context: Context, told: Any, kept: int | None
+) -> None:
+    usage = {"prompt_tokens": told, "completion_tokens": 1}
+    result, _ = await ask(server, context, chat({"content": "4"}, usage=usage))
+    wanted = {} if kept is None else {"prompt_tokens": kept}
+    assert result.token_usage == {**wanted, "completion_tokens": 1}
+
+
+CUT = json.dumps(chat({"content": "HERE"}))
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (CUT.replace("HERE", "half \\ud83d").encode(), "half \ufffd"),
+        (CUT.replace("HERE", "\\ud83d\\ude00").encode(), "\U0001f600"),
+        (CUT.encode().replace(b"HERE", b"a\xff"), "a\ufffd"),
+        (b"\xef\xbb\xbf" + CUT.encode(), "HERE"),
+        (
+            CUT.replace('"id": "x"', '"cost": NaN, "rate": 1e999, "odd": [-Infinity]').encode(),
+            "HERE",
+        ),
+    ],
+)
+async def test_a_paid_answer_is_not_lost_for_json_that_is_nearly_right(
+    server: Any, context: Context, raw: bytes, text: str
+) -> None:
+    server.says(raw)
+    generator = vllm("m", base_url=server.url, api_mode="chat_completions")
+    result = await generator.generate(TEXT, context())
+    await generator.aclose()
+    assert result.final_output == text
+    check_json({**(result.artifacts or {}), "raw_response": text})
+    json.dumps(result.artifacts, allow_nan=False).encode()
+    assert len(server.requests) == 1
+
+
+@given(st.recursive(
+    st.text(st.characters(), max_size=5) | st.integers(-9, 9) | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+))  # fmt: skip
+def test_reading_leniently_reads_what_is_right_as_it_is(value: Any) -> None:
+    raw = json.dumps(value).encode()
+    read = read_json(b"\xef\xbb\xbf" + raw)
+    json.dumps(read, ensure_ascii=False).encode()
+    if not any(0xD800 <= ord(letter) < 0xE000 for letter in json.dumps(value, ensure_ascii=False)):
+        assert read == read_json(raw) == value

@@ -293,21 +293,19 @@ async def test_a_header_that_cannot_be_sent_does_not_show_its_value(
 
 
 @pytest.mark.network
-async def test_a_secret_header_follows_no_redirect(
-    server: Any, context: Context, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("headers", [{}, {"x-route": "a"}])
+async def test_no_redirect_is_followed_neither_with_the_body_nor_without(
+    server: Any, context: Context, status: int, headers: dict[str, str]
 ) -> None:
-    monkeypatch.setenv("TEAM_TOKEN", SECRET)
-    server.says({}, status=307, location="http://elsewhere.example/v1/responses")
-    generator = openai(
-        "m",
-        base_url=server.url,
-        api_key="k",
-        client_options={"headers": {"X-Team-Token": "env:TEAM_TOKEN"}},
-    )
-    with pytest.raises(ProviderError, match="a redirect to http://elsewhere") as caught:
+    server.says({}, status=status, location=f"{server.url}/elsewhere")
+    options = {"headers": headers}
+    generator = openai("m", base_url=server.url, api_key="k", client_options=options)
+    with pytest.raises(ProviderError, match=r"a redirect to http://.*/elsewhere") as caught:
         await generator.generate(TEXT, context())
     await generator.aclose()
     assert caught.value.fatal
+    assert [one["path"] for one in server.requests] == ["/v1/responses"]
 
 
 @pytest.mark.parametrize("name", ["api_key", "headers", "proxy", "password"])
@@ -339,6 +337,7 @@ async def test_a_variable_that_is_not_set_stops_the_run_by_name(
         ({"headers": {"Cookie": SECRET}}, "write 'env:COOKIE'"),
         ({"headers": {"Proxy-Authorization": SECRET}}, "'Proxy-Authorization' holds a secret"),
         ({"headers": {"x-who": f"Bearer {SECRET}"}}, "'x-who' holds a secret"),
+        ({"headers": {"x-who": f"ApiKey {SECRET}"}}, "'x-who' holds a secret"),
         ({"headers": {"Authorization": f"Bearer {SECRET} env:X"}}, "holds a secret"),
         ({"headers": {"x team": "a"}}, "'x team' is no name of a header"),
         ({"headers": {"x-team": 1}}, "the value of 'x-team' must be text"),
@@ -372,11 +371,13 @@ def test_options_hold_references_only(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert SECRET not in repr(options)
     assert options.sent_headers() == {"X-Token": f"Bearer {SECRET}"}
-    assert options.secrets() == (SECRET, "a b/c")
+    sent = base64.b64encode(b"me:a b/c").decode()
+    assert options.secrets() == (SECRET, "a b/c", "a%20b%2Fc", sent)
 
 
-def test_a_pool_has_no_bound_of_its_own(tmp_path: Path) -> None:
+def test_a_pool_has_no_bound_of_its_own_and_keeps_no_connection_that_servers_close() -> None:
     transport: Any = ConnectionOptions().http_client()._transport
+    assert transport._pool._keepalive_expiry < 5.0  # what common servers allow
     assert transport._pool._max_connections >= 1_000_000
     assert transport._pool._max_keepalive_connections >= 1_000_000
 
@@ -467,14 +468,122 @@ def test_an_error_of_another_kind_is_none_of_the_connection() -> None:
     assert transport_error(asyncio.CancelledError(), "here") is None
 
 
+# ── keys that are said back ──
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_key_that_a_function_gives_is_hidden_though_it_changes(
+    server: Any, context: Context, streamed: bool
+) -> None:
+    import openai as sdk
+
+    given: list[str] = []
+
+    async def key() -> str:
+        given.append(f"{SECRET}-number-{len(given)}")
+        return given[-1]
+
+    client = sdk.AsyncOpenAI(base_url=server.url, api_key=key)
+    generator = openai("m", client=client, stream=streamed)
+    server.echo = lambda headers: headers["authorization"]
+    for status in (400, 400):
+        server.says({}, status=status)
+        with pytest.raises(ProviderError) as caught:
+            await generator.generate(TEXT, context())
+        assert "[hidden]" in str(caught.value)
+        assert SECRET not in str(caught.value)
+    await generator.aclose()
+    await client.close()
+    assert len(given) == 2
+
+
+@pytest.mark.network
+async def test_the_secret_headers_of_a_given_client_are_hidden(
+    server: Any, context: Context
+) -> None:
+    import openai as sdk
+
+    headers = {"x-access-token": SECRET, "x-team": "evaluation-team"}
+    client = sdk.AsyncOpenAI(base_url=server.url, api_key="k", default_headers=headers)
+    server.echo = lambda sent: f"{sent['x-access-token']} of {sent['x-team']}"
+    server.says({}, status=400)
+    generator = openai("m", client=client)
+    with pytest.raises(ProviderError, match=r"\[hidden\] of evaluation-team"):
+        await generator.generate(TEXT, context())
+    await generator.aclose()
+    await client.close()
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("where", ["options", "environment"])
+async def test_a_proxy_that_says_its_password_back_is_not_quoted(
+    server: Any, context: Context, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setenv("PROXY_PASSWORD", SECRET)
+    address = server.url.removeprefix("http://").removesuffix("/v1")
+    more: dict[str, Any] = {}
+    if where == "options":
+        more = {"client_options": {"proxy": f"http://me:env:PROXY_PASSWORD@{address}"}}
+    else:
+        monkeypatch.setenv("HTTP_PROXY", f"http://me:{SECRET}@{address}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+    # The endpoint here is the proxy, which fails and says what it was sent.
+    server.echo = lambda headers: headers["proxy-authorization"] + f" me:{SECRET}"
+    server.says({}, status=502)
+    generator = openai("m", base_url="http://nowhere.invalid/v1", api_key="k", **more)
+    with pytest.raises(ProviderError, match=r"502: .*\[hidden\]") as caught:
+        await generator.generate(TEXT, context())
+    await generator.aclose()
+    assert SECRET not in str(caught.value)
+    assert base64.b64encode(f"me:{SECRET}".encode()).decode() not in str(caught.value)
+
+
+@pytest.mark.network
+async def test_half_a_key_at_the_end_of_a_long_message_is_hidden_too(
+    server: Any, context: Context
+) -> None:
+    server.says({"error": {"message": "x" * 540 + SECRET}}, status=400)
+    generator = openai("m", base_url=server.url, api_key=SECRET)
+    with pytest.raises(ProviderError) as caught:
+        await generator.generate(TEXT, context())
+    await generator.aclose()
+    assert SECRET[:8] not in str(caught.value)
+    assert len(str(caught.value)) <= 600
+
+
+@pytest.mark.parametrize("key", ["abc\u2603def", "abc\ndef"])
+async def test_a_key_that_no_header_can_carry_stops_the_run_before_it_is_shown(
+    context: Context, caplog: pytest.LogCaptureFixture, key: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    generator = openai("m", base_url="http://127.0.0.1:9/v1", api_key=key)
+    with pytest.raises(ProviderError, match="api_key has characters that no header") as caught:
+        await generator.generate(TEXT, context())
+    await generator.aclose()
+    assert caught.value.fatal
+    assert "abc" not in str(caught.value) + caplog.text
+
+
 # ── hiding ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_only_what_no_model_says_by_itself_is_hidden_in_answers() -> None:
-    secrets = Secrets(("ollama", "EMPTY", 'a/long-key"of-its-own'))
-    said = json.dumps({"text": 'ollama EMPTY a/long-key"of-its-own'})
-    assert json.loads(secrets.hide_in_answer(said.encode())) == {"text": "ollama EMPTY [hidden]"}
-    assert secrets.hide("key ollama, EMPTY") == "key [hidden], EMPTY"
+    secrets = Secrets(("hunter2", "EMPTY", 'a/long-key"of-its-own'))
+    said = json.dumps({"text": 'hunter2 EMPTY a/long-key"of-its-own'})
+    assert json.loads(secrets.hide_in_answer(said.encode())) == {"text": "hunter2 EMPTY [hidden]"}
+    assert secrets.hide("key hunter2, EMPTY") == "key [hidden], EMPTY"
+
+
+@pytest.mark.parametrize("key", ["test", "local", "ollama", "v1"])
+def test_a_key_that_is_a_word_hides_no_word(key: str) -> None:
+    said = "the latest ollama model, v1, is not served at localhost: test it"
+    assert Secrets((key, f"Bearer {key}")).hide(said) == said
+
+
+def test_a_short_key_is_hidden_where_it_stands_by_itself() -> None:
+    assert Secrets(("abc1",)).hide("key=abc1, not abc123") == "key=[hidden], not abc123"
 
 
 def test_a_password_in_the_address_is_refused_without_being_shown() -> None:

@@ -105,6 +105,20 @@ async def test_a_stand_in_for_chat_completions_answers(context: Context) -> None
     assert result.final_output == "4"
 
 
+async def test_a_stand_in_is_given_the_arguments_that_it_names(context: Context) -> None:
+    asked: list[Any] = []
+
+    class Narrow:
+        async def create(self, model: str, messages: list[Any]) -> object:
+            asked.append((model, messages))
+            return SimpleNamespace(choices=[SimpleNamespace(message=SimpleNamespace(content="4"))])
+
+    client = SimpleNamespace(chat=SimpleNamespace(completions=Narrow()))
+    generator = openai("m", client=client, api_mode="chat_completions")
+    assert (await generator.generate(TEXT, context())).final_output == "4"
+    assert asked == [("m", [{"role": "user", "content": "What is 2+2?"}])]
+
+
 # ── through the SDK ───────────────────────────────────────────────────────────────────────────────
 
 

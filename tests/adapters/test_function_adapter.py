@@ -274,6 +274,32 @@ async def test_what_a_function_changes_in_its_case_stays_with_that_call() -> Non
     assert said == [[1], [1], [1]]
 
 
+async def test_what_a_function_changes_in_its_input_is_not_told_as_what_it_was_given(
+    context: Context,
+) -> None:
+    def change(given: Any) -> str:
+        given.append({"role": "assistant", "content": "4"})
+        given[0]["content"] = "changed"
+        return "4"
+
+    before = MESSAGES.model_dump()
+    result = function(change).generate(MESSAGES, context())
+    assert result.artifacts == {"request": {"input": before["input"]}}
+    assert result.artifacts["request"] == function(change).request(MESSAGES, context())
+    assert MESSAGES.model_dump() == before
+
+
+@pytest.mark.parametrize(
+    "fn", [lambda given: json.dumps(given), lambda case, ctx: json.dumps(case.model_dump())]
+)
+async def test_cases_of_one_key_are_given_alike(fn: Any, context: Context) -> None:
+    one = Case(case_id="1", input={"b": [{"d": 2.0, "c": 1}], "a": 1}, metadata={"z": 1, "y": 2})
+    other = Case(case_id="1", input={"a": 1.0, "b": [{"c": 1, "d": 2}]}, metadata={"y": 2, "z": 1})
+    made = function(fn, fingerprint="dumps")
+    assert await answer(made, one, context()) == await answer(made, other, context())
+    assert json.dumps(made.request(one, context())) == json.dumps(made.request(other, context()))
+
+
 async def test_a_function_that_raises_is_an_error_of_its_case() -> None:
     def reply(prompt: Any) -> Any:
         return 1 // prompt

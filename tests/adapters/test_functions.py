@@ -54,6 +54,19 @@ def test_the_same_function_elsewhere_in_a_file_is_the_same(load: Load) -> None:
         ("def build(case, n=1):\n    return n\n", "def build(case, n=2):\n    return n\n"),
         ("def build(case, *, n=1):\n    return n\n", "def build(case, *, n=2):\n    return n\n"),
         ("T = 'a'\ndef build(case):\n    return T\n", "T = 'b'\ndef build(case):\n    return T\n"),
+        *(
+            (
+                f"T = {a}\ndef build(case):\n    return T\n",
+                f"T = {b}\ndef build(case):\n    return T\n",
+            )
+            for a, b in [
+                ("(1, 2)", "(1, 3)"),
+                ("(1, 2)", "[1, 2]"),
+                ("{1: 'a'}", "{1: 'b'}"),
+                ("{1: 'a'}", "{'1': 'a'}"),
+                ("{'k': ({1, 2},)}", "{'k': ({1, 3},)}"),
+            ]
+        ),
         (
             "def part():\n    return 1\ndef build(case):\n    return part()\n",
             "def part():\n    return 2\ndef build(case):\n    return part()\n",
@@ -71,6 +84,21 @@ def test_the_same_function_elsewhere_in_a_file_is_the_same(load: Load) -> None:
 )
 def test_what_changes_behaviour_changes_the_fingerprint(load: Load, one: str, other: str) -> None:
     assert _of(load, one) != _of(load, other)
+
+
+def test_a_set_of_the_module_is_the_same_in_any_order(load: Load) -> None:
+    one, other = (
+        "T = {" + items + "}\ndef build(case):\n    return T\n" for items in ("8, 0", "0, 8")
+    )
+    assert _of(load, one) == _of(load, other)
+
+
+def test_what_is_no_data_in_a_module_is_told_by_its_name_only(load: Load) -> None:
+    """It is no reason to refuse: most modules hold a logger or a client."""
+    one, other = (
+        f"import re\nT = (re.compile('{text}'),)\ndef build(case):\n    return T\n" for text in "ab"
+    )
+    assert _of(load, one) == _of(load, other)
 
 
 def test_a_lambda_is_itself_whatever_stands_around_it(load: Load) -> None:

@@ -66,8 +66,8 @@ ASKED: dict[str, tuple[Any, PromptSpec | None, dict[str, Any], list[Any]]] = {
     "object": (
         {"question": "2+2", "of": [2, None]},
         None,
-        {"input": '{"question":"2+2","of":[2,null]}'},
-        [user('{"question":"2+2","of":[2,null]}')],
+        {"input": '{"of":[2,null],"question":"2+2"}'},
+        [user('{"of":[2,null],"question":"2+2"}')],
     ),
     "object with text only": (
         {"text": "2+2"}, None, {"input": '{"text":"2+2"}'}, [user('{"text":"2+2"}')],

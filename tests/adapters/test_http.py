@@ -168,6 +168,106 @@ async def test_a_case_that_looks_like_a_reference_is_sent_as_it_is(
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["explain env:PRODUCT_KEY", "see env:PRODUCT_KEY", "env:PRODUCT_KEY?", " env:PRODUCT_KEY"],
+)
+async def test_only_a_whole_text_is_a_reference(
+    product: Product, context: Context, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("PRODUCT_KEY", SECRET)
+    generator = http(
+        f"{product.url}/v2/answer?note={quote_plus(text)}",
+        body={"question": {"text": "{{ input }}"}, "note": text}, answer=ANSWER,
+    )  # fmt: skip
+    await generator.generate(TEXT, context())
+    await generator.aclose()
+    (asked,) = product.asked
+    assert (asked.body["note"], asked.query["note"]) == (text, text)
+
+
+TWICE = (
+    Case(case_id="1", input={"b": 1, "a": [{"d": 2.0, "c": 0}]}, expected_output={"y": 1, "x": 2},
+         metadata={"m": {"z": 1.0, "k": 2}}),
+    Case(case_id="1", input={"a": [{"c": 0, "d": 2}], "b": 1.0}, expected_output={"x": 2, "y": 1},
+         metadata={"m": {"k": 2, "z": 1}}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{{ input }}",
+        "Q: {{ input }}",
+        {"messages": "{{ messages }}"},
+        {"all": "{{ case }}"},
+        "{{ case.expected_output }} {{ case.metadata.m }} {{ case.input.items() | list }}",
+        {"z": "{{ input.a }}", "each": "{% for key in input %}{{ key }}{% endfor %}"},
+    ],
+)
+@pytest.mark.parametrize("builder", [None, lambda case: {"text": json.dumps(case.input), "a": 1.0}])
+def test_cases_of_one_key_are_one_request(body: Any, builder: Any, context: Context) -> None:
+    made = http("http://localhost/x", body=body, answer=".", input_builder=builder)
+    one, other = (json.dumps(made.request(case, context())) for case in TWICE)
+    assert one == other
+
+
+def _schema(*names: str) -> Any:
+    return {
+        "schema": {"properties": {name: {"type": "string"} for name in names}},
+        "n": 1,
+        "q": "?",
+    }
+
+
+def test_the_order_of_a_schema_is_kept_and_is_identity(context: Context) -> None:
+    made = [http("http://h/x", body=_schema(*names), answer=".") for names in ("ab", "ba")]
+    bodies = [one.request(TEXT, context())["body"] for one in made]
+    assert [list(body["schema"]["properties"]) for body in bodies] == [["a", "b"], ["b", "a"]]
+    assert made[0].fingerprint() != made[1].fingerprint()
+
+
+def test_what_is_no_order_of_meaning_is_no_identity(context: Context) -> None:
+    one = http("http://h/x", body=_schema("a"), answer=".")
+    other = http("http://h/x", body={**dict(reversed(_schema("a").items())), "n": 1.0}, answer=".")
+    assert one.fingerprint() == other.fingerprint()
+    assert json.dumps(one.request(TEXT, context())) == json.dumps(other.request(TEXT, context()))
+
+
+def test_an_input_builder_has_a_case_of_its_own(context: Context) -> None:
+    def build(case: Case) -> Any:
+        assert isinstance(case.input, dict)
+        return case.input.pop("a")
+
+    made = http("http://localhost/x", body="{{ input }}", answer=".", input_builder=build)
+    for _ in range(2):
+        assert made.request(OBJECT, context())["body"] == 2
+    assert OBJECT.input == {"a": 2, "b": [3]}
+
+
+async def test_what_an_input_builder_made_to_be_counted_is_what_is_sent(
+    product: Product, context: Context
+) -> None:
+    """One that makes something else each time would escape a budget."""
+    made: list[str] = []
+
+    def build(case: Case) -> str:
+        made.append("1+1" * (len(made) + 1))
+        return made[-1]
+
+    generator = http(
+        f"{product.url}/v2/answer", body=BODY, answer=ANSWER, input_builder=build, fingerprint="x"
+    )
+    generator.estimate_tokens(TEXT, context())
+    bound = generator.bound_tokens(TEXT, context())
+    result = await generator.generate(TEXT, context())
+    await generator.aclose()
+    assert made == ["1+1"]
+    assert product.asked[0].body == {"question": {"text": "1+1"}}
+    assert bound >= len(json.dumps(product.asked[0].body))
+    assert [one.content for one in result.conversation or []] == ["1+1", "2"]
+
+
+@pytest.mark.parametrize(
     ("body", "reads"),
     [
         ("{{ input }}", {"input"}),
@@ -305,7 +405,7 @@ def _digest(**settings: Any) -> str:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"url": "http://HOST:80/x/"},
+        {"url": "http://HOST:80/x"},
         {"headers": {"x-key": "env:SOME_KEY"}},
         {"client_options": {"headers": {"x-team": "a"}, "timeout": 3}},
         {"usage": {"prompt_tokens": "a"}},
@@ -322,6 +422,7 @@ def test_how_it_is_reached_is_not_its_identity(settings: Any) -> None:
     [
         {"url": "http://other/x"},
         {"url": "http://host/y"},
+        {"url": "http://host/x/"},
         {"url": "http://host/x?mode=exact"},
         {"method": "PUT"},
         {"headers": {"x-variant": "b"}},
@@ -469,6 +570,90 @@ async def test_one_connection_serves_one_sample_after_the_other(
     assert (product.connections, len(product.asked)) == (1, 5)
 
 
+async def test_a_run_that_ends_leaves_another_on_its_loop_its_connections(
+    context: Context,
+) -> None:
+    """Two runs share a generator: the first to end closes nothing that the other still uses."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(asked: Asked) -> None:
+        begun.set()
+        go_on.wait(30)
+
+    with Product(slow) as product:
+        generator = http(f"{product.url}/v2/answer", body=BODY, answer=ANSWER)
+        under_way = asyncio.create_task(generator.generate(TEXT, context()))
+        await asyncio.to_thread(begun.wait, 30)
+        await generator.aclose()
+        go_on.set()
+        assert (await under_way).final_output == "5"
+        assert (await generator.generate(TEXT, context())).final_output == "5"
+        await generator.aclose()
+        assert (len(product.asked), product.connections) == (2, 2)
+
+
+async def test_two_runs_at_once_share_a_generator() -> None:
+    with Product() as product:
+        generator = http(f"{product.url}/v2/answer", body=BODY, answer=ANSWER)
+        made = [experiment(generator, cases=_sums(n), max_concurrent_tasks=2) for n in (1, 12)]
+        results = await asyncio.gather(*(one.run_async(progress=False) for one in made))
+    assert [result.status for result in results] == ["completed", "completed"]
+    assert len(product.asked) == 13  # nothing was asked a second time
+
+
+@pytest.mark.parametrize("word", ["blue", "reply", "text", "data"])
+async def test_a_short_value_that_is_a_word_changes_no_answer(
+    context: Context, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setenv("TENANT", word)
+    answer = {"data": {"reply": {"text": f"the {word} one"}}}
+    with Product(lambda asked: Said(200, answer)) as product:
+        generator = http(
+            f"{product.url}/v2/answer", body={**BODY, "tenant": "env:TENANT"}, answer=ANSWER
+        )
+        result = await generator.generate(TEXT, context())
+        await generator.aclose()
+    assert result.final_output == f"the {word} one"
+    assert (result.artifacts or {})["raw_response"] == answer
+
+
+async def test_a_secret_is_hidden_in_an_answer_and_never_in_its_keys(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRODUCT_KEY", SECRET)
+    answer = {SECRET: {"text": f"your key is {SECRET}", "n": 2}}
+    with Product(lambda asked: Said(200, answer)) as product:
+        generator = http(
+            f"{product.url}/v2/answer", body={**BODY, "api_key": "env:PRODUCT_KEY"},
+            answer=f'["{SECRET}"].text',
+        )  # fmt: skip
+        result = await generator.generate(TEXT, context())
+        await generator.aclose()
+    assert result.final_output == f"your key is {HIDDEN}"
+    assert (result.artifacts or {})["raw_response"] == {
+        SECRET: {"text": f"your key is {HIDDEN}", "n": 2}
+    }
+
+
+@pytest.mark.parametrize("form", ["{}", '{{"detail": "{}"}}', '{{"reply": {{"detail": "{}"}}}}'])
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_secret_where_an_error_is_cut_off_is_not_told_in_part(
+    context: Context, monkeypatch: pytest.MonkeyPatch, form: str, status: int
+) -> None:
+    monkeypatch.setenv("PRODUCT_KEY", SECRET)
+    for before in (*range(60, 82, 3), *range(280, 302, 3)):
+        said = Said(status, form.format("x" * before + SECRET).encode())
+        with Product(lambda asked, said=said: said) as product:
+            generator = http(
+                f"{product.url}/v2/answer", body=BODY, answer=ANSWER,
+                headers={"x-product-key": "env:PRODUCT_KEY"},
+            )  # fmt: skip
+            with pytest.raises(ProviderError) as caught:
+                await generator.generate(TEXT, context())
+            await generator.aclose()
+        assert SECRET[:4] not in str(caught.value)
+
+
 async def test_secrets_are_sent_and_kept_nowhere(
     context: Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -544,7 +729,7 @@ async def test_a_secret_in_the_query_of_a_get_request_is_in_no_log(
     assert product.asked[0].query["key"] == SECRET
     assert SECRET not in caplog.text
     assert "/search?[hidden]" in caplog.text
-    assert (result.artifacts or {})["request"]["url"].endswith(f"?q=2%2B3&key={HIDDEN}")
+    assert (result.artifacts or {})["request"]["url"].endswith(f"?key={HIDDEN}&q=2%2B3")
 
 
 @pytest.mark.parametrize("where", ["headers", "body", "url"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import operator
 import subprocess
 import sys
@@ -206,6 +207,27 @@ async def test_a_cancelled_sample_cancels_its_graph(context: Context) -> None:
     await asyncio.wait_for(ended.wait(), 5)
 
 
+async def test_a_stream_that_is_left_half_way_is_closed_at_once(context: Context) -> None:
+    closed: list[bool] = []
+
+    class Waiting:
+        async def astream_events(self, payload: object, *, version: str) -> AsyncIterator[Any]:
+            run = {"run_id": "1", "parent_ids": [], "name": "g"}
+            try:
+                yield {**run, "event": "on_chain_start", "data": {}}
+                yield {**run, "event": "on_chain_stream", "data": {"chunk": {"__interrupt__": ()}}}
+                yield {**run, "event": "on_chain_end", "data": {"output": {}}}
+            finally:
+                closed.append(True)
+
+        async def ainvoke(self, payload: object) -> object:
+            raise AssertionError("it was executed already")
+
+    with pytest.raises(ComponentError, match="stopped at an interrupt"):
+        await langgraph(Waiting(), graph_id="g").generate(CASE, context())
+    assert closed == [True]
+
+
 async def test_an_output_key_that_is_not_there_names_the_nearest(context: Context) -> None:
     with pytest.raises(ComponentError, match="without output_key 'anser'; did you mean 'answer'"):
         await langgraph(FakeGraph(), graph_id="g", output_key="anser").generate(CASE, context())
@@ -227,6 +249,20 @@ async def test_an_input_builder_makes_what_the_graph_is_given(context: Context) 
     )
     assert generator.reads == {"input", "expected_output", "metadata"}
     assert (await generator.generate(CASE, context())).final_output == {"ask": "2+2"}
+
+
+async def test_a_graph_is_given_cases_of_one_key_alike(context: Context) -> None:
+    given: list[str] = []
+
+    def build(case: Case) -> Any:
+        return case.input
+
+    for builder in (None, build):
+        for value in ({"b": 2.0, "a": {"d": 1, "c": 2}}, {"a": {"c": 2, "d": 1.0}, "b": 2}):
+            graph = SimpleNamespace(invoke=lambda payload: given.append(json.dumps(payload)))
+            made = langgraph(graph, graph_id="g", input_builder=builder)
+            await made.generate(Case(case_id="1", input=value), context())
+    assert given == ['{"a": {"c": 2, "d": 1}, "b": 2}'] * 4
 
 
 def test_answers_are_reused_across_runs_only_where_a_version_vouches_for_them() -> None:
@@ -622,6 +658,50 @@ async def test_a_loops_own_executor_is_left_as_it_is(context: Context) -> None:
     graph = _two_nodes(node, lambda state: {})
     await langgraph(graph, graph_id="g", output_key="answer").generate(CASE, context())
     assert seen[0].startswith("own")
+
+
+async def test_a_loop_without_an_executor_has_none_afterwards(context: Context) -> None:
+    seen: list[bool] = []
+
+    def node(state: Sums) -> Sums:
+        seen.append(threading.current_thread().daemon)
+        return {"answer": "4"}
+
+    graph = _two_nodes(node, lambda state: {})
+    await langgraph(graph, graph_id="g", output_key="answer").generate(CASE, context())
+    seen.append(await asyncio.to_thread(lambda: threading.current_thread().daemon))
+    assert seen == [True, False]
+
+
+PLUS = {"name": "add", "args": {"a": 2}, "id": "call-1"}
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+
+
+@pytest.mark.parametrize(
+    ("message", "output"),
+    [
+        (AIMessage([{"type": "text", "text": "fo"}, "ur"]), "four"),
+        (AIMessage([{"type": "thinking", "thinking": "2+2"}, {"type": "text", "text": "4"}]), "4"),
+        (AIMessage([{"type": "text", "text": "a"}, IMAGE]), [{"type": "text", "text": "a"}, IMAGE]),
+        (AIMessage("", tool_calls=[PLUS]), [{"name": "add", "arguments": {"a": 2}}]),
+        (AIMessage([{"type": "tool_use", "id": "call-1", "name": "add", "input": {"a": 2}}],
+                   tool_calls=[PLUS]), [{"name": "add", "arguments": {"a": 2}}]),
+        (AIMessage("I add.", tool_calls=[PLUS]), "I add."),
+        (AIMessage("", invalid_tool_calls=[
+            {"name": "add", "args": "{a", "id": "1", "error": None, "type": "invalid_tool_call"}
+        ]), [{"name": "add", "arguments": "{a"}]),
+        (AIMessage(""), ""),
+    ],
+)  # fmt: skip
+async def test_the_answer_is_what_the_last_message_says(
+    context: Context, message: AIMessage, output: Any
+) -> None:
+    builder = StateGraph(MessagesState)
+    builder.add_node("chat", lambda state: {"messages": [message]})
+    builder.add_edge(START, "chat")
+    builder.add_edge("chat", END)
+    result = await langgraph(builder.compile(), graph_id="agent").generate(TEXT, context())
+    assert result.final_output == output
 
 
 async def test_what_has_no_json_form_in_a_state_does_not_cost_the_answer(context: Context) -> None:

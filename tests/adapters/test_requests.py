@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from email.utils import formatdate
@@ -156,7 +157,7 @@ def _print(**arguments: Any) -> str:
 def test_the_fingerprint_covers_what_changes_an_answer_and_nothing_else() -> None:
     plain = _print()
     same: list[dict[str, Any]] = [
-        {"api_key": "other"}, {"base_url": "HTTP://H:80/v1/"}, {"base_url": "http://u:p@h/v1?x=1"},
+        {"api_key": "other"}, {"base_url": "HTTP://H:80/v1/"}, {"instructions": ""},
     ]  # fmt: skip
     assert [_print(**more) for more in same] == [plain] * len(same)
     others: list[dict[str, Any]] = [
@@ -166,6 +167,61 @@ def test_the_fingerprint_covers_what_changes_an_answer_and_nothing_else() -> Non
     found = [_print(**more) for more in others]
     assert len({plain, *found}) == len(others) + 1
     assert _print(sampling={"max_tokens": 4}) == _print(sampling={"max_output_tokens": 4})
+
+
+def _schema(*names: str, least: float = 1) -> dict[str, Any]:
+    fields = {name: {"type": "integer", "minimum": least} for name in names}
+    return {"type": "json_schema", "json_schema": {"name": "n", "schema": {"properties": fields}}}
+
+
+@pytest.mark.parametrize("mode", ["responses", "chat_completions"])
+def test_a_schema_in_another_order_is_asked_as_it_is_and_is_another_question(
+    context: Context, mode: str
+) -> None:
+    found = []
+    for names in (("reason", "answer"), ("answer", "reason")):
+        generator = openai(
+            "m", client=object(), api_mode=mode, sampling={"response_format": _schema(*names)}
+        )
+        sent = json.dumps(generator.request(TEXT, context()))
+        assert sent.index(f'"{names[0]}"') < sent.index(f'"{names[1]}"')
+        found.append(generator.fingerprint())
+    assert found[0] != found[1]
+
+
+_SETTINGS = st.dictionaries(
+    st.text("abc", min_size=1, max_size=2),
+    st.recursive(
+        st.integers(-3, 3) | st.floats(-3, 3) | st.text("ab", max_size=2) | st.booleans(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner),
+        max_leaves=6,
+    ),
+    max_size=3,
+)
+
+
+@given(one=_SETTINGS, other=_SETTINGS)
+def test_equal_fingerprints_send_equal_settings(one: Any, other: Any) -> None:
+    generators = [openai("m", client=object(), sampling=each) for each in (one, other)]
+    bodies = [
+        {name: json.dumps(value) for name, value in generator.request(TEXT, made_context()).items()}
+        for generator in generators
+    ]
+    prints = {generator.fingerprint() for generator in generators}
+    assert (len(prints) == 1) == (bodies[0] == bodies[1])
+
+
+def test_whole_numbers_are_sent_in_the_one_form_that_identity_knows(context: Context) -> None:
+    one, other = (
+        {"temperature": number, "response_format": _schema("a", least=number)}
+        for number in (1, 1.0)
+    )
+    bodies = [
+        json.dumps(openai("m", client=object(), sampling=each).request(TEXT, context()))
+        for each in (one, other)
+    ]
+    assert bodies[0] == bodies[1]
+    assert _print(sampling=one) == _print(sampling=other)
 
 
 def _shout(case: Case) -> str:
@@ -198,6 +254,7 @@ def test_what_is_read_of_a_case_follows_from_the_input_builder(context: Context)
     ("arguments", "said"),
     [
         ({"api_mode": "chat"}, "api_mode = 'chat'"),
+        ({"base_url": "http://h/v1?api-version=1"}, r"holds a query, .*default_query="),
         ({"base_url": "localhost:8000"}, "must be an address such as"),
         ({"client": None, "client_options": {"header": {}}}, "did you mean 'headers'"),
         ({"client_options": {"timeout": 1}}, "set them on the client given"),
@@ -269,6 +326,79 @@ def test_an_image_counts_its_allowance_and_not_its_letters(mode: str) -> None:
     assert generator.estimate_tokens(case, made_context()) == 2 + 1000
 
 
+def test_a_schema_counts_as_the_most_wasteful_template_writes_it() -> None:
+    schema = {"type": "json_object", "note": "<a> & 'b'"}
+    generator = openai("m", client=object(), sampling={"response_format": schema})
+    nested = {"format": schema}  # as the Responses API has it
+    escaped = json.dumps(nested, indent=4)
+    for letter in "<>&'":
+        escaped = escaped.replace(letter, f"\\u{ord(letter):04x}")
+    assert generator.bound_tokens(TEXT, made_context()) == 12 + 64 + 128 + len(escaped)
+
+
+def test_tools_have_an_allowance_beside_their_letters() -> None:
+    generator = openai("m", client=object(), sampling={"tools": [TOOL]})
+    letters = len(json.dumps([TOOL], indent=4))
+    assert generator.bound_tokens(TEXT, made_context()) == 12 + 64 + 128 + letters + 512
+
+
+def test_what_a_builder_made_to_be_counted_is_what_is_sent() -> None:
+    built: list[str] = []
+
+    def build(case: Case) -> str:
+        built.append("word " * 10 ** len(built))
+        return built[-1]
+
+    sent: list[Any] = []
+
+    async def create(**body: Any) -> Any:
+        sent.append(body["input"])
+        return SimpleNamespace(output_text="4")
+
+    client = SimpleNamespace(responses=SimpleNamespace(create=create))
+    generator = openai("m", client=client, input_builder=build, fingerprint="words")
+    ctx = made_context()
+    for tries in (1, 2):  # a try that is made again is counted again
+        bound = generator.bound_tokens(TEXT, ctx)
+        generator.estimate_tokens(TEXT, ctx)
+        asyncio.run(generator.generate(TEXT, ctx))
+        assert sent[-1] == built[-1]
+        assert len(built) == len(sent) == tries
+        assert bound == len(sent[-1]) + 64 + 128
+    other = Case(case_id="case-1", input="What is 3+3?")
+    generator.bound_tokens(TEXT, ctx)
+    generator.bound_tokens(other, ctx)  # what was built of one case is not another's
+    assert len(built) == 4
+
+
+def test_what_a_judges_builder_made_to_be_counted_is_what_is_sent() -> None:
+    built: list[str] = []
+
+    def build(prompt: RenderedJudgePrompt) -> str:
+        built.append(f"{len(built)}: {prompt.text}")
+        return built[-1]
+
+    async def create(**body: Any) -> Any:
+        return SimpleNamespace(output_text=body["input"])
+
+    client = SimpleNamespace(responses=SimpleNamespace(create=create))
+    judge = openai_judge("m", client=client, input_builder=build, fingerprint="numbers")
+    prompt = RenderedJudgePrompt(text="Right?")
+    judge.bound_tokens(prompt)
+    judge.estimate_tokens(prompt)
+    assert asyncio.run(judge.judge(prompt)).text == "0: Right?"
+
+
+def test_a_builder_may_change_the_case_that_it_is_given(context: Context) -> None:
+    def pop(case: Case) -> Any:
+        return case.input.pop("question")
+
+    generator = openai("m", client=object(), input_builder=pop)
+    case = Case(case_id="case-1", input={"question": "2+2"})
+    assert [generator.request(case, context())["input"] for _ in range(2)] == ["2+2", "2+2"]
+    assert case.input == {"question": "2+2"}
+
+
 def test_a_file_has_no_bound() -> None:
     part = {"type": "input_file", "file_url": "https://h/long.pdf"}
     with pytest.raises(DefinitionError, match="'input_file': nothing bounds its tokens"):
@@ -329,9 +459,8 @@ def test_streaming_is_no_part_of_identity() -> None:
 
 
 def test_a_generator_shows_no_secret() -> None:
-    generator = openai("m", client=object(), base_url="http://user:pw@h/v1", api_key="sk-1")
+    generator = openai("m", base_url="http://h/v1", api_key="sk-1")
     shown = repr(generator) + generator.base_url + generator.provider_key
-    assert "pw" not in shown
     assert "sk-1" not in shown
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable
@@ -220,6 +221,254 @@ async def test_where_the_network_cuts_a_stream_changes_nothing(
 ) -> None:
     raw = _events(PIECES).replace(b"\n", ending.encode()) + b": a comment\n\ndata: [DONE]\n\n"
     assert await _read([], "chat_completions", raw=raw, cuts=cuts) == WHOLE
+
+
+async def _read_raw(mode: Any, *parts: bytes) -> dict[str, Any]:
+    async def pieces() -> AsyncIterator[bytes]:
+        for part in parts:
+            yield part
+
+    whole, _ = await read_stream(pieces(), api_mode=mode, endpoint="here", hide=lambda one: one)
+    return whole
+
+
+def said(*deltas: Any) -> bytes:
+    return b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in deltas)
+
+
+FOUR = said(chunk({"content": "four"}, finish_reason="stop"))
+DONE = b"data: [DONE]\n\n"
+
+
+def content(whole: dict[str, Any]) -> Any:
+    return whole["choices"][0]["message"]["content"]
+
+
+# ── where a stream ends ──
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("mode", ["responses", "chat_completions"])
+async def test_a_server_that_holds_the_connection_open_after_the_end_costs_no_answer(
+    server: Any, context: Context, mode: str
+) -> None:
+    server.streams(*(DELTAS if mode == "responses" else PIECES), done=mode != "responses")
+    server.missing, server.stays_open = 100, True
+    generator = openai("m", base_url=server.url, api_key="k", api_mode=mode, stream=True)
+    result = await asyncio.wait_for(generator.generate(TEXT, context()), 20)
+    assert "four" in str(result.final_output)
+    # The connection is given up, as nobody knows what would still come on it.
+    assert await asyncio.to_thread(server.left.wait, 20)
+    await generator.aclose()
+
+
+@pytest.mark.network
+async def test_a_stream_that_was_read_to_its_end_leaves_its_connection_to_the_next(
+    server: Any, context: Context
+) -> None:
+    server.streams(*PIECES)
+    generator = openai(
+        "m", base_url=server.url, api_key="k", api_mode="chat_completions", stream=True
+    )
+    for _ in range(3):
+        await generator.generate(TEXT, context())
+    await generator.aclose()
+    assert (len(server.requests), server.connections) == (3, 1)
+
+
+@pytest.mark.network
+async def test_a_stream_that_failed_midway_leaves_no_connection_behind(
+    server: Any, context: Context
+) -> None:
+    server.streams(PIECES[3], {"error": {"message": "overloaded"}}, done=False)
+    server.missing, server.stays_open = 100, True
+    generator = openai(
+        "m", base_url=server.url, api_key="k", api_mode="chat_completions", stream=True
+    )
+    with pytest.raises(ProviderError, match="overloaded"):
+        await generator.generate(TEXT, context())
+    assert await asyncio.to_thread(server.left.wait, 20)  # before anybody closes the client
+    await generator.aclose()
+
+
+async def test_an_answer_that_never_said_how_it_ended_is_none() -> None:
+    with pytest.raises(ProviderError, match="before the answer's end") as caught:
+        await _read_raw("chat_completions", said(chunk({"content": "The answer is"})), DONE)
+    assert caught.value.retryable
+
+
+async def test_what_comes_after_the_end_is_not_read() -> None:
+    whole = await _read_raw("chat_completions", FOUR, DONE, b"data: {not json\n\n")
+    assert content(whole) == "four"
+
+
+# ── what stands between the pieces ──
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'event: error\ndata: {"message": "overloaded"}\n\n',
+        b"event: error\ndata: overloaded\n\n",
+        b'event:error\r\ndata: {"error": {"message": "overloaded"}}\r\n\r\n',
+    ],
+)
+async def test_an_error_told_by_the_events_name_is_one(event: bytes) -> None:
+    with pytest.raises(ProviderError, match="overloaded") as caught:
+        await _read_raw("chat_completions", FOUR, event, DONE)
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        b"event: ping\ndata: ping\n\n",
+        b'event: ping\ndata: {"type": "ping"}\n\n',
+        b'data: {"type": "ping"}\n\n',
+        b"data:\n\n",
+        b"data: \n\n",
+        b"event: keepalive\ndata: 1\n\n",
+        b": still here\n\n",
+        b"event: x\n\n",
+    ],
+)
+@pytest.mark.parametrize("mode", ["responses", "chat_completions"])
+async def test_a_sign_of_life_is_no_piece_of_an_answer(sign: bytes, mode: str) -> None:
+    events = FOUR + DONE if mode == "chat_completions" else said(*DELTAS)
+    plain = await _read_raw(mode, events)
+    assert await _read_raw(mode, sign, events) == plain
+    first, *rest = events.split(b"\n\n")
+    assert await _read_raw(mode, first + b"\n\n", sign, b"\n\n".join(rest)) == plain
+
+
+@pytest.mark.parametrize("ending", [b"\n", b"\r", b"\r\n"])
+@given(cuts=st.lists(st.integers(0, 4000), max_size=40))
+async def test_every_way_to_end_a_line_is_read_wherever_it_is_cut(
+    ending: bytes, cuts: list[int]
+) -> None:
+    body = b"\xef\xbb\xbf" + (_events(PIECES) + DONE).replace(b"\n", ending)
+    edges = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
+    parts = [body[start:stop] for start, stop in itertools.pairwise(edges)]
+    assert await _read_raw("chat_completions", *parts) == WHOLE
+
+
+async def test_a_character_cut_between_two_pieces_is_one_again() -> None:
+    halves = [chunk({"content": "\ud83d"}), chunk({"content": "\ude00"}, finish_reason="stop")]
+    assert content(await _read_raw("chat_completions", said(*halves), DONE)) == "\U0001f600"
+    lost = said(chunk({"content": "a\ud83d"}, finish_reason="length"))
+    assert content(await _read_raw("chat_completions", lost, DONE)) == "a\ufffd"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"choices": ["x"]},
+        {"choices": 3},
+        {"choices": [{"index": "zero", "delta": {"content": "4"}}]},
+        {"choices": [{"index": 0, "delta": "4"}]},
+    ],
+)
+async def test_a_piece_of_another_shape_is_a_failure_of_the_endpoint(event: Any) -> None:
+    with pytest.raises(ProviderError, match="here streamed something") as caught:
+        await _read_raw("chat_completions", said(event), FOUR, DONE)
+    assert caught.value.retryable
+
+
+# ── tool calls ──
+
+
+@pytest.mark.parametrize("index", [3, 3_000_000])
+async def test_an_index_says_only_where_a_call_belongs(index: int) -> None:
+    whole = await _read_raw(
+        "chat_completions",
+        said(
+            chunk(call(index, id="b", function={"name": "f", "arguments": '{"a"'})),
+            chunk(call(1, id="a", function={"name": "g", "arguments": "{}"})),
+            chunk(call(index, function={"arguments": ":1}"}), finish_reason="tool_calls"),
+        ),
+        DONE,
+    )
+    assert whole["choices"][0]["message"]["tool_calls"] == [
+        {"id": "a", "function": {"name": "g", "arguments": "{}"}},
+        {"id": "b", "function": {"name": "f", "arguments": '{"a":1}'}},
+    ]
+
+
+async def test_calls_without_an_index_are_kept_in_their_order() -> None:
+    calls = [{"id": one, "function": {"name": one, "arguments": "{}"}} for one in "abc"]
+    events = [chunk({"tool_calls": [one]}) for one in calls]
+    whole = await _read_raw("chat_completions", said(*events), said(chunk(finish_reason="stop")))
+    assert whole["choices"][0]["message"]["tool_calls"] == calls
+
+
+# ── the Responses API ──
+
+
+async def test_an_answer_whose_last_event_leaves_it_out_is_put_together_from_its_pieces() -> None:
+    whole = await _read(
+        [
+            {"type": "response.output_item.done", "output_index": 0, "item": {"type": "reasoning"}},
+            *(
+                {"type": "response.output_text.delta", "output_index": 1, "delta": delta}
+                for delta in ("fo", "ur")
+            ),
+            {"type": "response.completed", "response": {**RESPONSES_ANSWER, "output": []}},
+        ],
+        "responses",
+    )
+    assert whole["output"] == [
+        {"type": "reasoning"},
+        {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "four"}],
+        },
+    ]
+
+
+async def test_a_refusal_in_pieces_is_one() -> None:
+    whole = await _read(
+        [
+            {"type": "response.refusal.delta", "delta": "No."},
+            {"type": "response.completed", "response": {**RESPONSES_ANSWER, "output": []}},
+        ],
+        "responses",
+    )
+    assert whole["output"][0]["content"] == [{"type": "refusal", "refusal": "No."}]
+
+
+# ── endpoints that do not stream ──
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(
+    "kind", ["Application/JSON", "application/vnd.api+json", "", "text/event-stream", "text/plain"]
+)
+async def test_an_answer_that_comes_whole_is_read_whatever_type_it_is_said_to_have(
+    server: Any, context: Context, kind: str
+) -> None:
+    server.says(b"\n " + json.dumps(CHAT_ANSWER, indent=1).encode())
+    server.content_type = kind
+    generator = vllm("m", base_url=server.url, api_mode="chat_completions", stream=True)
+    result = await generator.generate(TEXT, context())
+    await generator.aclose()
+    assert result.final_output == "four"
+    assert "first_token_ms" not in (result.artifacts or {})
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("page", [b"<html>sign in</html>", b"\n<!DOCTYPE html>", b"internal"])
+async def test_a_page_in_place_of_a_stream_is_quoted(
+    server: Any, context: Context, page: bytes
+) -> None:
+    server.says(page)
+    server.content_type = "text/html"
+    generator = vllm("m", base_url=server.url, api_mode="chat_completions", stream=True)
+    with pytest.raises(ProviderError, match="something that is not JSON: ") as caught:
+        await generator.generate(TEXT, context())
+    await generator.aclose()
+    assert page.decode().strip() in str(caught.value)
+    assert caught.value.retryable
 
 
 def _events(events: list[Any]) -> bytes:

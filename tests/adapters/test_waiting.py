@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from themis.adapters.waiting import limits_told
@@ -28,12 +30,16 @@ from themis.adapters.waiting import limits_told
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"}, None),
         ({"x-ratelimit-remaining-requests": "5", "x-ratelimit-reset-requests": "3s"}, None),
         ({"x-ratelimit-remaining-requests": "0"}, None),
+        # A point in time, in seconds and in milliseconds.
+        ({"ratelimit-remaining": "0", "ratelimit-reset": "2000000030"}, 30.0),
+        ({"ratelimit-remaining": "0", "ratelimit-reset": "2000000030500"}, 30.5),
         ({}, None),
     ],
 )
 def test_the_next_call_waits_as_long_as_it_must(
-    headers: dict[str, str], wait: float | None
+    headers: dict[str, str], wait: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("themis.adapters.waiting.time", SimpleNamespace(time=lambda: 2e9))
     told = limits_told(headers)
     assert told.get("wait_seconds") == wait
     assert "wait_seconds" not in {name for name in told if wait is None}

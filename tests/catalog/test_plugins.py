@@ -310,14 +310,17 @@ def test_a_plug_in_that_cannot_be_imported_is_one_line_that_names_its_package(
         {
             "x/breaks": "broken_parts:Thing",
             "x/gone": "not_there_at_all:Thing",
+            "x/leaves": "leaving_parts:Thing",
             "x/lacks": "plugged_parts:Missing",
             "x/module": "plugged_parts",
         },
         broken_parts="raise RuntimeError('two\\nlines')\n",
+        leaving_parts="import sys\nsys.exit(3)\n",
         plugged_parts=PARTS,
     )
     for name, why in (
         ("x/breaks", "importing 'broken_parts' failed with RuntimeError: two lines"),
+        ("x/leaves", "importing 'leaving_parts' failed with SystemExit: 3"),
         ("x/gone", "No module named 'not_there_at_all'"),
         ("x/lacks", "'plugged_parts' has no 'Missing'"),
         ("x/module", "names no class or function"),
@@ -342,6 +345,20 @@ def test_a_function_that_tells_no_kind_is_known_by_what_it_makes(declare: Any) -
     assert registry.plugin_distributions(["x/untold", use("x/number", parser="x/untold")]) == {
         "untold-parts": "1.0"
     }
+
+
+def test_an_id_that_would_be_refused_is_suggested_to_nobody(declare: Any) -> None:
+    parts = "plugged_parts:Parser"
+    declare("first-parts", {"x/twice": parts, "x/bad id": parts, "x/goodid": parts})
+    declare("other-parts", {"x/twice": parts})
+    assert "did you mean 'x/goodid'" in refused("x/badid", "parser")
+    for name in ("x/twicee", "x/badid", "twice"):
+        said = refused(name, "parser")
+        assert "x/bad id" not in said
+        assert "x/twice'" not in said
+    with pytest.raises(DefinitionError) as caught:
+        check_storage(StorageConfig(store="x/twicee"))
+    assert "'x/twice'" not in str(caught.value)
 
 
 def test_an_id_that_nobody_declares_is_unknown_as_before(declare: Any) -> None:

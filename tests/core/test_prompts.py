@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from themis.core.errors import DefinitionError
-from themis.core.prompts import Example, PromptSpec
+from themis.core.hashing import canonical
+from themis.core.prompts import Example, PromptSpec, as_text
 
 SAY = "2+2?"
 TALK = [
@@ -203,3 +207,79 @@ def test_an_empty_spec_knows_that_it_is_and_who_reads_metadata() -> None:
 def test_an_example_with_a_wrong_field_is_refused_naming_it() -> None:
     with pytest.raises(DefinitionError, match="outpt"):
         PromptSpec(examples=[{"input": 1, "outpt": 2}])
+
+
+# ── equal identity, equal prompt ──────────────────────────────────────────────────────────────────
+
+numbers = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+def rewritten(value: Any) -> Any:
+    """Return a value of the same identity, written another way."""
+    if isinstance(value, dict):
+        return {key: rewritten(value[key]) for key in reversed(value)}
+    if isinstance(value, list):
+        return [rewritten(item) for item in value]
+    if type(value) is int and float(value) == value:
+        return float(value)
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return value
+
+
+@given(value=values, metadata=st.dictionaries(st.text(max_size=3), values, max_size=3))
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"prefix": "Q:"},
+        {"template": "{{ input }} of {{ metadata }}"},
+        {"template": "{% for key in input or () %}{{ key }},{% endfor %}", "only": (dict, list)},
+        {"examples": [{"input": 1, "output": 2}], "examples_as": "text"},
+    ],
+)
+def test_what_has_one_key_is_one_prompt_however_it_is_written(
+    spec: dict[str, Any], value: Any, metadata: dict[str, Any]
+) -> None:
+    only = spec.get("only", object)
+    if not isinstance(value, only):
+        return
+    prompt = PromptSpec(**{name: part for name, part in spec.items() if name != "only"})
+    other = rewritten(value)
+    assert canonical(value) == canonical(other)
+    sent = prompt.render_input(value, metadata=metadata)
+    again = prompt.render_input(other, metadata=rewritten(metadata))
+    assert json.dumps(sent) == json.dumps(again)  # the order of keys included
+    assert as_text(value) == as_text(other)
+
+
+@given(value=values)
+def test_the_material_of_a_spec_is_one_prompt_however_it_is_written(value: Any) -> None:
+    def sent(part: Any) -> str:
+        spec = PromptSpec(
+            blocks=[{"title": part, "more": part}, {"text": part}],
+            examples=[{"input": part, "output": part}],
+            template="Q: {{ input }}",
+        )
+        return json.dumps(spec.render_input("2+2"))
+
+    assert sent(value) == sent(rewritten(value))
+
+
+def test_an_order_that_matters_is_written_as_text() -> None:
+    text = '{"question": "q", "answers": [1.0]}'
+    assert PromptSpec(prefix="Q:").render_input(text) == f"Q:\n{text}"
+    assert as_text({"question": "q", "answers": [1.0]}) == '{"answers":[1],"question":"q"}'
+
+
+def test_empty_texts_are_none() -> None:
+    spec = PromptSpec(instructions="", prefix="", suffix="")
+    assert spec == PromptSpec()
+    assert spec.is_empty()

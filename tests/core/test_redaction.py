@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from themis.core.redaction import HIDDEN, find_secret, looks_like_secret, redact
+from themis.core.redaction import HIDDEN, find_secret, is_secret_name, looks_like_secret, redact
 
 BASE62 = string.ascii_letters + string.digits
 URL_SAFE = BASE62 + "-_"
@@ -91,6 +91,11 @@ PLAIN = [
     "2026-11-24T02:54:19+00:00",
     "ask-about-the-risk-1234567890",
     "a risk-12ab34cd56ef78gh90ij is one word",
+    "sk-SmolLM2135MInstruct4bitGGUF",
+    "sk-Qwen25Coder32BInstructAWQInt4",
+    "xoxb-some-team-2024-model",
+    "docker://python:3.11@sha256:" + "a" * 64,
+    "oci://registry/image:tag@sha512:" + "0" * 128,
 ]
 draws = st.integers(0, 2**64 - 1).map(Random)
 
@@ -163,6 +168,57 @@ def test_a_secret_is_found_at_its_place_and_never_told(value: object, draw: Rand
     assert find_secret({"deep": {key: 1}}, "place") == "a key of place.deep"
     for empty in (None, "", [], {}):
         assert find_secret({"password": empty}, "place") is None
+
+
+SECRET_NAMES = [
+    "X-Auth-Key", "X-Auth", "x-functions-key", "Authentication", "X-JWT", "jwt", "openai_key",
+    "OPENAI_API_KEY", "openaikey", "hf_key", "hf_token", "master_key", "X-Master-Key",
+    "account_key", "AccountKey", "storage_key", "service_key", "client_secret", "secrets",
+    "api_keys", "X-APIKEY", "X-Amz-Security-Token", "AUTH_TOKENS", "access_token", "token",
+    "tokenValue", "sessionid", "X-Session-ID", "Set-Cookie", "db_password2", "credentials",
+    "Proxy-Authorization", "aws_access_key_id", "passkey",
+]  # fmt: skip
+OTHER_NAMES = [
+    "token_count", "tokens", "max_tokens", "tokenizer", "eos_token", "think_token",
+    "prompt_token", "completion_token", "target_token", "max_new_token", "cost_per_output_token",
+    "usd_per_1k_token", "price_per_reasoning_token", "requires_api_key", "has_credentials",
+    "secret_level", "password_strength", "cookie_policy", "keyword", "key", "keys", "answer_key",
+    "primary_key", "cache_key", "provider_key", "output_key", "sort_key", "author", "authority",
+    "authenticated", "secretary", "session_ids", "monkey", "account", "client_keyboard",
+    "private_key_detection",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_what_a_name_says_is_secret_is_hidden(name: str) -> None:
+    assert is_secret_name(name)
+    assert find_secret({name: "hunter2"}, "at") == f"at.{name}"
+    assert redact({name: "hunter2"}) == {name: HIDDEN}
+    assert redact({name: ["hunter2", 1]}) == {name: HIDDEN}
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_what_other_names_say_is_shown(name: str) -> None:
+    assert not is_secret_name(name)
+    assert find_secret({name: "hunter2"}, "at") is None
+    assert redact({name: "hunter2"}) == {name: "hunter2"}
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+@pytest.mark.parametrize("value", [0, 2e-6, True, False, None, "", [1, 2.5], {"on": True}, [{}]])
+def test_what_holds_no_text_is_no_secret(name: str, value: object) -> None:
+    assert find_secret({name: value}, "at") is None
+    assert redact({name: value}) == {name: value}
+
+
+@pytest.mark.parametrize("word", ["bank", "<think>", "[MASK]", "</s>", "ﷺ"])
+def test_a_word_is_a_token_of_text(word: str) -> None:
+    assert redact({"token": word, "rare_token": word}) == {"token": word, "rare_token": word}
+    assert find_secret({"token": word}, "at") is None
+    for name in ("hf_token", "access_token", "api_token", "password"):
+        assert find_secret({name: word}, "at") == f"at.{name}"
+    for drawn in (f"{word}7", "correct-horse-battery-staple"):
+        assert find_secret({"token": drawn}, "at") == "at.token"
 
 
 def test_what_surrounds_a_hidden_password_is_still_told() -> None:

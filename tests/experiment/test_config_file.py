@@ -234,6 +234,51 @@ def test_a_secret_is_no_parameter_of_an_own_component(tmp_path: Path) -> None:
     assert "params.deep.password looks like a secret" in message
 
 
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        ({"sampling": {"user": "env:CONFIG_TEST_WHO"}}, "sampling.user"),
+        ({"sampling": {"stop": ["a", "env:CONFIG_TEST_WHO"]}}, "sampling.stop[1]"),
+        ({"instructions": "env:CONFIG_TEST_WHO"}, "instructions"),
+        ({"base_url": "env:CONFIG_TEST_WHO"}, "base_url"),
+    ],
+)
+def test_a_reference_where_nobody_reads_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], place: str
+) -> None:
+    monkeypatch.setenv("CONFIG_TEST_WHO", "somebody")
+    spec = {"use": "openai", "model": "m", **settings}
+    message = refused(written(tmp_path, with_value("generation.generator", spec)))
+    assert f"generation.generator.{place} = 'env:CONFIG_TEST_WHO' would be sent as it is" in message
+    assert "'env:NAME' is read in api_key, body, client_options, headers, url only" in message
+    assert "somebody" not in message
+
+
+def test_a_text_that_speaks_of_a_variable_is_no_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CONFIG_TEST_WHO", raising=False)
+    asked = "explain env:CONFIG_TEST_WHO"
+    own = {"use": "http", "url": "http://h/x", "body": {"q": asked}, "answer": "a"}
+    shared = {"use": "openai", "model": "m", "instructions": asked, "base_url": "http://h/v1"}
+    for spec in (own, shared):
+        Experiment.from_config(written(tmp_path, with_value("generation.generator", spec)))
+    own["body"] = {"q": "env:CONFIG_TEST_WHO"}
+    message = refused(written(tmp_path, with_value("generation.generator", own)))
+    assert "the environment variable CONFIG_TEST_WHO is not set" in message
+
+
+def test_what_is_counted_by_tokens_is_no_secret(tmp_path: Path) -> None:
+    facts = {"cost_per_output_token": 2e-6, "requires_api_key": False, "token": "bank"}
+    sampling = {"max_new_token": 5, "use_token": True, "logit_token": 0.5}
+    spec = {"use": "openai", "model": "m", "base_url": "http://h/v1", "sampling": sampling}
+    data = with_value("generation.generator", spec)
+    data["environment_metadata"] = facts
+    made = Experiment.from_config(written(tmp_path, data))
+    assert made.environment_metadata == facts
+    made.compile()
+
+
 def test_a_key_that_is_not_set_is_said_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

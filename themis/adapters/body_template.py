@@ -1,9 +1,10 @@
 """A request's body as the user writes it: JSON in which texts are sandboxed Jinja templates.
 
 A text that is one expression and nothing else, ``{{ messages }}``, becomes that value, whatever its
-type; in any other text values that are no text are written as JSON. Names are checked when the
-template is made. It renders and knows nothing of endpoints; a key named like a secret is for the
-one who sends.
+type; in any other text values that are no text are written as JSON. What is filled in comes in
+normal form, keys sorted. The body itself may hold a schema, whose order tells a model something:
+what is nested in it keeps its order. Names are checked when the template is made. It renders and
+knows nothing of endpoints; a key named like a secret is for the one who sends.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from themis.adapters.http_target import has_template
 from themis.core.base import JSONValue
 from themis.core.errors import DefinitionError, did_you_mean
-from themis.core.hashing import check_json
+from themis.core.hashing import check_json, normal_form, normalise
 from themis.core.prompts import as_text
 
 CASE_FIELDS = ("case_id", "input", "expected_output", "metadata")
@@ -36,7 +37,17 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 def _written(value: Any) -> Any:
-    return as_text(value) if value is None or isinstance(value, (bool, dict, list)) else value
+    is_text = value is not None and not isinstance(value, (bool, dict, list))
+    return value if is_text else as_text(_listed(value))
+
+
+def _listed(value: Any) -> Any:
+    """Return data with lists for the tuples that Jinja's filters make."""
+    if isinstance(value, (list, tuple)):
+        return [_listed(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    return value
 
 
 _ENVIRONMENT = _Environment(
@@ -56,13 +67,13 @@ class BodyTemplate:
     """
 
     def __init__(self, body: JSONValue, names: tuple[str, ...]) -> None:
-        self.source = check_json(body, "body")
+        self.source = _arranged(check_json(body, "body"))
         self.names: set[str] = set()
         """What its templates name."""
         self.reads: set[str] = set()
         """Fields of the case that they read as ``case.field``."""
         self._known = names
-        self._fill = self._compiled(body, "body")
+        self._fill = self._compiled(self.source, "body")
 
     def fill(self, values: Mapping[str, Any]) -> JSONValue:
         """Return the body for these values.
@@ -124,6 +135,12 @@ def filled(template: BodyTemplate, values: Mapping[str, Any]) -> JSONValue:
         raise _refusal(f"body cannot be filled: {said}") from None
 
 
+def _arranged(body: JSONValue) -> JSONValue:
+    """Return a body as it is sent and identified: numbers normalised, its own fields sorted."""
+    found: JSONValue = normalise(body)
+    return dict(sorted(found.items())) if isinstance(found, dict) else found
+
+
 def _is_expression(source: str) -> bool:
     text = source.strip()
     if not (text.startswith("{{") and text.endswith("}}")):
@@ -138,7 +155,7 @@ def _is_expression(source: str) -> bool:
 def _value(value: Any, where: str) -> JSONValue:
     if isinstance(value, StrictUndefined):
         str(value)  # raises, with what is undefined
-    return check_json(value, where)
+    return normal_form(check_json(value, where))
 
 
 def _case_reads(tree: nodes.Template, where: str) -> set[str]:

@@ -16,8 +16,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
+from themis.adapters.hiding import SCHEME_OF_SECRET, environments_proxy_secrets, proxy_secrets
 from themis.core.errors import DefinitionError, ProviderError, did_you_mean
 from themis.core.redaction import is_secret_name
 
@@ -30,7 +31,6 @@ CONNECT_SECONDS = 30.0
 
 _IDLE_SECONDS = 4.0  # below the five seconds after which common servers close an idle connection
 _REFERENCE = re.compile(r"(?P<scheme>[A-Za-z]+ )?env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
-_SCHEME_OF_SECRET = re.compile(r"(bearer|basic|digest|token) \S", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 # Codes of OpenSSL for what naming a CA does not heal.
@@ -69,15 +69,18 @@ class ConnectionOptions:
             for name, value in self.headers.items()
             if (match := _REFERENCE.fullmatch(value))
         ]
-        password = urlsplit(self._proxy_url() or "").password
-        return (*found, *([] if password is None else [unquote(password)]))
+        proxy = self._proxy_url()
+        return (
+            *found,
+            *(environments_proxy_secrets() if proxy is None else proxy_secrets(proxy)),
+        )
 
     def http_client(self) -> httpx2.AsyncClient:
         """Return a client made to these options; the caller closes it.
 
         Its pool grows with the requests in flight, whose number is the engine's to bound. The
-        environment's proxies are used where none is given. Redirects are followed, except where a
-        header is secret: it would be sent on to wherever they lead.
+        environment's proxies are used where none is given. No redirect is followed: a body and its
+        headers go to the address that was named and nowhere else, and some redirects drop the body.
 
         Raises:
             ProviderError: a variable that an option refers to is not set.
@@ -97,7 +100,7 @@ class ConnectionOptions:
                 max_keepalive_connections=None,
                 keepalive_expiry=_IDLE_SECONDS,
             ),
-            follow_redirects=not any(map(_REFERENCE.fullmatch, self.headers.values())),
+            follow_redirects=False,
         )
 
     def timeouts(self) -> httpx2.Timeout:
@@ -175,7 +178,7 @@ def read_headers(headers: object, where: str = "headers") -> dict[str, str]:
             raise _wrong(where, f"{name!r} is no name of a header")
         if not isinstance(value, str):
             raise _wrong(where, f"the value of {name!r} must be text")
-        secret = is_secret_name(name) or _SCHEME_OF_SECRET.match(value) is not None
+        secret = is_secret_name(name) or SCHEME_OF_SECRET.match(value) is not None
         if secret and not _REFERENCE.fullmatch(value):
             variable = re.sub(r"\W", "_", name).upper()
             raise _wrong(
@@ -211,6 +214,16 @@ def resolve_reference(value: str, where: str) -> str:
 def is_reference(value: str) -> bool:
     """Return whether a text stands for an environment variable's value."""
     return _REFERENCE.fullmatch(value) is not None
+
+
+def check_sendable(value: str, what: str) -> None:
+    """Refuse what no header can carry, without showing it.
+
+    Raises:
+        ProviderError: fatal, as every case would fail alike.
+    """
+    if not value.isprintable() or not value.isascii():
+        raise ProviderError(f"{what} has characters that no header may have", fatal=True)
 
 
 def transport_error(error: BaseException, endpoint: str) -> ProviderError | None:
@@ -313,11 +326,7 @@ def _words(error: BaseException) -> str:
 
 def _header_value(name: str, value: str) -> str:
     found = resolve_reference(value, f"headers[{name!r}]")
-    if not found.isprintable() or not found.isascii():
-        raise ProviderError(
-            f"headers[{name!r}]: what {value} stands for has characters that no header may have",
-            fatal=True,
-        )
+    check_sendable(found, f"headers[{name!r}]: what {value} stands for")
     return found
 
 

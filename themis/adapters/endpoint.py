@@ -1,8 +1,9 @@
 """One OpenAI-compatible endpoint: its address, its client, and a call.
 
 The SDK is imported by the first call, its own retries are off, and each event loop has a client of
-its own. A client that the user gave is used as it is and left open. Nothing here knows of cases,
-prompts or judges.
+its own. A client that the user gave is used as it is and left open; its idle connections are closed
+when a run is done with them, so that it can go on to another event loop. Nothing here knows of
+cases, prompts or judges.
 """
 
 from __future__ import annotations
@@ -14,39 +15,63 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
 
-import orjson
-
+from themis.adapters.addresses import normalised_url
 from themis.adapters.connections import (
     ConnectionOptions,
+    check_sendable,
     is_reference,
     read_options,
     resolve_reference,
 )
 from themis.adapters.failures import provider_error
-from themis.adapters.hiding import Secrets
-from themis.adapters.jsonable import jsonable
+from themis.adapters.hiding import Secrets, environments_proxy_secrets, secret_headers
+from themis.adapters.loop_clients import LoopClients, close_idle_connections
 from themis.adapters.requests import ApiMode
-from themis.adapters.responses import Answer, read_answer
+from themis.adapters.responses import Answer, decoded_answer, read_answer
 from themis.adapters.streaming import read_stream
 from themis.adapters.threads import in_daemon_thread
 from themis.core.base import JSONObject
 from themis.core.errors import DefinitionError, MissingExtraError, ProviderError
 
 OPENAI_URL = "https://api.openai.com/v1"
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class _Call(NamedTuple):
-    """The SDK's call, the names of its arguments, and what must not be shown of its client."""
+_DRAIN_SECONDS = 0.25
+"""How long the end of a stream is waited for after its last event, to use its connection again."""
+_LONGEST = 600  # of an error's message, in characters
+_MOST_SECRETS = 64
 
-    create: Callable[..., Any]
-    names: frozenset[str] | None
-    secrets: Secrets
+
+class _Call:
+    """The SDK's call on one event loop, and what must not be shown of its client."""
+
+    def __init__(self, client: Any, create: Callable[..., Any], known: Iterable[str]) -> None:
+        self.client = client
+        self.create = create
+        self.names = _names(create)
+        self._known = dict.fromkeys(known)
+        self._secrets = Secrets(self._known)
+
+    def secrets(self, sent: Any) -> Secrets:
+        """Return what to hide of what came back for a request as it was sent, None for a stand-in.
+
+        Some clients get their keys from a function, and anew for each request.
+        """
+        key = getattr(self.client, "api_key", None)
+        found = secret_headers(getattr(sent, "headers", {}))
+        if isinstance(key, str) and key:
+            found.append(key)
+        if new := [value for value in found if value not in self._known]:
+            self._known.update(dict.fromkeys(new))
+            while len(self._known) > _MOST_SECRETS:  # signatures differ in each request
+                del self._known[next(iter(self._known))]
+            self._secrets = Secrets(self._known)
+        return self._secrets
 
 
 class Endpoint:
@@ -86,6 +111,7 @@ class Endpoint:
                 field="api_key",
             )
         address = base_url or getattr(client, "base_url", None) or _environment_url()
+        _check_no_query(str(address))
         self.provider = provider
         self.api_mode = api_mode
         self.base_url = normalised_url(str(address))
@@ -93,8 +119,7 @@ class Endpoint:
         self._address = str(address)
         self._api_key = api_key
         self._given = client
-        self._calls: WeakKeyDictionary[Any, _Call] = WeakKeyDictionary()
-        self._made: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+        self._calls = LoopClients(self._new_call, self._close)
 
     @property
     def provider_key(self) -> str:
@@ -107,16 +132,16 @@ class Endpoint:
         Raises:
             ProviderError: the endpoint refused, failed, or gave what cannot be read.
         """
-        call = self._call()
-        failure: ProviderError | None
-        try:
-            return await self._asked(call, body)
-        except Exception as error:
-            failure = self._failure(error, call.secrets)
-            if failure is None:
-                raise
-        # Raised out here, so that it carries no context: the SDK's error may quote a key.
-        raise failure
+        async with self._calls.current() as call:
+            failure: ProviderError | None
+            try:
+                return await self._asked(call, body)
+            except Exception as error:
+                failure = self._failure(error, call)
+                if failure is None:
+                    raise
+            # Raised out here, so that it carries no context: the SDK's error may quote a key.
+            raise failure
 
     async def aopen(self) -> None:
         """Load the SDK beside the loop, which it would hold up for a second or two."""
@@ -124,98 +149,90 @@ class Endpoint:
             await in_daemon_thread(lambda: importlib.import_module("openai"))
 
     async def aclose(self) -> None:
-        """Close the client that this event loop's calls were made with, if it was made here."""
-        loop = asyncio.get_running_loop()
-        self._calls.pop(loop, None)
-        client = self._made.pop(loop, None)
-        if client is not None:
-            await client.close()
+        """Let go of this event loop's connections: they are closed when no call uses them."""
+        await self._calls.aclose()
 
     async def _asked(self, call: _Call, body: JSONObject) -> Answer:
         started = time.perf_counter()
-        response = call.create(**_arguments(call.names, body))
+        response = call.create(**_arguments(call, body))
         if inspect.isawaitable(response):
             response = await response
-        data, first = await self._data(response, call.secrets, streamed="stream" in body)
-        ended = time.perf_counter()
+        secrets = call.secrets(_request_of(getattr(response, "http_response", None)))
+        data, first, ended = await self._data(response, secrets, streamed="stream" in body)
         return read_answer(
             data,
             api_mode=self.api_mode,
-            headers=_headers(response, call.secrets),
+            headers=_headers(response, secrets),
             request=body,
             latency_ms=(ended - started) * 1000,
             first_token_ms=None if first is None else (first - started) * 1000,
             endpoint=self._name,
         )
 
-    def _failure(self, error: Exception, secrets: Secrets) -> ProviderError | None:
+    def _failure(self, error: Exception, call: _Call) -> ProviderError | None:
         """Return what a failure means; None for one that is not the endpoint's doing."""
-        found = (
-            error
-            if isinstance(error, ProviderError)
-            else provider_error(error, endpoint=self._name)
-        )
+        if isinstance(error, ProviderError):
+            found: ProviderError | None = error
+        elif self._given is not None and str(error) == "Event loop is closed":
+            found = ProviderError(
+                f"a connection to {self._name}, kept by the client given, is of an event loop that "
+                "has ended: give each event loop a client of its own",
+                retryable=True,
+            )
+        else:
+            found = provider_error(error, endpoint=self._name)
         if found is not None:
-            found.args = tuple(secrets.hide(str(one)) for one in found.args)
+            secrets = call.secrets(_request_of(error))
+            found.args = tuple(secrets.hide(str(one))[:_LONGEST] for one in found.args)
         return found
 
     async def _data(
         self, response: Any, secrets: Secrets, *, streamed: bool
-    ) -> tuple[Any, float | None]:
-        """Return the answer's JSON data and when its first token came; a stand-in as it is."""
+    ) -> tuple[Any, float | None, float]:
+        """Return the answer's JSON data, when its first token came, and when it was whole.
+
+        A stand-in's answer is returned as it is.
+        """
         if not _is_sdk(response) or not hasattr(response, "http_response"):
-            return response, None
+            return response, None, time.perf_counter()
         raw = response.http_response
+        hide = secrets.hide_in_answer
         if not streamed:
-            return self._decoded(secrets.hide_in_answer(raw.content), raw.status_code), None
+            data = decoded_answer(hide(raw.content), endpoint=self._name, status=raw.status_code)
+            return data, None, time.perf_counter()
         try:
-            # One that does not stream answers whole, whatever it was asked.
-            if "application/json" in raw.headers.get("content-type", ""):
-                whole = secrets.hide_in_answer(await raw.aread())
-                return self._decoded(whole, raw.status_code), None
-            return await read_stream(
-                raw.aiter_bytes(),
-                api_mode=self.api_mode,
-                endpoint=self._name,
-                hide=secrets.hide_in_answer,
+            pieces = raw.aiter_bytes()
+            data, first = await read_stream(
+                pieces, api_mode=self.api_mode, endpoint=self._name, hide=hide
             )
+            ended = time.perf_counter()
+            # A connection serves again only when all of its answer was read. Some servers hold it
+            # open after the last event: then it is given up.
+            with suppress(Exception):
+                async with asyncio.timeout(_DRAIN_SECONDS):
+                    async for _ in pieces:
+                        pass
+            return data, first, ended
         finally:
             await raw.aclose()
 
-    def _decoded(self, content: bytes, status: int) -> dict[str, Any]:
-        try:
-            data = orjson.loads(content)
-        except orjson.JSONDecodeError:
-            start = jsonable(content[:80].decode("utf-8", "replace"))
-            raise ProviderError(
-                f"{self._name} answered with something that is not JSON: {start!r}",
-                status=status,
-                retryable=True,
-            ) from None
-        if not isinstance(data, dict):
-            raise ProviderError(
-                f"{self._name} answered with a JSON {type(data).__name__}, not an object",
-                retryable=True,
-            )
-        return data
+    def _new_call(self) -> _Call:
+        client = self._given
+        if client is None:
+            client = self._make_client()
+        elif _is_sdk(client):
+            client = client.with_options(max_retries=0)
+        resource = client.responses if self.api_mode == "responses" else client.chat.completions
+        # The raw answer has the headers, and is read without the SDK's models in between.
+        source = resource.with_raw_response if _is_sdk(resource) else resource
+        known = environments_proxy_secrets() if self._given is not None else self._options.secrets()
+        return _Call(client, source.create, known)
 
-    def _call(self) -> _Call:
-        """Return the SDK's call, made once for each event loop."""
-        loop = asyncio.get_running_loop()
-        call = self._calls.get(loop)
-        if call is None:
-            client = self._given
-            if client is None:
-                client = self._made[loop] = self._make_client()
-            elif _is_sdk(client):
-                client = client.with_options(max_retries=0)
-            resource = client.responses if self.api_mode == "responses" else client.chat.completions
-            # The raw answer has the headers, and is read without the SDK's models in between.
-            source = resource.with_raw_response if _is_sdk(resource) else resource
-            key = getattr(client, "api_key", None)
-            secrets = Secrets((*self._options.secrets(), *([key] if isinstance(key, str) else [])))
-            call = self._calls[loop] = _Call(source.create, _names(source.create), secrets)
-        return call
+    async def _close(self, call: _Call) -> None:
+        if self._given is None:
+            await call.client.close()
+        elif _is_sdk(call.client):
+            await close_idle_connections(call.client)
 
     def _make_client(self) -> Any:
         import openai
@@ -231,6 +248,7 @@ class Endpoint:
                     f"no API key for {OPENAI_URL}: set OPENAI_API_KEY, or give api_key=", fatal=True
                 )
             api_key = "none"  # a server of one's own asks for none, and the SDK wants one
+        check_sendable(api_key, "api_key")
         # How long an answer may take is the engine's business, unless the user said it here.
         return openai.AsyncOpenAI(
             api_key=api_key,
@@ -242,32 +260,14 @@ class Endpoint:
         )
 
 
-def normalised_url(url: str) -> str:
-    """Return an address in one form: lower case host, no default port, query or last slash.
-
-    Raises:
-        DefinitionError: it is no http address, or holds a password.
-    """
-    parts = urlsplit(url.strip())
-    if parts.username is not None or parts.password is not None:
+def _check_no_query(url: str) -> None:
+    if urlsplit(url).query:
         raise DefinitionError(
-            f"base_url of {parts.hostname} holds a user or password: use "
-            'client_options={"headers": {"Authorization": "Basic env:NAME"}} instead',
+            f"base_url of {urlsplit(url).hostname} holds a query, which would stand in the midst "
+            "of each request's address: leave it out, and give "
+            'client=AsyncOpenAI(base_url=..., default_query={"name": "value"})',
             field="base_url",
         )
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    if parts.scheme.lower() not in _DEFAULT_PORTS or not parts.hostname:
-        raise DefinitionError(
-            f"base_url = {url!r}: must be an address such as 'http://localhost:8000/v1'",
-            field="base_url",
-            value=url,
-        )
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    shown = host if port in (None, _DEFAULT_PORTS[parts.scheme.lower()]) else f"{host}:{port}"
-    return urlunsplit((parts.scheme.lower(), shown, parts.path.rstrip("/"), "", ""))
 
 
 def _environment_url() -> str:
@@ -297,13 +297,24 @@ def _names(create: Callable[..., Any]) -> frozenset[str] | None:
     return frozenset(known)
 
 
-def _arguments(names: frozenset[str] | None, body: JSONObject) -> dict[str, Any]:
-    """Return the body as arguments; what the SDK has no argument for travels as extra."""
-    if names is None:
+def _arguments(call: _Call, body: JSONObject) -> dict[str, Any]:
+    """Return the body as arguments; what the SDK has no argument for travels as extra.
+
+    A stand-in that takes no extra either is not told.
+    """
+    if call.names is None:
         return body
-    arguments = {name: value for name, value in body.items() if name in names}
-    extra = {name: value for name, value in body.items() if name not in names}
-    return {**arguments, "extra_body": extra} if extra else arguments
+    arguments = {name: value for name, value in body.items() if name in call.names}
+    extra = {name: value for name, value in body.items() if name not in call.names}
+    return {**arguments, "extra_body": extra} if extra and "extra_body" in call.names else arguments
+
+
+def _request_of(source: object) -> Any:
+    """Return the request as it was sent that an answer or an error knows of; None for none."""
+    try:
+        return getattr(source, "request", None)
+    except RuntimeError:  # the HTTP library's way to say that there is none
+        return None
 
 
 def _headers(response: Any, secrets: Secrets) -> dict[str, str]:

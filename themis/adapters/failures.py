@@ -35,7 +35,6 @@ _UNKNOWN_MODEL = re.compile(
     r"|\b(unknown|no such) model\b|\binvalid model (id|name)\b",
     re.IGNORECASE,
 )
-_LONGEST = 500
 
 
 def provider_error(error: Exception, *, endpoint: str) -> ProviderError | None:
@@ -122,7 +121,7 @@ def error_in_body(error: Any, *, endpoint: str, streamed: bool = False) -> Provi
     said = error if isinstance(error, dict) else {"message": error}
     code = said.get("code") or said.get("type")
     status = code if type(code) is int else None
-    words = " ".join(str(said.get("message") or said).split())[:_LONGEST]
+    words = " ".join(str(said.get("message") or said).split())
     unknown_model = said.get("param") == "model" or _UNKNOWN_MODEL.search(words) is not None
     passing = code in _PASSING_CODES or (streamed and status is None)
     return ProviderError(
@@ -134,11 +133,14 @@ def error_in_body(error: Any, *, endpoint: str, streamed: bool = False) -> Provi
 
 
 def _one_line(error: Exception) -> str:
-    """Return what the endpoint said, without the SDK's wrapping."""
+    """Return all that the endpoint said, without the SDK's wrapping.
+
+    Who shows it cuts it, after secrets were hidden: half a key would not be known.
+    """
     body = getattr(error, "body", None)
     if isinstance(body, dict):
         inner = body.get("error")
         body = inner if isinstance(inner, dict) else body
         if isinstance(said := body.get("message"), str) and said:
-            return " ".join(said.split())[:_LONGEST]
-    return " ".join(str(error).split())[:_LONGEST]
+            return " ".join(said.split())
+    return " ".join(str(error).split())

@@ -9,9 +9,13 @@ from __future__ import annotations
 _WORDS = {
     "end_turn": "stop",
     "eos": "stop",
+    "eos_token": "stop",
     "function_call": "tool_calls",
     "max_output_tokens": "length",
     "max_tokens": "length",
+    "model_length": "length",
+    "prohibited_content": "content_filter",
+    "recitation": "content_filter",
     "safety": "content_filter",
     "stop_sequence": "stop",
     "tool_use": "tool_calls",

@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
+from themis.adapters.building import normal_case
 from themis.adapters.functions import fingerprint_function
 from themis.adapters.requests import chat_messages
 from themis.core.base import JSONObject, JSONValue
 from themis.core.contexts import GenerateContext
 from themis.core.errors import DefinitionError, InvalidResultError
-from themis.core.hashing import check_json
+from themis.core.hashing import check_json, normal_form
 from themis.core.models import Case, GenerationResult
 from themis.core.prompts import PromptSpec, as_text, is_messages
 
@@ -68,7 +69,7 @@ class FunctionGenerator:
         if not self.takes_context:
             return {"input": _given(case, ctx)}
         return {
-            "case": case.model_dump(mode="json"),
+            "case": normal_case(case).model_dump(mode="json"),
             "seed": ctx.seed,
             "sample_index": ctx.sample_index,
         }
@@ -84,9 +85,10 @@ class FunctionGenerator:
     def _call(self, case: Case, ctx: GenerateContext) -> tuple[Any, JSONObject | None]:
         """Return what the function gave, and what it was given where that is not the case."""
         if self.takes_context:
-            return self.users_function(case, ctx), None
+            return self.users_function(normal_case(case), ctx), None
         given = _given(case, ctx)
-        return self.users_function(given), {"request": {"input": given}}
+        sent = normal_form(given)  # a copy: the function may change what it is given
+        return self.users_function(given), {"request": {"input": sent}}
 
     def _result(
         self, value: Any, case: Case, ctx: GenerateContext, sent: JSONObject | None, began: float
@@ -157,11 +159,13 @@ def function(
     The arguments that have no default decide how it is called:
 
     - one: ``f(prompt)``. It is given the input through the prompt spec: text, chat messages where
-      the input is such or examples are turns, or else the JSON value as it is. Instructions are the
+      the input is such or examples are turns, or else the JSON value itself. Instructions are the
       first message where there are messages, and otherwise stand before the input, a blank line
       between.
     - two: ``f(case, ctx)``. It is given the case, with what it does not read blanked, and the
       context; what becomes of ``ctx.prompt_spec`` is up to it.
+
+    JSON values come in their normal form: keys sorted, integral floats as integers.
 
     It returns text, any JSON value, or a ``GenerationResult``. A sync function runs in a thread.
 

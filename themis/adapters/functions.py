@@ -2,11 +2,14 @@
 
 Source, defaults, closure values and partial arguments are covered, and so are the constants and
 functions of its own module that it names; of a decorated function the decorator's code and what it
-wraps. Where one of these cannot be told as a JSON value, it is refused: the user then names the
-behaviour with ``fingerprint=``. So are bound methods and callable objects, whose state no source
-tells. Values count as they are when the fingerprint is made: what a function changes in its own
-default or closure later is its memory, and not seen. Nor is what it reads from elsewhere (files,
-the environment, other packages).
+wraps. A default, a closure value or an argument that is no JSON value is refused: the user then
+names the behaviour with ``fingerprint=``. So are bound methods and callable objects, whose state no
+source tells. Constants of the module count with their tuples, sets and keys of any kind; where one
+is an object of some library's, its name in the source is all that is known of it.
+
+Values count as they are when the fingerprint is made: what a function changes in its own default or
+closure later is its memory, and not seen. Nor is what it reads from elsewhere (files, the
+environment, other packages).
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 from themis.core.errors import DefinitionError
-from themis.core.hashing import check_json, digest_value, text
+from themis.core.hashing import canonical, check_json, digest_value, text
 
 
 def fingerprint_function(fn: Callable[..., Any], fingerprint: str | None = None) -> str:
@@ -84,9 +87,25 @@ def _globals(fn: FunctionType, seen: set[int]) -> Iterator[tuple[str, Any]]:
                 yield name, _describe(value, seen)
         elif value is not None and not inspect.ismodule(value) and not callable(value):
             try:
-                yield name, check_json(value)
-            except DefinitionError:
+                yield name, _plain(value)
+            except (DefinitionError, RecursionError):
                 continue  # an object of some library's: named in the source, and no more is known
+
+
+def _plain(value: Any) -> Any:
+    """Return a constant as JSON; what JSON has no form for is told by its kind."""
+    if isinstance(value, (tuple, set, frozenset)):
+        items = [_plain(item) for item in value]
+        ordered = items if isinstance(value, tuple) else sorted(items, key=canonical)
+        return {f"a {type(value).__name__}": ordered}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if type(value) is dict and not all(type(key) is str for key in value):
+        pairs = [[_plain(key), _plain(item)] for key, item in value.items()]
+        return {"a dict": sorted(pairs, key=canonical)}
+    if type(value) is dict:
+        return {key: _plain(item) for key, item in value.items()}
+    return check_json(value)
 
 
 def _names(code: CodeType) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from themis.adapters.building import BuiltInputs
 from themis.adapters.endpoint import Endpoint
 from themis.adapters.functions import fingerprint_function
 from themis.adapters.inputs import rendered_input
@@ -26,10 +27,8 @@ from themis.adapters.requests import (
 from themis.core.base import JSONObject, JSONValue
 from themis.core.contexts import GenerateContext
 from themis.core.errors import DefinitionError
-from themis.core.hashing import check_json, digest_value, text
+from themis.core.hashing import digest_value, encode, text
 from themis.core.models import Case, GenerationResult
-
-InputBuilder = Callable[[Case], JSONValue]
 
 
 class ModelSettings:
@@ -84,12 +83,13 @@ class ModelSettings:
             client_options=client_options,
         )
         self.model = model
-        self.instructions = instructions
+        self.instructions = instructions or None
         self.input_builder = input_builder
         self.sampling = canonical_sampling(sampling)
         self.stream = stream
         self.model_id = model_id
         self._dialect = dialect
+        self.built = BuiltInputs(input_builder)
         self.digest = self._fingerprint(fingerprint)
         """Digest text over all that changes an answer."""
 
@@ -113,12 +113,6 @@ class ModelSettings:
             stream=self.stream,
         )
 
-    def built(self, subject: Any, default: JSONValue) -> JSONValue:
-        """Return what ``input_builder`` makes of a subject; the default where there is none."""
-        if self.input_builder is None:
-            return default
-        return check_json(self.input_builder(subject), "what input_builder returned")
-
     def _fingerprint(self, declared: str | None) -> str:
         builder = self.input_builder
         served = (
@@ -134,9 +128,14 @@ class ModelSettings:
                     "input_builder": None
                     if builder is None
                     else fingerprint_function(builder, declared),
-                    "instructions": self.instructions,
+                    "instructions": self.instructions or None,
                     "model": self.model,
-                    "sampling": self.sampling,
+                    "sampling": {
+                        name: {"json": encode(value).decode()}
+                        if isinstance(value, (list, dict))
+                        else value
+                        for name, value in self.sampling.items()
+                    },
                     "served": served,
                     **_seeded(self._dialect, self.api_mode),
                 },
@@ -199,7 +198,7 @@ class EndpointGenerator(EndpointModel):
 
     def request(self, case: Case, ctx: GenerateContext) -> JSONObject:
         """Return the body that would be sent for a sample."""
-        content, instructions = self._rendered(case, ctx)
+        content, instructions = self._rendered(case, ctx, sent=False)
         return self._settings.body(content, instructions=instructions, seed=ctx.seed)
 
     async def generate(self, case: Case, ctx: GenerateContext) -> GenerationResult:
@@ -210,7 +209,7 @@ class EndpointGenerator(EndpointModel):
         Raises:
             ProviderError: the endpoint gave none.
         """
-        content, instructions = self._rendered(case, ctx)
+        content, instructions = self._rendered(case, ctx, sent=True)
         body = self._settings.body(content, instructions=instructions, seed=ctx.seed)
         answer = await self._settings.endpoint.ask(body)
         return GenerationResult(
@@ -239,9 +238,12 @@ class EndpointGenerator(EndpointModel):
         """
         return bounded_tokens(self.request(case, ctx))
 
-    def _rendered(self, case: Case, ctx: GenerateContext) -> tuple[JSONValue, str | None]:
+    def _rendered(
+        self, case: Case, ctx: GenerateContext, *, sent: bool
+    ) -> tuple[JSONValue, str | None]:
         spec = ctx.prompt_spec
-        given = self._settings.built(case, case.input)
+        call = (ctx.run_id, ctx.case_key, ctx.sample_index)
+        given = self._settings.built.of(case, case.input, call=call, sent=sent)
         content = rendered_input(given, spec, case.metadata)
         own = None if spec is None else spec.instructions
         return content, joined_instructions(self._settings.instructions, own)

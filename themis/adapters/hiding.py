@@ -1,19 +1,30 @@
 """Hiding the values of keys where an endpoint says them back: in errors, headers and answers.
 
 Names are hidden by ``core.redaction``; this is about a known value wherever it stands. Values that
-servers of one's own are given in place of a key, and short ones, are words like any other and stay.
+servers of one's own are given in place of a key, and short words of letters only, are words like
+any other and stay.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from themis.core.redaction import HIDDEN
+from themis.core.redaction import HIDDEN, is_secret_name
+
+SCHEME_OF_SECRET = re.compile(r"(api-?key|basic|bearer|digest|negotiate|token) \S", re.IGNORECASE)
+"""How a header's value begins that holds a secret, whatever the header's name."""
 
 _SHORTEST = 4
+_LONGEST_WORD = 8  # a value of letters only that is no longer is a word
 _SHORTEST_IN_ANSWER = 12  # a shorter one may be a word that a model says by itself
 _NO_KEYS = frozenset({"empty", "none"})
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 class Secrets:
@@ -27,11 +38,11 @@ class Secrets:
 
     def __init__(self, values: Iterable[str]) -> None:
         bare = {part for value in values for part in (value, value.rpartition(" ")[2])}
-        known = (one for one in bare if len(one) >= _SHORTEST and one.lower() not in _NO_KEYS)
-        self._values = sorted(known, key=lambda one: (-len(one), one))
+        known = sorted(filter(_is_telling, bare), key=lambda one: (-len(one), one))
+        self._values = [(one, _pattern(one)) for one in known]
         self._in_answers = [
             form.encode()
-            for one in self._values
+            for one in known
             if len(one) >= _SHORTEST_IN_ANSWER
             for form in dict.fromkeys((one, json.dumps(one)[1:-1]))
         ]
@@ -40,11 +51,24 @@ class Secrets:
         return f"Secrets({len(self._values)})"
 
     def hide(self, text: str) -> str:
-        """Return text without the values."""
-        for value in self._values:
+        """Return text without the values; a short one only where it stands by itself."""
+        for value, pattern in self._values:
             if value in text:
-                text = text.replace(value, HIDDEN)
+                text = pattern.sub(HIDDEN, text)
         return text
+
+    def hide_in_data(self, data: Any) -> Any:
+        """Return an answer's JSON data likewise; its keys, which are the endpoint's own, stay."""
+        if isinstance(data, str):
+            for value, _ in self._values:
+                if len(value) >= _SHORTEST_IN_ANSWER and value in data:
+                    data = data.replace(value, HIDDEN)
+            return data
+        if isinstance(data, list):
+            return [self.hide_in_data(item) for item in data]
+        if isinstance(data, dict):
+            return {key: self.hide_in_data(item) for key, item in data.items()}
+        return data
 
     def hide_in_answer(self, raw: bytes) -> bytes:
         """Return an answer's bytes without the values that no model would say by itself."""
@@ -52,3 +76,46 @@ class Secrets:
             if value in raw:
                 raw = raw.replace(value, HIDDEN.encode())
         return raw
+
+
+def secret_headers(headers: Mapping[str, Any]) -> list[str]:
+    """Return the values of headers that are secret by their name, or by how they begin."""
+    return [
+        value
+        for name, value in headers.items()
+        if isinstance(value, str) and (is_secret_name(name) or SCHEME_OF_SECRET.match(value))
+    ]
+
+
+def proxy_secrets(url: str | None) -> list[str]:
+    """Return a proxy's password: as it is, as its address has it, and as it is sent."""
+    if not url:
+        return []
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+    except ValueError:
+        return []
+    if not parts.password:
+        return []
+    password = unquote(parts.password)
+    sent = b64encode(f"{unquote(parts.username or '')}:{password}".encode()).decode()
+    return list(dict.fromkeys((password, parts.password, sent)))
+
+
+def environments_proxy_secrets() -> list[str]:
+    """Return the passwords of the proxies that the environment names."""
+    names = [form for name in _PROXIES for form in (name, name.upper())]
+    return [one for name in names for one in proxy_secrets(os.environ.get(name))]
+
+
+def _is_telling(value: str) -> bool:
+    """Return whether a value may be hidden without hiding words that say something else."""
+    is_word = value.isalpha() and len(value) <= _LONGEST_WORD
+    return len(value) >= _SHORTEST and not is_word and value.lower() not in _NO_KEYS
+
+
+def _pattern(value: str) -> re.Pattern[str]:
+    said = re.escape(value)
+    return re.compile(
+        said if len(value) >= _SHORTEST_IN_ANSWER else rf"(?<![A-Za-z0-9]){said}(?![A-Za-z0-9])"
+    )

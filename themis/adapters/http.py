@@ -25,6 +25,7 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
+from themis.adapters.building import BuiltInputs, InputBuilder, normal_case
 from themis.adapters.connections import (
     ConnectionOptions,
     is_reference,
@@ -34,7 +35,6 @@ from themis.adapters.connections import (
 from themis.adapters.finish_reasons import finish_reason_of
 from themis.adapters.function import one_input
 from themis.adapters.functions import fingerprint_function
-from themis.adapters.generator import InputBuilder
 from themis.adapters.http_exchange import Exchange, Received, complaint
 from themis.adapters.http_target import Address, BodySecrets, leaves
 from themis.adapters.inputs import rendered_input
@@ -43,7 +43,7 @@ from themis.adapters.requests import chat_messages, conversation
 from themis.core.base import JSONObject, JSONValue
 from themis.core.contexts import GenerateContext
 from themis.core.errors import DefinitionError, MissingExtraError, ProviderError, did_you_mean
-from themis.core.hashing import check_json, digest_value, encode, text
+from themis.core.hashing import digest_value, encode, text
 from themis.core.models import Case, GenerationResult, Message
 from themis.core.prompts import PromptSpec
 
@@ -111,7 +111,7 @@ class HttpGenerator:
             secrets=self._secrets,
             options=_options(client_options, self._own_headers),
         )
-        self._input_builder = input_builder
+        self._built = BuiltInputs(input_builder)
         self.method = method
         self.model = model
         self.model_id = model_id
@@ -133,7 +133,7 @@ class HttpGenerator:
 
     def request(self, case: Case, ctx: GenerateContext) -> JSONObject:
         """Return the request that would be sent for a sample, secrets hidden."""
-        return self._exchange.shown(self._filled(case, ctx))
+        return self._exchange.shown(self._filled(case, ctx, self._given(case, ctx)))
 
     async def generate(self, case: Case, ctx: GenerateContext) -> GenerationResult:
         """Return what the endpoint answers.
@@ -141,14 +141,15 @@ class HttpGenerator:
         Raises:
             ProviderError: it refused, failed, or gave no such answer.
         """
-        filled = self._filled(case, ctx)
+        given = self._given(case, ctx, sent=True)
+        filled = self._filled(case, ctx, given)
         received = await self._exchange.send(filled)
         output = self._found(received)
         request = self._exchange.shown(filled)
         return GenerationResult(
             candidate_id=f"{case.case_id}-{ctx.sample_index}",
             final_output=output,
-            conversation=self._conversation(case, ctx, output),
+            conversation=self._conversation(case, ctx, given, output),
             artifacts={"request": request, **received.evidence(), **self._ending(received)},
             token_usage=self._token_usage(received),
             latency_ms=received.latency_ms,
@@ -156,7 +157,11 @@ class HttpGenerator:
 
     def estimate_tokens(self, case: Case, ctx: GenerateContext) -> int:
         """Return about how many tokens the texts of the body have: one for every 4 characters."""
-        said = [leaf for leaf in leaves(self._filled(case, ctx)) if isinstance(leaf, str)]
+        said = [
+            leaf
+            for leaf in leaves(self._filled(case, ctx, self._given(case, ctx)))
+            if isinstance(leaf, str)
+        ]
         return -(-sum(map(len, said)) // 4)
 
     def bound_tokens(self, case: Case, ctx: GenerateContext) -> int:
@@ -164,14 +169,14 @@ class HttpGenerator:
 
         What the endpoint adds on its side is not known and not in it.
         """
-        return len(encode(self._filled(case, ctx))) + _EXTRA_TOKENS
+        return len(encode(self._filled(case, ctx, self._given(case, ctx)))) + _EXTRA_TOKENS
 
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
         await self._exchange.aclose()
 
     def _reads(self) -> frozenset[str]:
-        if self._input_builder is not None:
+        if self.users_function is not None:
             return frozenset(("input", "expected_output", "metadata"))
         rendered = {"input"} if self._template.names & {"input", "messages"} else set()
         return frozenset(rendered | self._template.reads)
@@ -207,7 +212,7 @@ class HttpGenerator:
             raise DefinitionError("body names model, and none is given: model=...", field="model")
 
     def _digest(self, declared: str | None) -> str:
-        builder = self._input_builder
+        builder = self.users_function
         served: JSONObject = (
             {"url": self.base_url, "query": [list(pair) for pair in self._address.query()]}
             if self.model_id is None
@@ -224,7 +229,7 @@ class HttpGenerator:
                 "http",
                 {
                     "answer": self._answer.text,
-                    "body": self._secrets.shown(self._template.source),
+                    "body": encode(self._secrets.shown(self._template.source)).decode(),
                     "cap": self.max_output_tokens if "max_output_tokens" in named else None,
                     "finish_reason": None if self._finish is None else self._finish.text,
                     "headers": plain,
@@ -238,13 +243,12 @@ class HttpGenerator:
             )
         )
 
-    def _given(self, case: Case) -> JSONValue:
-        if self._input_builder is None:
-            return case.input
-        return check_json(self._input_builder(case), "what input_builder returned")
+    def _given(self, case: Case, ctx: GenerateContext, *, sent: bool = False) -> JSONValue:
+        call = (ctx.run_id, ctx.case_key, ctx.sample_index)
+        return self._built.of(case, case.input, call=call, sent=sent)
 
-    def _filled(self, case: Case, ctx: GenerateContext) -> JSONValue:
-        """Return the body for a sample, references as they stand."""
+    def _filled(self, case: Case, ctx: GenerateContext, given: JSONValue) -> JSONValue:
+        """Return the body for a sample and its input, references as they stand."""
         from themis.adapters.body_template import filled
 
         spec = ctx.prompt_spec or PromptSpec()
@@ -255,6 +259,7 @@ class HttpGenerator:
                 "write '{{ input }}' where it belongs",
                 fatal=True,
             )
+        case = normal_case(case)
         values: JSONObject = {
             "instructions": spec.instructions,
             "max_output_tokens": self.max_output_tokens,
@@ -262,7 +267,6 @@ class HttpGenerator:
             "sample_index": ctx.sample_index,
             "seed": ctx.seed,
         }
-        given = self._given(case)
         apart = "instructions" in named
         if "input" in named:
             has_place = apart or "messages" in named
@@ -276,14 +280,14 @@ class HttpGenerator:
         return filled(self._template, values)
 
     def _conversation(
-        self, case: Case, ctx: GenerateContext, output: JSONValue
+        self, case: Case, ctx: GenerateContext, given: JSONValue, output: JSONValue
     ) -> list[Message] | None:
         """Return the exchange as messages, where messages or a text were asked."""
         spec = ctx.prompt_spec or PromptSpec()
         if "messages" in self._template.names:
-            asked = rendered_input(self._given(case), spec, case.metadata)
+            asked = rendered_input(given, spec, case.metadata)
         elif "input" in self._template.names:
-            asked = spec.render_input(self._given(case), metadata=case.metadata)
+            asked = spec.render_input(given, metadata=case.metadata)
             if not isinstance(asked, str):
                 return None
         else:
@@ -294,18 +298,19 @@ class HttpGenerator:
         data = received.data
         there, output = self._answer.find(data)
         if not there:
-            said = complaint(data)
+            said = complaint(data, received.secrets)
             self._misses += 1
             # One that never had it in several answers will not have it in the next.
             hopeless = not self._has_answered and self._misses >= _HOPELESS_MISSES
             raise ProviderError(
                 f"{self._exchange.name} answered without '{self._answer.text}': "
-                f"{self._answer.missing(data)}{f'; it says: {said}' if said else ''}",
+                f"{received.secrets.hide(self._answer.missing(data))}"
+                f"{f'; it says: {said}' if said else ''}",
                 retryable=True,
                 fatal=hopeless,
             )
         self._has_answered = True
-        found: JSONValue = output
+        found: JSONValue = received.secrets.hide_in_data(output)
         return found
 
     def _token_usage(self, received: Received) -> dict[str, int] | None:

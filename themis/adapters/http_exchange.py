@@ -7,20 +7,20 @@ knows of cases, prompts or what an answer means.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import orjson
 
 from themis.adapters.connections import ConnectionOptions, transport_error
 from themis.adapters.failures import status_error
-from themis.adapters.http_target import Address, BodySecrets, query_of, spellings, without
+from themis.adapters.hiding import Secrets
+from themis.adapters.http_target import Address, BodySecrets, query_of, spellings
+from themis.adapters.loop_clients import LoopClients
 from themis.adapters.waiting import limits_told
 from themis.core.base import JSONObject, JSONValue
 from themis.core.errors import ProviderError
@@ -31,15 +31,19 @@ if TYPE_CHECKING:
     import httpx2
 
 _LONGEST = 300
+_LONGEST_READ = 100_000  # of a page that is all a server had to say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A good answer: JSON, with every secret that the endpoint echoed hidden."""
+    """A good answer."""
 
     data: JSONValue
+    """As it came: paths are read in it, and no secret that is a word may change where they lead."""
     headers: Mapping[str, str]
     latency_ms: float
+    secrets: Secrets
+    """What the request held, to be hidden in whatever of the data is kept or told."""
 
     def evidence(self) -> JSONObject:
         """Return what is kept of it, beside the request."""
@@ -49,7 +53,7 @@ class Received:
             "rate_limit": limits_told(self.headers),
         }
         kept = {name: value for name, value in known.items() if value}
-        return {"raw_response": self.data, **kept}
+        return {"raw_response": self.secrets.hide_in_data(self.data), **kept}
 
 
 class Exchange:
@@ -73,7 +77,9 @@ class Exchange:
         if address.has_secrets or (method == "GET" and secrets.any):
             _QUERY_FILTER.hosts.add(str(urlsplit(address.normalised).hostname))
             logging.getLogger("httpx2").addFilter(_QUERY_FILTER)
-        self._clients: WeakKeyDictionary[Any, httpx2.AsyncClient] = WeakKeyDictionary()
+        self._clients: LoopClients[httpx2.AsyncClient] = LoopClients(
+            options.http_client, lambda client: client.aclose()
+        )
 
     def shown(self, body: JSONValue) -> JSONObject:
         """Return the request with this body, secrets hidden."""
@@ -88,29 +94,20 @@ class Exchange:
         Raises:
             ProviderError: there was none, or none in JSON.
         """
-        client = self._client()
         known = [*self._options.secrets(), *self._address.secrets(), *self._secrets.secrets()]
-        secrets = spellings(known)
+        secrets = Secrets(spellings(known))
         began = time.perf_counter()
-        response = await self._response(client, self._secrets.sent(body))
+        async with self._clients.current() as client:
+            response = await self._response(client, self._secrets.sent(body))
         latency_ms = (time.perf_counter() - began) * 1000
-        named = {name.lower(): value for name, value in response.headers.items()}
-        headers: dict[str, str] = without(secrets, named)
+        named = response.headers.items()
+        headers = {name.lower(): secrets.hide(value) for name, value in named}
         data = self._data(response, headers, secrets)
-        return Received(data=without(secrets, data), headers=headers, latency_ms=latency_ms)
+        return Received(data=data, headers=headers, latency_ms=latency_ms, secrets=secrets)
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
-
-    def _client(self) -> httpx2.AsyncClient:
-        loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            client = self._clients[loop] = self._options.http_client()
-        return client
+        """Close this event loop's connections, when no request is under way on them."""
+        await self._clients.aclose()
 
     async def _response(self, client: httpx2.AsyncClient, body: JSONValue) -> httpx2.Response:
         is_query = self._method == "GET"
@@ -133,16 +130,16 @@ class Exchange:
             raise found from error
 
     def _data(
-        self, response: httpx2.Response, headers: Mapping[str, str], secrets: list[str]
+        self, response: httpx2.Response, headers: Mapping[str, str], secrets: Secrets
     ) -> JSONValue:
         status = response.status_code
         if not 200 <= status < 300:
-            said = without(secrets, _said_in(response.content))
+            said = _said_in(response.content, secrets)
             raise status_error(status, headers=headers, said=said, endpoint=self.name)
         try:
             data: JSONValue = orjson.loads(response.content)
         except orjson.JSONDecodeError:
-            start = without(secrets, response.content[:80].decode("utf-8", "replace"))
+            start = secrets.hide(response.content.decode("utf-8", "replace"))[:80]
             raise ProviderError(
                 f"{self.name} answered with something that is not JSON: {start!r}",
                 status=status,
@@ -175,20 +172,25 @@ class _QueryFilter(logging.Filter):
 _QUERY_FILTER = _QueryFilter()
 
 
-def complaint(data: JSONValue) -> str:
+def complaint(data: JSONValue, secrets: Secrets) -> str:
     """Return the words of an error in a JSON answer, in one line; nothing where there is none."""
     for _ in range(3):
         if not isinstance(data, dict):
             break
         fields = ("error", "message", "detail", "reason")
         data = next((data[field] for field in fields if data.get(field)), None)
-    return " ".join(data.split())[:_LONGEST] if isinstance(data, str) else ""
+    return _one_line(data, secrets) if isinstance(data, str) else ""
 
 
-def _said_in(content: bytes) -> str:
+def _said_in(content: bytes, secrets: Secrets) -> str:
     try:
         data = orjson.loads(content)
     except orjson.JSONDecodeError:
         data = None
-    said = complaint(data) or content[: 4 * _LONGEST].decode("utf-8", "replace")
-    return " ".join(said.split())[:_LONGEST] or "nothing more"
+    said = complaint(data, secrets)
+    return said or _one_line(content.decode("utf-8", "replace"), secrets) or "nothing more"
+
+
+def _one_line(text: str, secrets: Secrets) -> str:
+    """Return a text's beginning; secrets are hidden first, so that none is cut in two and shown."""
+    return " ".join(secrets.hide(text[:_LONGEST_READ]).split())[:_LONGEST]

@@ -9,18 +9,17 @@ nothing itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlencode, urlsplit
 
+from themis.adapters.addresses import normalised_url
 from themis.adapters.connections import is_reference, resolve_reference
-from themis.adapters.endpoint import normalised_url
+from themis.adapters.hiding import SCHEME_OF_SECRET
 from themis.core.base import JSONObject, JSONValue
 from themis.core.errors import DefinitionError
 from themis.core.prompts import as_text
 from themis.core.redaction import HIDDEN, is_secret_name, looks_like_secret
 
 Place = tuple[str | int, ...]
-_SHORTEST = 4  # what is shorter is no secret, and stands in every other text
 
 
 class Address:
@@ -43,12 +42,14 @@ class Address:
                 'holds a user or password: use headers={"Authorization": "Basic env:NAME"} instead',
             )
         try:
-            self.normalised = normalised_url(url)
+            host = normalised_url(parts._replace(path="", query="", fragment="").geturl())
         except DefinitionError:
             shown = "" if looks_like_secret(url) else f" = {url!r}"
             raise _refusal(
                 f"url{shown}", "must be an address such as 'http://localhost:8000/answer'"
             ) from None
+        # A path is sent as it stands: '/a' and '/a/' may be two services.
+        self.normalised = host + ("" if parts.path == "/" else parts.path)
         if looks_like_secret(parts.path):
             raise _refusal("url", "holds a secret in its path; an endpoint must take it elsewhere")
         self._base = parts._replace(query="", fragment="").geturl()
@@ -63,7 +64,10 @@ class Address:
 
     def sent(self, more: list[tuple[str, str]]) -> str:
         """Return the address with what its references stand for now, and a further query."""
-        query = [(name, resolve_reference(value, f"url: {name}")) for name, value in self._query]
+        query = [
+            (name, resolve_reference(value, f"url: {name}") if is_whole_reference(value) else value)
+            for name, value in self._query
+        ]
         return self._with([*query, *more])
 
     def shown(self, more: list[tuple[str, str]]) -> str:
@@ -72,17 +76,19 @@ class Address:
 
     def query(self) -> list[tuple[str, str]]:
         """Return the query, references hidden."""
-        return [(name, HIDDEN if is_reference(value) else value) for name, value in self._query]
+        return [
+            (name, HIDDEN if is_whole_reference(value) else value) for name, value in self._query
+        ]
 
     @property
     def has_secrets(self) -> bool:
         """Whether its query holds a reference."""
-        return any(is_reference(value) for _, value in self._query)
+        return any(is_whole_reference(value) for _, value in self._query)
 
     def secrets(self) -> Iterator[str]:
         """Yield what the references stand for now."""
         for name, value in self._query:
-            if is_reference(value):
+            if is_whole_reference(value):
                 yield resolve_reference(value, f"url: {name}")
 
     def _with(self, query: list[tuple[str, str]]) -> str:
@@ -160,28 +166,15 @@ def leaves(value: JSONValue) -> list[JSONValue]:
     return [value]
 
 
-def spellings(secrets: Iterable[str]) -> list[str]:
-    """Return secrets as they may be echoed: as they are and as an address has them."""
-    found = {
-        said
-        for secret in secrets
-        if len(secret) >= _SHORTEST
-        for said in (secret, quote(secret, safe=""), quote(secret), quote_plus(secret))
-    }
-    return sorted(found, key=len, reverse=True)
+def spellings(secrets: Iterable[str]) -> Iterator[str]:
+    """Yield secrets as they may be echoed: as they are and as an address has them."""
+    for secret in secrets:
+        yield from (secret, quote(secret, safe=""), quote(secret), quote_plus(secret))
 
 
-def without(secrets: list[str], value: Any) -> Any:
-    """Return JSON data, or a text, in which an endpoint echoed a secret, with that hidden."""
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, HIDDEN)
-        return value
-    if isinstance(value, list):
-        return [without(secrets, item) for item in value]
-    if isinstance(value, dict):
-        return {without(secrets, key): without(secrets, item) for key, item in value.items()}
-    return value
+def is_whole_reference(text: str) -> bool:
+    """Return whether a text is a reference and nothing else, save a scheme such as ``Bearer``."""
+    return is_reference(text) and (text.startswith("env:") or bool(SCHEME_OF_SECRET.match(text)))
 
 
 def _references(value: JSONValue, place: Place, name: str) -> Iterator[tuple[Place, str]]:
@@ -191,7 +184,7 @@ def _references(value: JSONValue, place: Place, name: str) -> Iterator[tuple[Pla
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _references(item, (*place, index), name)
-    elif isinstance(value, str) and is_reference(value):
+    elif isinstance(value, str) and is_whole_reference(value):
         yield place, value
     elif _is_written_out(name, value):
         raise DefinitionError(
@@ -203,12 +196,12 @@ def _references(value: JSONValue, place: Place, name: str) -> Iterator[tuple[Pla
 
 def _is_written_out(name: str, value: JSONValue) -> bool:
     """Return whether a secret stands in a field itself, and not a reference to one."""
-    if isinstance(value, str) and is_reference(value):
+    if isinstance(value, str) and is_whole_reference(value):
         return False
     if isinstance(value, str) and looks_like_secret(value):
         return True
     filled_in = isinstance(value, str) and has_template(value)
-    return is_secret_name(name) and value not in (None, "") and not filled_in
+    return is_secret_name(name) and not (value in (None, "") or value is False or filled_in)
 
 
 def _replaced(value: JSONValue, place: Place, new: str) -> JSONValue:

@@ -11,6 +11,7 @@ from typing import Any
 
 from themis.core.base import JSONObject, JSONValue
 from themis.core.errors import DefinitionError
+from themis.core.hashing import normal_form
 from themis.core.prompts import PromptSpec, as_text, is_messages
 
 IMAGE_KINDS = ("image_url", "input_image")
@@ -31,6 +32,7 @@ def rendered_input(value: JSONValue, spec: PromptSpec | None, metadata: JSONObje
         DefinitionError: an image is no address, or the template names a field that is missing.
     """
     spec = spec or PromptSpec()
+    value = normal_form(value)
     images: list[JSONObject] = []
     if _is_parts(value):
         assert isinstance(value, list)

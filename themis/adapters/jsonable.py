@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+from themis.adapters.lenient_json import mended_text
+
 _DEEPEST = 64
 
 
@@ -21,7 +23,7 @@ def jsonable(value: Any, depth: int = 0) -> Any:
     if isinstance(value, Enum):
         return jsonable(value.value, depth)
     if isinstance(value, str):
-        return str(value).encode("utf-8", "replace").decode()
+        return mended_text(str(value))
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else repr(float(value))
     if depth >= _DEEPEST:

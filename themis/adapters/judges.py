@@ -28,9 +28,13 @@ class EndpointJudge(EndpointModel):
 
     def request(self, prompt: RenderedJudgePrompt, *, seed: int | None = None) -> JSONObject:
         """Return the body that would be sent for a prompt."""
+        return self._request(prompt, seed, sent=False)
+
+    def _request(self, prompt: RenderedJudgePrompt, seed: int | None, *, sent: bool) -> JSONObject:
         schema = prompt.response_schema
+        given = self._settings.built.of(prompt, prompt.text, call=id(prompt), sent=sent)
         return self._settings.body(
-            rendered_input(self._settings.built(prompt, prompt.text), None, {}),
+            rendered_input(given, None, {}),
             instructions=joined_instructions(self._settings.instructions, prompt.instructions),
             seed=seed,
             sampling=None
@@ -44,7 +48,7 @@ class EndpointJudge(EndpointModel):
         Raises:
             ProviderError: the endpoint gave none.
         """
-        answer = await self._settings.endpoint.ask(self.request(prompt, seed=seed))
+        answer = await self._settings.endpoint.ask(self._request(prompt, seed, sent=True))
         return JudgeResponse(
             text=as_text(answer.output),
             token_usage=answer.token_usage,

@@ -13,21 +13,27 @@ from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
+from themis.adapters.building import InputBuilder, built_input
 from themis.adapters.finish_reasons import finish_reason_of
 from themis.adapters.functions import fingerprint_function
-from themis.adapters.generator import InputBuilder
 from themis.adapters.graph_events import GraphRun
 from themis.adapters.jsonable import is_message, jsonable, message_data
 from themis.adapters.requests import chat_messages
-from themis.adapters.threads import in_daemon_thread, use_daemon_threads
+from themis.adapters.threads import daemon_threads, in_daemon_thread
 from themis.core.base import JSONObject, JSONValue
 from themis.core.contexts import GenerateContext
 from themis.core.errors import ComponentError, DefinitionError, ProviderError, did_you_mean
-from themis.core.hashing import check_json, digest_value, text
+from themis.core.hashing import digest_value, text
 from themis.core.models import Case, GenerationResult, Message
 from themis.core.prompts import PromptSpec, is_messages
 
 _CALLS = ("astream_events", "ainvoke", "invoke")
+_TEXTS = ("text", "output_text")
+_WORDLESS = (
+    "function_call", "invalid_tool_call", "reasoning", "redacted_thinking", "thinking", "tool_call",
+    "tool_use",
+)  # fmt: skip
+"""Parts of a message that say nothing to the one who asked."""
 
 
 class LangGraphGenerator:
@@ -97,7 +103,8 @@ class LangGraphGenerator:
         run = GraphRun()
         started = time.perf_counter()
         try:
-            state = await self._execute(payload, options, run)
+            with daemon_threads():
+                state = await self._execute(payload, options, run)
             output = self._output(state)
         except Exception as error:
             with suppress(Exception):  # the error itself is what counts
@@ -121,7 +128,6 @@ class LangGraphGenerator:
 
     async def _execute(self, payload: Any, options: dict[str, Any], run: GraphRun) -> Any:
         """Return the final state; the graph runs exactly once."""
-        use_daemon_threads()
         if callable(getattr(self._graph, "astream_events", None)):
             await self._stream(payload, options, run)
             if run.has_root:
@@ -165,7 +171,7 @@ class LangGraphGenerator:
         """
         given: JSONValue = case.input
         if self._input_builder is not None:
-            given = check_json(self._input_builder(case), "what input_builder returned")
+            given = built_input(self._input_builder, case)
         content = spec.render_input(given, metadata=case.metadata)
         takes_messages = "messages" in (getattr(self._graph, "channels", None) or ())
         if takes_messages and (isinstance(content, str) or is_messages(content)):
@@ -227,8 +233,45 @@ def langgraph(
 
 
 def _content(value: Any) -> JSONValue:
-    """Return the content of a message, and of anything else its JSON form."""
-    return jsonable(value.content) if is_message(value) else jsonable(value)
+    """Return what a message says, and of anything else its JSON form.
+
+    That is its text, or the list of its tool calls if it has none.
+    """
+    if not is_message(value):
+        return jsonable(value)
+    said = _text_of(value.content)
+    if said == "" and (calls := _calls_of(value)):
+        return [{"name": call["name"], "arguments": call["arguments"]} for call in calls]
+    return said
+
+
+def _text_of(content: Any) -> JSONValue:
+    """Return the text of a message in parts; the parts, where one is neither text nor wordless."""
+    if not isinstance(content, list):
+        return jsonable(content)
+    said = ""
+    for part in content:
+        kind = part.get("type") if isinstance(part, Mapping) else None
+        if isinstance(part, str):
+            said += part
+        elif kind in _TEXTS and isinstance(part.get("text"), str):
+            said += part["text"]
+        elif kind not in _WORDLESS:
+            return jsonable(content)
+    return said
+
+
+def _calls_of(message: Any) -> list[JSONObject]:
+    """Return a message's tool calls; arguments that are no JSON stay the text they are."""
+    made = [
+        call
+        for name in ("tool_calls", "invalid_tool_calls")
+        for call in getattr(message, name, None) or ()
+    ]
+    return [
+        {"id": call.get("id"), "name": call.get("name"), "arguments": jsonable(call.get("args"))}
+        for call in made
+    ]
 
 
 def _conversation(state: Any) -> list[Message] | None:
@@ -258,11 +301,7 @@ def _messages_made(state: Any, payload: Any) -> list[Any]:
 def _told_by(messages: list[Any]) -> JSONObject:
     """Return the tool calls of messages, and why the last of them ended."""
     told: JSONObject = {}
-    calls = [
-        {"id": call.get("id"), "name": call.get("name"), "arguments": jsonable(call.get("args"))}
-        for message in messages
-        for call in getattr(message, "tool_calls", None) or ()
-    ]
+    calls = [call for message in messages for call in _calls_of(message)]
     if calls:
         told["tool_calls"] = calls
     said = getattr(messages[-1], "response_metadata", None) or {} if messages else {}

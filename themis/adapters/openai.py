@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from themis.adapters.generator import EndpointGenerator, InputBuilder, ModelSettings
+from themis.adapters.building import InputBuilder
+from themis.adapters.generator import EndpointGenerator, ModelSettings
 from themis.adapters.requests import OPENAI
 
 

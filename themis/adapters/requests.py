@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from themis.adapters.inputs import chat_content, responses_content
 from themis.core.base import JSONObject, JSONValue
 from themis.core.errors import DefinitionError
-from themis.core.hashing import check_json
+from themis.core.hashing import check_json, normalise
 from themis.core.models import Message
 from themis.core.prompts import as_text, is_messages
 from themis.core.redaction import is_secret_name
@@ -76,7 +76,8 @@ def canonical_sampling(sampling: Mapping[str, Any]) -> JSONObject:
     """Return sampling parameters under their one name, checked.
 
     ``max_tokens`` and ``max_completion_tokens`` are ``max_output_tokens``. Parameters that Themis
-    does not know are passed on as they are.
+    does not know are passed on as they are. Integral floats are integers, as in identity; the order
+    of what is nested in them is kept, as models heed it.
 
     Raises:
         DefinitionError: a value is not JSON, a parameter is given twice, is Themis's own to set,
@@ -99,7 +100,7 @@ def canonical_sampling(sampling: Mapping[str, Any]) -> JSONObject:
         known = OUTPUT_CAP if name in _CAP_NAMES else name
         if known in found:
             raise DefinitionError(f"sampling gives {known} twice, once as {name}", field=name)
-        found[known] = check_json(value, f"sampling.{name}")
+        found[known] = normalise(check_json(value, f"sampling.{name}"))
     return found
 
 
@@ -204,8 +205,9 @@ def _responses_sampling(sampling: JSONObject) -> JSONObject:
     body: JSONObject = {}
     for name, value in sampling.items():
         if name == "response_format" and isinstance(value, dict):
-            inner = value.get("json_schema", {}) if value.get("type") == "json_schema" else {}
-            body["text"] = {**body.get("text", {}), "format": {"type": value.get("type"), **inner}}
+            named = value.get("type") == "json_schema"
+            asked = {"type": "json_schema", **value.get("json_schema", {})} if named else value
+            body["text"] = {**body.get("text", {}), "format": asked}
         elif name == "reasoning_effort":
             body["reasoning"] = {**body.get("reasoning", {}), "effort": value}
         elif isinstance(value, dict) and isinstance(body.get(name), dict):

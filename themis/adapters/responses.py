@@ -1,7 +1,7 @@
 """Reading an endpoint's answer, of either API, given as an SDK object, a stand-in or plain data.
 
 It keeps what came as evidence and decides nothing about its worth: an empty or cut-off answer is
-an answer. Only one without any place for an answer is refused.
+an answer. One that has no place for an answer, or something there that no answer is, is refused.
 
 How an answer ended is told in one set of words, whatever the API: "stop", "length", "refusal",
 "content_filter", "tool_calls", or else the endpoint's own. Some servers of the Responses API report
@@ -11,6 +11,7 @@ no truncation; there an answer that used all of the request's ``max_output_token
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +19,17 @@ from typing import Any
 import orjson
 
 from themis.adapters.failures import error_in_body
+from themis.adapters.finish_reasons import finish_reason_of
 from themis.adapters.jsonable import jsonable
+from themis.adapters.lenient_json import read_json
 from themis.adapters.requests import OUTPUT_CAP, ApiMode
 from themis.adapters.waiting import limits_told
 from themis.core.base import JSONObject, JSONValue
 from themis.core.errors import ProviderError
 from themis.core.redaction import redact
 
-_REASONS = {"function_call": "tool_calls", "max_output_tokens": "length", "max_tokens": "length"}
+_MOST_TOKENS = 2**53  # what is above it is no count
+_DIGITS = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,28 @@ class _Said:
     tool_calls: tuple[JSONObject, ...] = ()
 
 
+def decoded_answer(content: bytes, *, endpoint: str, status: int | None) -> dict[str, Any]:
+    """Return the JSON object in an answer's bytes.
+
+    Raises:
+        ProviderError: there is none.
+    """
+    try:
+        data = read_json(content)
+    except ValueError:
+        start = content[:80].decode("utf-8", "replace")
+        raise ProviderError(
+            f"{endpoint} answered with something that is not JSON: {start!r}",
+            status=status,
+            retryable=True,
+        ) from None
+    if not isinstance(data, dict):
+        raise ProviderError(
+            f"{endpoint} answered with a JSON {type(data).__name__}, not an object", retryable=True
+        )
+    return data
+
+
 def read_answer(
     source: Any,
     *,
@@ -79,7 +105,7 @@ def read_answer(
     Raises:
         ProviderError: the answer tells of an error, or has no place for an answer.
     """
-    if (error := _field(source, "error")) is not None:
+    if error := _field(source, "error"):
         raise error_in_body(jsonable(error), endpoint=endpoint)
     usage = _token_usage(source)
     if api_mode == "responses":
@@ -111,17 +137,18 @@ def _read_responses(source: Any, endpoint: str) -> _Said:
     status = _field(source, "status")
     if status in ("failed", "cancelled"):
         raise ProviderError(f"{endpoint} answered with status '{status}'", retryable=True)
+    given = _field(source, "output")
+    text = _field(source, "output_text")
+    if not isinstance(given, (list, tuple)) and not isinstance(text, str):
+        raise _shapeless(endpoint, "output")
     items = _items(source, "output")
     parts = [
         part
         for item in items
         if _field(item, "type") == "message"
-        for part in _items(item, "content")
+        for part in _parts(_field(item, "content"), endpoint)
     ]
-    text = _field(source, "output_text")
     if not isinstance(text, str):
-        if _field(source, "output") is None:
-            raise _shapeless(endpoint, "output")
         text = "".join(_text(part, "text") for part in parts)
     calls = tuple(
         _tool_call(_first_any(item, "call_id", "id"), item)
@@ -140,25 +167,26 @@ def _read_responses(source: Any, endpoint: str) -> _Said:
     reason = _field(_field(source, "incomplete_details"), "reason")
     if reason is None and status == "completed":
         reason = "tool_calls" if calls and not text else "stop"
-    return _Said(text, _reason(reason), reasoning, calls)
+    return _Said(text, finish_reason_of(reason), reasoning, calls)
 
 
 def _read_chat(source: Any, endpoint: str) -> _Said:
     choices = _items(source, "choices")
     if not choices:
         raise _shapeless(endpoint, "choices")
-    message = _field(choices[0], "message")
-    content = _field(message, "content")
-    if isinstance(content, list):
-        content = "".join(_text(part, "text") for part in content)
-    text = content if isinstance(content, str) else ""
+    choice = next((one for one in choices if _field(one, "index") in (0, None)), choices[0])
+    message = _field(choice, "message")
+    if message is None or isinstance(message, (str, int, float, list, tuple)):
+        raise _shapeless(endpoint, "choices[0].message")
+    parts = _parts(_field(message, "content"), endpoint)
+    text = "".join(_text(part, "text") for part in parts)
     given = _items(message, "tool_calls")
     calls = [_tool_call(_field(one, "id"), _called(one)) for one in given]
     if not calls and (old := _field(message, "function_call")) is not None:
         calls = [_tool_call(None, old)]
     reasoning = _text(message, "reasoning_content") or _text(message, "reasoning")
-    refusal = _text(message, "refusal")
-    reason = _reason(_field(choices[0], "finish_reason"))
+    refusal = _text(message, "refusal") or "".join(_text(part, "refusal") for part in parts)
+    reason = finish_reason_of(_field(choice, "finish_reason"))
     if refusal:
         text, reason = text or refusal, "refusal"
     elif calls and not text and reason in (None, "stop"):
@@ -166,8 +194,22 @@ def _read_chat(source: Any, endpoint: str) -> _Said:
     return _Said(text, reason, reasoning, tuple(calls))
 
 
-def _reason(given: Any) -> str | None:
-    return _REASONS.get(given, given) if isinstance(given, str) else None
+def _parts(content: Any, endpoint: str) -> list[Any]:
+    """Return the parts of a message's content, of which a text is the only one.
+
+    Raises:
+        ProviderError: it is none of what a content may be; read as empty, it would be scored.
+    """
+    if content is None:
+        return []
+    if isinstance(content, str):
+        return [{"text": content}]
+    if isinstance(content, (list, tuple)):
+        return [{"text": part} if isinstance(part, str) else part for part in content]
+    raise ProviderError(
+        f"{endpoint} answered with a {type(content).__name__} where its text belongs",
+        retryable=True,
+    )
 
 
 def _is_used_up(request: JSONObject, usage: dict[str, int] | None) -> bool:
@@ -238,5 +280,9 @@ def _first_any(source: Any, *names: str) -> Any:
 
 
 def _first(source: Any, *names: str) -> int | None:
+    """Return the first count: whole, if a float or digits, and not below zero."""
     found = _first_any(source, *names)
-    return found if type(found) is int else None
+    whole = isinstance(found, float) and found.is_integer()
+    if whole or (isinstance(found, str) and _DIGITS.fullmatch(found)):
+        found = int(found)
+    return found if type(found) is int and 0 <= found <= _MOST_TOKENS else None

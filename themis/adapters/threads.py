@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_EXECUTOR = "_default_executor"  # asyncio has no public way to ask for it or to take it away
 
 
 class _Call(futures.Future[Any]):
@@ -36,7 +38,13 @@ class DaemonExecutor(futures.ThreadPoolExecutor):
 
     def __init__(self) -> None:
         super().__init__(max_workers=1)
+        self.users = 0
+        """How many rely on it being their loop's."""
         self._calls: set[_Call] = set()
+
+    def is_idle(self) -> bool:
+        """Return whether nobody relies on it, and nobody waits for a call."""
+        return not self.users and all(call.given_up for call in set(self._calls))
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
         """Begin a call."""
@@ -64,14 +72,29 @@ class DaemonExecutor(futures.ThreadPoolExecutor):
         super().shutdown(wait=False, cancel_futures=cancel_futures)
 
 
-def use_daemon_threads() -> None:
-    """Make this event loop run its blocking calls in daemon threads, unless it has begun to.
+@contextmanager
+def daemon_threads() -> Iterator[None]:
+    """Let this event loop run its blocking calls in daemon threads, for as long as it is entered.
 
-    A graph hands its sync nodes to the loop's default executor and takes no other.
+    A graph hands its sync nodes to the loop's default executor and takes no other. An executor that
+    the loop has already is left as it is, and so is that of a loop that does not tell its own. When
+    the last one leaves, the loop has none again, unless somebody still waits for a call.
     """
-    loop = asyncio.get_running_loop()
-    if getattr(loop, "_default_executor", None) is None:
-        loop.set_default_executor(DaemonExecutor())
+    loop: Any = asyncio.get_running_loop()
+    executor = getattr(loop, _EXECUTOR, loop)
+    if executor is None:
+        executor = DaemonExecutor()
+        loop.set_default_executor(executor)
+    if not isinstance(executor, DaemonExecutor):
+        yield
+        return
+    executor.users += 1
+    try:
+        yield
+    finally:
+        executor.users -= 1
+        if executor.is_idle() and getattr(loop, _EXECUTOR) is executor:
+            setattr(loop, _EXECUTOR, None)
 
 
 async def in_daemon_thread(call: Callable[[], T]) -> T:

@@ -52,7 +52,7 @@ class Plugin:
             found: Any = import_module(module_name)
         except MissingExtraError:
             raise
-        except Exception as error:  # somebody else's module may fail in any way while it loads
+        except (Exception, SystemExit) as error:  # somebody else's module may fail in any way
             said = " ".join(str(error).split())
             raise self._broken(
                 f"importing '{module_name}' failed with {type(error).__name__}: {said}"
@@ -86,6 +86,11 @@ def find(plugin_id: str) -> Plugin | None:
 def declared_ids() -> list[str]:
     """Return every id that installed packages declare, those to be refused included."""
     return sorted(_declared())
+
+
+def usable_ids() -> list[str]:
+    """Return the ids that installed packages declare and that are not to be refused."""
+    return sorted(name for name, declared in _declared().items() if _refusal(declared) is None)
 
 
 def _refusal(declared: tuple[Plugin, ...]) -> str | None:

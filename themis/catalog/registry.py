@@ -163,7 +163,7 @@ def load(component_id: str, kind: Kind) -> Callable[..., Any]:
         return _resolve(component_id)
     if (plugin := plugins.find(component_id)) is not None:
         return _plugged(plugin, kind)
-    options = [*_CATALOG[kind], *_ADAPTERS.get(kind, ()), *plugins.declared_ids()]
+    options = [*_CATALOG[kind], *_ADAPTERS.get(kind, ()), *plugins.usable_ids()]
     raise UnknownComponentError(
         f"no {kind} '{component_id}'{did_you_mean(component_id, options)}"
         + (

@@ -64,6 +64,20 @@ def normalise(value: Any) -> Any:
     raise TypeError(kind.__name__)
 
 
+def normal_form(value: Any) -> Any:
+    """Return a JSON value as identity sees it: numbers normalised, keys sorted by code point.
+
+    Two values of one digest have one normal form, whatever order they were written in.
+
+    Raises:
+        DefinitionError: the value is not a JSON value.
+    """
+    try:
+        return _sorted(normalise(value))
+    except (TypeError, ValueError, RecursionError):
+        raise DefinitionError(_complaint(value, "value"), value=value) from None
+
+
 def canonical(value: Any) -> bytes:
     """Return the one encoding of a JSON value that identity is computed from.
 
@@ -119,6 +133,12 @@ def encode(value: Any) -> bytes:
 def decode(data: bytes) -> Any:
     """Read what ``encode`` wrote."""
     return json.loads(data) if data[:1] == b" " else orjson.loads(data)
+
+
+def _sorted(value: Any) -> Any:
+    if type(value) is dict:
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if type(value) is list else value
 
 
 def _encode_sorted(value: Any) -> bytes:

@@ -2,6 +2,9 @@
 
 Order: instructions (apart, as the system message), prefix, blocks, examples, input, suffix. What
 an endpoint's request looks like is the adapters' business.
+
+All of it is rendered from the normal form that identity is computed from: keys sorted, integral
+floats as integers. So equal keys are equal prompts, in whatever order their JSON was written.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from pydantic import Field, field_validator
 
 from themis.core.base import JSONObject, JSONValue, Model
 from themis.core.errors import DefinitionError
-from themis.core.hashing import canonical, encode
+from themis.core.hashing import canonical, normal_form
 
 
 class Example(Model):
@@ -24,7 +27,11 @@ class Example(Model):
 
 
 class PromptSpec(Model):
-    """Prompt material of an experiment. Everything in it is part of the run's identity."""
+    """Prompt material of an experiment. Everything in it is part of the run's identity.
+
+    JSON values are sent in their normal form, keys sorted; who needs an order writes text. An empty
+    text is none.
+    """
 
     instructions: str | None = None
     """What the model is told to be or do; the system message where there is one, sent once."""
@@ -47,6 +54,11 @@ class PromptSpec(Model):
         if not isinstance(value, list):
             return value
         return [Example.read(item, "example") if isinstance(item, dict) else item for item in value]
+
+    @field_validator("instructions", "prefix", "suffix")
+    @classmethod
+    def _said(cls, value: str | None) -> str | None:
+        return value or None
 
     @field_validator("template")
     @classmethod
@@ -71,14 +83,16 @@ class PromptSpec(Model):
             metadata: the case's metadata, for the template.
 
         Returns:
-            The value as it is where nothing is set; a list of ``{"role", "content"}`` where the
-            input is one or examples are turns; else text.
+            The value's normal form where nothing is set; a list of ``{"role", "content"}`` where
+            the input is one or examples are turns; else text.
 
         Raises:
             DefinitionError: the template names a field that the case lacks.
         """
+        value = normal_form(value)
         if self.template is not None:
-            value = _render(self.template, value, metadata or {})
+            metadata = normal_form(metadata or {})
+            value = _render(self.template, value, metadata)
         shown = self._examples_for(value, metadata)
         turns = shown if self.examples_as == "turns" else []
         front = self._front([] if self.examples_as == "turns" else shown)
@@ -104,7 +118,7 @@ class PromptSpec(Model):
         own = canonical(value)
         pairs: list[tuple[str, str]] = []
         for example in self.examples:
-            given = example.input
+            given = normal_form(example.input)
             if self.template is not None:
                 given = _render(self.template, given, metadata or {})
             if canonical(given) != own:
@@ -113,8 +127,8 @@ class PromptSpec(Model):
 
 
 def as_text(value: JSONValue) -> str:
-    """Return text as it is, and any other JSON value as JSON text."""
-    return value if isinstance(value, str) else encode(value).decode().lstrip()
+    """Return text as it is, and any other JSON value as the JSON text of its normal form."""
+    return value if isinstance(value, str) else canonical(value).decode()
 
 
 def is_messages(value: object) -> bool:

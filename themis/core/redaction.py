@@ -16,16 +16,31 @@ from typing import Any
 HIDDEN = "[hidden]"
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_MAKERS = (
+    "openai|anthropic|azure|google|gemini|mistral|cohere|groq|together|fireworks|openrouter|deepseek"
+    "|perplexity|replicate|xai|nvidia|hf|huggingface|wandb|langsmith|langfuse"
+)
 _SECRET = re.compile(
-    r"(^|_)((api|access|private|secret|signing|encryption|subscription)_?key|secret|password|passwd"
-    r"|pwd|passphrase|authorization|(auth|access)_?token|bearer|cookie|credentials?)($|_)"
-    r"|(^|_)token$"
+    r"(^|_)((api|access|private|secret|signing|encryption|subscription|auth|functions?|master|admin"
+    r"|account|storage|client|gateway|license|service|deploy|shared|security"
+    rf"|{_MAKERS})_?keys?|secrets?|passwords?|passwd|pwd|passphrase|passkey|authorization"
+    r"|authentication|(auth|access|api|refresh|session)_?tokens?|bearer|cookie|credentials?|jwt"
+    r"|session_?id)[0-9]*($|_)"
+    r"|^x_auth$|(^|_)token(_value)?$"
 )
 # What a tokenizer calls its tokens, and what is counted by them, is shown.
 _OF_TEXT = re.compile(
-    r"(^|_)(bos|eos|pad|unk|cls|sep|mask|special|stop|start|end|first|next|last|image|audio|per|by)"
-    r"_token$"
+    r"(^|_)(bos|eos|eot|eom|pad|unk|cls|sep|mask|special|stop|start|begin|end|first|next|last|new"
+    r"|image|audio|text|think|thinking|reasoning|prompt|completion|input|output|target|answer"
+    r"|trigger|decoding|per|by)_token$|(^|_)per_[a-z0-9_]{1,40}_token$"
 )
+# What is said about a secret is none.
+_ABOUT = re.compile(
+    r"^(has|is|needs|requires?)_|_(count|detection|format|kind|length|levels?|policy|required"
+    r"|rotation|strength|type)$"
+)
+_TOKEN = re.compile(r"^(?!.*(api|access|auth|refresh|session|hf)).*token$")
+_LONGEST_WORD = 16
 
 # Each begins with what its maker put there to be known by, and is bounded, so that a search stays
 # linear in long texts. No piece of a longer word counts: encoded images hold any letters in a row.
@@ -42,7 +57,7 @@ _SHAPES = re.compile(
     r"|r8_[A-Za-z0-9]{37,64}"
     r"|npm_[A-Za-z0-9]{36}(?![A-Za-z0-9_+/=-])"
     r"|pypi-AgE[A-Za-z0-9_-]{50,512}"
-    r"|xox[abeoprs]-(?=[A-Za-z-]{0,64}[0-9])[A-Za-z0-9-]{10,255}"
+    r"|(?P<xox>xox[abeoprs]-(?=[A-Za-z-]{0,64}[0-9])[A-Za-z0-9-]{10,255})"
     r"|AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_+/=-])"
     r"|eyJ[A-Za-z0-9_-]{8,4096}\.eyJ[A-Za-z0-9_-]{2,8192}\.[A-Za-z0-9_-]{16,2048}"
     r"|[Bb][Ee][Aa][Rr][Ee][Rr][ \t]{1,4}"
@@ -50,22 +65,43 @@ _SHAPES = re.compile(
     r")"
     r"|(?P<pem>-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:[A-Za-z0-9+/=\s:,-]{0,16384}"
     r"-----END [A-Z ]{0,40}PRIVATE KEY-----)?)"
-    # A password in an address; one that is yet to be filled in ($NAME, env:NAME, <name>) is none.
-    r"|(?<=://)[^\s/?#@:\"'<>]{0,256}:(?P<password>(?!env:|[$<{*\[%])[^\s/?#@\"'<>]{1,256})@"
+    # A password in an address; one that is yet to be filled in ($NAME, env:NAME, <name>) is none,
+    # nor is an image's tag before its digest.
+    r"|(?<=://)[^\s/?#@:\"'<>]{0,256}:(?P<password>(?!env:|[$<{*\[%])[^\s/?#@\"'<>]{1,256})"
+    r"@(?!sha(?:256|512):)"
 )
 _RUN = re.compile(r"[A-Za-z0-9]{12,}")
+# Of models, whose names mix their characters as keys do; five letters hardly come by chance.
+_MODEL = re.compile(
+    r"checkpoint|claude|coder|deepseek|gemma|instruct|llama|mistral|mixtral|nemotron|preview|smollm"
+    r"|turbo",
+    re.IGNORECASE,
+)
 _BORDER = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[a-z0-9])|(?<=[0-9])(?=[A-Za-z])")
 
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Return whether a field of this name holds a secret.
+    """Return whether a field of this name holds a secret, if it holds any text.
 
-    ``hf_token``, ``openaiApiKey`` and ``X-Access-Key`` do; ``max_tokens``, ``tokenizer``,
-    ``eos_token`` and ``keyword`` do not.
+    ``hf_token``, ``openaiApiKey``, ``X-Auth-Key`` and ``secrets`` do; ``max_tokens``,
+    ``cost_per_output_token``, ``eos_token``, ``secret_level`` and ``keyword`` do not.
     """
-    words = re.sub(r"[^A-Za-z0-9]+", "_", _CAMEL.sub("_", name)).strip("_").lower()
-    return _SECRET.search(words) is not None and _OF_TEXT.search(words) is None
+    words = _words(name)
+    return not any(one.search(words) for one in (_OF_TEXT, _ABOUT)) and bool(_SECRET.search(words))
+
+
+def names_secret(name: str, value: Any) -> bool:
+    """Return whether a field holds a secret, told by its name and by what kind of value it has.
+
+    Numbers, truth values and what holds no text are none; nor is a short word without a digit under
+    ``token``, which a dataset or a tokenizer says of its own tokens.
+    """
+    if not is_secret_name(name) or not _holds_text(value):
+        return False
+    if isinstance(value, str) and len(value) < _LONGEST_WORD and _TOKEN.search(_words(name)):
+        return any(one.isdigit() for one in value)
+    return True
 
 
 def looks_like_secret(text: str) -> bool:
@@ -88,7 +124,7 @@ def find_secret(value: Any, where: str) -> str | None:
 
     Returns:
         ``where.key[3].password``, told by name, or by the value's shape. A field that has a
-        secret's name and holds nothing is none; a key of such a shape is told by what holds it.
+        secret's name and holds no text is none; a key of such a shape is told by what holds it.
     """
     if isinstance(value, str):
         return where if looks_like_secret(value) else None
@@ -97,7 +133,7 @@ def find_secret(value: Any, where: str) -> str | None:
             if looks_like_secret(str(key)):
                 return f"a key of {where}"
             place = f"{where}.{key}"
-            if is_secret_name(str(key)) and item not in (None, "", [], {}):
+            if names_secret(str(key), item):
                 return place
             if (found := find_secret(item, place)) is not None:
                 return found
@@ -118,13 +154,25 @@ def redact(value: Any) -> Any:
     if isinstance(value, dict):
         return {
             _without_keys(key) if isinstance(key, str) else key: HIDDEN
-            if is_secret_name(str(key)) and item is not None
+            if names_secret(str(key), item)
             else redact(item)
             for key, item in value.items()
         }
     if isinstance(value, list):
         return [redact(item) for item in value]
     return value
+
+
+def _words(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", _CAMEL.sub("_", name)).strip("_").lower()
+
+
+def _holds_text(value: Any) -> bool:
+    if isinstance(value, str):
+        return value != ""
+    if isinstance(value, dict):
+        return any(map(_holds_text, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_holds_text, value))
 
 
 def _without_keys(text: str) -> str:
@@ -138,7 +186,7 @@ def _without_keys(text: str) -> str:
 def _keys_in(text: str) -> Iterator[tuple[int, int]]:
     """Yield where each secret begins and ends."""
     for match in _SHAPES.finditer(text):
-        worded = match["sk"] or match["bearer"]  # known by a word that others use too
+        worded = match["sk"] or match["xox"] or match["bearer"]  # begun as other words are too
         if worded is not None and not _is_drawn(worded):
             continue
         group = match.lastgroup or 0  # a token's or a password's surroundings are shown
@@ -150,4 +198,5 @@ def _is_drawn(text: str) -> bool:
 
     Words, and names joined by dashes, as of models and packages, hold none.
     """
-    return any(len(_BORDER.findall(run)) >= len(run) / 6 for run in _RUN.findall(text))
+    runs = (run for run in _RUN.findall(text) if _MODEL.search(run) is None)
+    return any(len(_BORDER.findall(run)) >= len(run) / 6 for run in runs)

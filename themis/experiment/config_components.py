@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -29,8 +30,8 @@ from themis.core.redaction import HIDDEN, find_secret, is_secret_name, looks_lik
 _USE_KEYS = ("use", "params", "name", "parser")
 _OBJECT_PARAMS = ("callable", "client", "graph", "input_builder")
 """Arguments of adapters that are objects, and so are given by import path."""
-_SELF_CHECKED = ("body", "url")
-"""Arguments of adapters whose names are the endpoint's own; the adapter tells secrets there."""
+_REFERENCED = ("api_key", "body", "client_options", "headers", "url")
+"""Arguments of adapters in which ``env:NAME`` is read; anywhere else it would be sent as it is."""
 _NAMES = {
     bool: "true or false",
     dict: "a mapping",
@@ -168,7 +169,10 @@ class ConfigReader:
             if key in _OBJECT_PARAMS and isinstance(value, str):
                 made[key] = self._named_object(value, kind, place)
             else:
-                self._check_references(value, place, may_be_secret=key not in _SELF_CHECKED)
+                if key == "body":
+                    self._check_body(value, place)
+                elif key != "url":
+                    self._check_references(value, place, read=key in _REFERENCED)
                 made[key] = self._with_ca_file(value) if key == "client_options" else value
         return made
 
@@ -187,20 +191,38 @@ class ConfigReader:
         except DefinitionError as error:
             self.refuse(f"{where}: {error}", where)
 
-    def _check_references(self, value: Any, where: str, *, may_be_secret: bool) -> None:
-        """Check that each secret is a reference, and that each reference leads somewhere."""
-        if isinstance(value, str) and _is_reference(value):
+    def _check_body(self, value: Any, where: str) -> None:
+        """Check that the references of a body lead somewhere.
+
+        Its names are the endpoint's own: what is secret there the adapter tells, as in a URL.
+        """
+        from themis.adapters.http_target import is_whole_reference
+
+        for place, text in _texts(value, where):
+            if is_whole_reference(text):
+                self._resolved(text, place)
+
+    def _check_references(self, value: Any, where: str, *, read: bool = True) -> None:
+        """Check that each secret is a reference, and that each reference leads somewhere.
+
+        Where references are not read, one is refused.
+        """
+        if read and isinstance(value, str) and _is_reference(value):
             self._resolved(value, where)
-        elif may_be_secret and value is not None and is_secret_name(where.rpartition(".")[2]):
+        elif isinstance(value, str) and value.startswith("env:") and _is_reference(value):
+            self.refuse(
+                f"{where} = '{value}' would be sent as it is: 'env:NAME' is read in "
+                f"{', '.join(_REFERENCED)} only",
+                where,
+            )
+        elif _is_written_out(where.rpartition(".")[2], value):
             self.refuse_written_out(where)
         elif isinstance(value, dict):
             for key, item in value.items():
-                self._check_references(item, f"{where}.{key}", may_be_secret=may_be_secret)
+                self._check_references(item, f"{where}.{key}", read=read)
         elif isinstance(value, list):
             for index, item in enumerate(value):
-                self._check_references(item, f"{where}[{index}]", may_be_secret=may_be_secret)
-        elif isinstance(value, str) and looks_like_secret(value):
-            self.refuse_written_out(where)
+                self._check_references(item, f"{where}[{index}]", read=read)
 
     def with_secrets(self, value: Any, where: str) -> Any:
         """Return data that is not stored, with what each ``env:NAME`` in it stands for.
@@ -208,7 +230,7 @@ class ConfigReader:
         Raises:
             ConfigError: a secret is written out, or an environment variable is not set.
         """
-        self._check_references(value, where, may_be_secret=True)
+        self._check_references(value, where)
         if isinstance(value, dict):
             return {key: self.with_secrets(item, f"{where}.{key}") for key, item in value.items()}
         if isinstance(value, list):
@@ -254,6 +276,25 @@ class ConfigReader:
                 "give one of the two another name",
                 where,
             )
+
+
+def _is_written_out(name: str, value: Any) -> bool:
+    """Return whether a value is a secret: by its name, if it can be one, or by its shape."""
+    if isinstance(value, str) and looks_like_secret(value):
+        return True
+    return is_secret_name(name) and value is not None and not isinstance(value, (bool, float))
+
+
+def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Yield the texts of JSON data with their places."""
+    if isinstance(value, str):
+        yield where, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(item, f"{where}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, f"{where}[{index}]")
 
 
 def _is_reference(text: str) -> bool:

@@ -150,7 +150,7 @@ def _factory(name: str) -> _Maker:
         return known[name]
     plugin = _plugins().find(name)
     if plugin is None:
-        options = [*known, *_plugins().declared_ids()]
+        options = [*known, *_plugins().usable_ids()]
         hint = did_you_mean(name, options if nearest(name, options) else known)
         raise DefinitionError(
             f"StorageConfig.store = '{name}': there is no such store{hint}",
