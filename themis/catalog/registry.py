@@ -93,6 +93,11 @@ def ids(kind: Kind | None = None) -> list[str]:
     return sorted(component_id for one in kinds for component_id in _CATALOG[one])
 
 
+def adapter_names(kind: Kind) -> list[str]:
+    """Return the short names of the adapters of a kind, which are used with params."""
+    return sorted(_ADAPTERS.get(kind, ()))
+
+
 def kind_of(component_id: str) -> Kind | None:
     """Return the kind of a known id or adapter name, or None."""
     for table in (_CATALOG, _ADAPTERS):

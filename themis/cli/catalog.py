@@ -37,14 +37,17 @@ def list_ids(
     as_json: AsJson = False,
 ) -> None:
     """List the ids, those of installed plug-ins too."""
-    from themis.catalog.registry import KINDS, ids
+    from themis.catalog.registry import KINDS, adapter_names, ids
     from themis.core.errors import DefinitionError, did_you_mean
 
     known = (*KINDS, _STORE)
     if kind is not None and kind not in known:
         raise DefinitionError(f"there is no kind '{kind}'{did_you_mean(kind, known)}")
     rows: list[tuple[str, str, str]] = [
-        (name, one, _OWN) for one in KINDS if kind in (None, one) for name in ids(one)
+        (name, one, _OWN)
+        for one in KINDS
+        if kind in (None, one)
+        for name in (*ids(one), *adapter_names(one))
     ]
     rows += [row for row in _plugged() if kind is None or kind in row[1].split(", ")]
     show(
