@@ -555,3 +555,44 @@ def test_another_clients_error_is_read_by_its_shape() -> None:
     assert found is not None
     assert (found.status, found.retryable, found.retry_after) == (429, True, 1.0)
     assert provider_error(ValueError("mine"), endpoint="here") is None
+
+
+@pytest.mark.parametrize("cap", [-1, 0, 2.5, "64", True])
+def test_a_cap_that_is_none_is_refused(cap: Any) -> None:
+    with pytest.raises(DefinitionError, match="must be an integer of at least 1"):
+        openai("m", client=object(), sampling={"max_tokens": cap})
+
+
+FLAT = {"type": "json_schema", "name": "sum", "schema": {"type": "object"}, "strict": True}
+
+
+@pytest.mark.parametrize("mode", ["responses", "chat_completions"])
+def test_a_json_schema_written_flat_is_the_same_as_nested(mode: str) -> None:
+    inner = {name: value for name, value in FLAT.items() if name != "type"}
+    nested = {"type": "json_schema", "json_schema": inner}
+    made = [
+        openai("m", client=object(), api_mode=mode, sampling={"response_format": form})
+        for form in (FLAT, nested)
+    ]
+    assert made[0].fingerprint() == made[1].fingerprint()
+    bodies = [one.request(TEXT, made_context()) for one in made]
+    assert bodies[0] == bodies[1]
+    assert inner["schema"] in (
+        bodies[0].get("text", {}).get("format", {}).get("schema"),
+        bodies[0].get("response_format", {}).get("json_schema", {}).get("schema"),
+    )
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["json_object", {"type": "json_schema"}, {"type": "json_schema", "json_schema": "x"}, {}],
+)
+def test_a_response_format_that_is_none_is_refused(form: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"sampling\.response_format"):
+        openai("m", client=object(), sampling={"response_format": form})
+
+
+@pytest.mark.parametrize("call", ["chat/completions", "responses", "completions"])
+def test_the_address_of_a_call_is_no_endpoint(call: str) -> None:
+    with pytest.raises(DefinitionError, match=f"leave out '/{call}'"):
+        openai("m", base_url=f"http://host/v1/{call}", api_key="k")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from themis.catalog.choices import read_choice
@@ -271,6 +272,7 @@ def test_any_text_gives_a_letter_that_stands_in_it_or_a_refusal(text: str) -> No
     "good", "is", "the", "answer", "so"]), min_size=2, max_size=8))  # fmt: skip
 def test_articles_and_pronouns_in_running_words_are_no_letters(words: list[str]) -> None:
     text = " ".join([*words, "thing", "to", "say"])
+    assume(re.search(r"\b[aAiI] is (the )?answer\b", text) is None)  # that names a letter
     with pytest.raises(ParseError):
         read_choice(text)
 

@@ -105,8 +105,8 @@ def test_a_budget_holds_over_kills_as_the_endpoint_counts(
         assert endpoint.tokens <= tokens
         whole = trial.run(endpoint.url, settings={"budget": {"tokens": 10_000_000}})
         assert whole.status == 0, whole.error
-    one = make({**trial.settings, "url": endpoint.url, "budget": None})
-    result = one.run(progress=False)
+        one = make({**trial.settings, "url": endpoint.url, "budget": None})
+        result = one.run(progress=False)  # a case that failed four times over is tried again
     assert result.status == "completed"
     assert result.metrics["builtin/exact_match"].n_scored == 200
     one.store.close()

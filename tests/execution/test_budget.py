@@ -118,6 +118,16 @@ def test_judge_calls_and_retries_are_within_the_budget() -> None:
     assert judge.count() == 40
 
 
+def test_an_error_told_within_an_answer_that_had_begun_costs_all_that_was_reserved() -> None:
+    told = ProviderError("too many", status=429, retryable=False, had_begun=True)
+    waited = ProviderError("gateway", status=408, retryable=False)
+    for failure in (told, waited):
+        trial = experiment(Metered(failures={"c0": failure}), cases=1)
+        result = trial.run(runtime=limited(100))
+        (end,) = events(result, trial.store, EventKind.RUN_FINISHED)
+        assert end.data["spent"]["tokens"] == 15
+
+
 def test_a_refusal_costs_nothing_and_a_failure_in_the_midst_all_that_was_reserved() -> None:
     refused = Metered(failures={"c0": [ProviderError("slow down", status=429)]})
     broken = Metered(failures={"c0": [ProviderError("broke off", retryable=True)]})
@@ -140,7 +150,9 @@ def test_a_budget_of_dollars_needs_prices_and_is_kept() -> None:
     generator = Metered()
     trial = experiment(generator, cases=30)
     budget: dict[str, Any] = {"budget": {"dollars": 0.001}}
-    with pytest.raises(DefinitionError, match=r"price of generator .* is unknown; give it in"):
+    with pytest.raises(
+        DefinitionError, match=r"price of generator .* is unknown; give it under runtime"
+    ):
         trial.run(runtime=runtime(**budget))
     assert generator.charged == 0
     prices = {"scripted/generator": {"input": 10.0, "output": 20.0}}
@@ -163,6 +175,7 @@ def test_a_budget_of_seconds_ends_the_run() -> None:
     [
         (ScriptedGenerator(), "has no cap on its output tokens"),
         (type("Capped", (ScriptedGenerator,), {"max_output_tokens": 5})(), "bound_tokens"),
+        (type("Uncapped", (ScriptedGenerator,), {"max_output_tokens": -1})(), "has no cap"),
     ],
 )
 def test_a_call_without_bounds_is_refused_at_compile(generator: Any, said: str) -> None:

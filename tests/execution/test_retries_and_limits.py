@@ -461,3 +461,18 @@ def test_a_long_wait_that_an_endpoint_asked_for_is_told_once(
     assert min(waits) >= 36_000
     told = [one for one in caplog.messages if "asked for a pause of 36000 s" in one]
     assert len(told) == 1
+
+
+def test_an_endpoint_that_takes_long_to_be_found_missing_is_not_tried_to_the_end() -> None:
+    async def ask() -> list[bool]:
+        limits = Limits(RuntimeConfig())
+        given_up = []
+        for _ in range(4):
+            permit = await limits.acquire(Stage.GENERATE, "endpoint")
+            await asyncio.sleep(10)
+            limits.failed(permit, ProviderError("no connection", unreachable=True))
+            limits.release(permit)
+            given_up.append(limits.is_given_up("endpoint", last_try=False))
+        return given_up
+
+    assert run_virtually(ask()) == [False, False, True, True]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.support.runs import experiment
-from themis.planning.prices import find_price
+from themis.planning.prices import GivenPrice, find_price
 from themis.testing.scripted import ScriptedGenerator
 
 OPENAI = "https://api.openai.com/v1"
@@ -91,3 +92,26 @@ def test_an_estimate_without_a_price_says_unknown() -> None:
     found = experiment(Priced(), cases=10).estimate()
     assert found.cost_usd is None
     assert any(note.startswith("unknown price") for note in found.notes)
+
+
+def test_an_estimate_adds_call_by_call_where_prices_rise_with_the_size_of_a_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def cost(self: GivenPrice, usage: Mapping[str, int]) -> float:
+        dear = usage["prompt_tokens"] > 200
+        return usage["prompt_tokens"] * (10.0 if dear else 1.0)
+
+    monkeypatch.setattr(GivenPrice, "cost", cost)
+    prices = {"scripted/generator": {"input": 1.0, "output": 1.0}}
+    assert experiment(Priced(), cases=10, prices=prices).estimate().cost_usd == [1000.0, 1000.0]
+
+
+def test_an_estimate_that_no_price_can_be_found_for_is_of_unknown_cost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def cost(self: GivenPrice, usage: Mapping[str, int]) -> float:
+        raise LookupError("no such size")
+
+    monkeypatch.setattr(GivenPrice, "cost", cost)
+    prices = {"scripted/generator": {"input": 1.0, "output": 1.0}}
+    assert experiment(Priced(), cases=3, prices=prices).estimate().cost_usd is None

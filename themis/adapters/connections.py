@@ -241,7 +241,8 @@ def transport_error(error: BaseException, endpoint: str) -> ProviderError | None
         return None
     if isinstance(found, library.ConnectTimeout):
         return ProviderError(
-            f"{endpoint} cannot be reached: no connection in time", unreachable=True
+            f"{endpoint} cannot be reached: no connection in time{_other_scheme(endpoint)}",
+            unreachable=True,
         )
     if isinstance(found, library.TimeoutException):
         return EndpointTimeoutError(f"{endpoint} did not answer in time", retryable=True)
@@ -299,7 +300,12 @@ def _connect_error(error: BaseException, endpoint: str) -> ProviderError:
         )
     causes = [one for one in chain if isinstance(one, OSError)]
     why = _words(causes[-1] if causes else error)
-    return ProviderError(f"{endpoint} cannot be reached: {why}", unreachable=True)
+    hint = _other_scheme(endpoint) if any(isinstance(one, ssl.SSLError) for one in chain) else ""
+    return ProviderError(f"{endpoint} cannot be reached: {why}{hint}", unreachable=True)
+
+
+def _other_scheme(endpoint: str) -> str:
+    return " (if it speaks plain http, write http://)" if "https://" in endpoint else ""
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -115,6 +115,7 @@ class Endpoint:
         self.provider = provider
         self.api_mode = api_mode
         self.base_url = normalised_url(str(address))
+        _check_path(self.base_url)
         self._name = f"{provider} at {self.base_url}"
         self._address = str(address)
         self._api_key = api_key
@@ -323,3 +324,14 @@ def _headers(response: Any, secrets: Secrets) -> dict[str, str]:
     if headers is None or not hasattr(headers, "items"):
         return {}
     return {str(name).lower(): secrets.hide(str(value)) for name, value in headers.items()}
+
+
+def _check_path(base_url: str) -> None:
+    """Refuse the address of a call in place of that of the endpoint."""
+    for call in ("/chat/completions", "/responses", "/completions"):
+        if base_url.endswith(call):
+            raise DefinitionError(
+                f"base_url = {base_url!r} is that of a call: leave out {call!r}",
+                field="base_url",
+                value=base_url,
+            )

@@ -37,6 +37,10 @@ _UNKNOWN_MODEL = re.compile(
 )
 
 
+_MISPLACED = frozenset({404, 405, 501})
+"""What a server says of a path that it does not know."""
+
+
 def provider_error(error: Exception, *, endpoint: str) -> ProviderError | None:
     """Return what an SDK's exception means; None for one that is not the endpoint's doing.
 
@@ -100,6 +104,8 @@ def status_error(
     unknown_model = status in (400, 422) and (
         param == "model" or _UNKNOWN_MODEL.search(said) is not None
     )
+    if status in _MISPLACED and not code and not unknown_model:
+        said = f"{said} (is the address right? It usually ends in /v1)"
     return ProviderError(
         f"{endpoint} answered {status}: {said}",
         status=status,
@@ -129,6 +135,7 @@ def error_in_body(error: Any, *, endpoint: str, streamed: bool = False) -> Provi
         status=status,
         retryable=True if passing else None,
         fatal=status in _FATAL_STATUS or code in _FATAL_CODES or unknown_model,
+        had_begun=streamed,
     )
 
 

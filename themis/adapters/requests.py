@@ -100,8 +100,41 @@ def canonical_sampling(sampling: Mapping[str, Any]) -> JSONObject:
         known = OUTPUT_CAP if name in _CAP_NAMES else name
         if known in found:
             raise DefinitionError(f"sampling gives {known} twice, once as {name}", field=name)
+        is_cap = known == OUTPUT_CAP and value is not None
+        if is_cap and (type(value) is not int or value < 1):
+            raise DefinitionError(
+                f"sampling.{name} = {value!r}: must be an integer of at least 1; leave it out for "
+                "no cap",
+                field=name,
+                value=value,
+            )
+        if known == "response_format":
+            value = _nested_format(value)
         found[known] = normalise(check_json(value, f"sampling.{name}"))
     return found
+
+
+def _nested_format(value: Any) -> Any:
+    """Return a response format as Chat Completions write it; the Responses API's form is flat."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
+        raise DefinitionError(
+            f"sampling.response_format = {value!r}: must be an object with a type, such as "
+            '{"type": "json_schema", "json_schema": {"name": ..., "schema": {...}}}',
+            field="response_format",
+            value=value,
+        )
+    if value["type"] != "json_schema":
+        return value
+    inner = value.get("json_schema")
+    if inner is None and "schema" in value:
+        inner = {name: item for name, item in value.items() if name != "type"}
+    if not isinstance(inner, Mapping) or not isinstance(inner.get("schema"), Mapping):
+        raise DefinitionError(
+            'sampling.response_format of type "json_schema" needs its schema: '
+            '{"json_schema": {"name": ..., "schema": {...}}}',
+            field="response_format",
+        )
+    return {"type": "json_schema", "json_schema": dict(inner)}
 
 
 def joined_instructions(*parts: str | None) -> str | None:

@@ -77,10 +77,10 @@ def dollars(value: float) -> str:
     return f"${value:.6f}" if value >= 1e-6 else f"${value:.1e}"
 
 
-def cost_text(cost_usd: float, unpriced_calls: int) -> str:
+def cost_text(cost_usd: float | None, unpriced_calls: int) -> str:
     """Return what work cost; calls at an unknown price are told and never taken for free."""
     if not unpriced_calls:
-        return dollars(cost_usd)
+        return dollars(cost_usd or 0.0)
     if not cost_usd:
         return "unknown price"
     calls = "1 call" if unpriced_calls == 1 else f"{unpriced_calls:,} calls"

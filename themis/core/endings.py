@@ -30,7 +30,6 @@ BY_REASON: Mapping[str, Ending] = {
     "length": TRUNCATED,
 }
 """By ``artifacts["finish_reason"]``."""
-CATEGORIES = (REFUSED.category, TRUNCATED.category, EMPTY.category)
 
 
 def ending_of(output: Any, artifacts: Any) -> Ending | None:

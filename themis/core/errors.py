@@ -152,6 +152,8 @@ class ProviderError(ComponentError):
         fatal: whether every other case would fail alike (bad key, unknown model).
         unreachable: whether no connection could be made at all; worth another try, and the end of
             the run where the endpoint stays so.
+        had_begun: whether an answer had begun, so that the call may have been paid for whatever
+            its status.
     """
 
     RETRYABLE_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -166,6 +168,7 @@ class ProviderError(ComponentError):
         rate_limit: dict[str, object] | None = None,
         fatal: bool = False,
         unreachable: bool = False,
+        had_begun: bool = False,
     ) -> None:
         super().__init__(message)
         status = _number(status, int)
@@ -177,6 +180,7 @@ class ProviderError(ComponentError):
         self.rate_limit = rate_limit
         self.fatal = fatal
         self.unreachable = unreachable
+        self.had_begun = had_begun
 
 
 def _number(value: Any, kind: Callable[[Any], _N]) -> _N | None:

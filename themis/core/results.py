@@ -156,7 +156,7 @@ class RunProgress(Model):
     stages: dict[str, StageProgress] = Field(default_factory=dict)
     tokens: dict[str, int] = Field(default_factory=dict)
     """Of the work done, not of what was reused: prompt_tokens, completion_tokens, ..."""
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
     """US dollars of the work done, as far as its price is known."""
     unpriced_calls: int = 0
     """Calls that used tokens at an unknown price: what they cost comes on top."""

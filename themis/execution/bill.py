@@ -12,6 +12,7 @@ from themis.core.base import RunId
 from themis.core.events import Event, EventKind, Stage
 from themis.core.protocols import RunStore
 from themis.execution.budget import NOTHING, Spent
+from themis.execution.step import usage_in
 
 
 @dataclass(slots=True)
@@ -87,8 +88,7 @@ def _spent(session: _Session, store: RunStore, run_id: RunId) -> Spent:
 
 def _of_call(event: Event) -> Spent:
     assert event.artifact is not None
-    payload = event.artifact.payload
-    usage = payload.get("token_usage") or (payload.get("response") or {}).get("token_usage") or {}
+    usage = usage_in(event.artifact.payload) or {}
     tokens = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
     cost = event.data.get("cost")
     return Spent(tokens=tokens, dollars=cost or 0.0, unpriced=int(bool(tokens) and cost is None))

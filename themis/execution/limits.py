@@ -32,6 +32,7 @@ _LOST = frozenset({502, 504})
 _BACK_OFF = (5.0, 15.0, 45.0)
 """Seconds of pause for an endpoint that refuses and names none: the limit may be a minute's."""
 _UNREACHED_TRIES = 3
+_UNREACHED_SECONDS = 20.0
 _WORTH_TELLING = 20.0
 
 
@@ -114,7 +115,7 @@ class Limits:
         endpoint = permit.endpoint
         if endpoint is None or not isinstance(error, ProviderError):
             return
-        endpoint.unreached = endpoint.unreached + 1 if error.unreachable else 0
+        endpoint.reached(not error.unreachable)
         if error.status in BUSY:
             self.settle(permit, 0)
             if error.retry_after:
@@ -127,10 +128,17 @@ class Limits:
         if permit.endpoint is not None:
             permit.endpoint.pause(seconds)
 
-    def is_given_up(self, provider: str | None) -> bool:
-        """Return whether an endpoint could not be reached several times, and not once between."""
+    def is_given_up(self, provider: str | None, *, last_try: bool) -> bool:
+        """Return whether an endpoint could not be reached several times, and not once between.
+
+        Args:
+            provider: the endpoint.
+            last_try: whether a call has no more tries; else it takes a while of it, too.
+        """
         found = None if provider is None else self._endpoints.get(provider)
-        return found is not None and found.unreached >= _UNREACHED_TRIES
+        if found is None or found.unreached < _UNREACHED_TRIES:
+            return False
+        return last_try or found.unreached_for >= _UNREACHED_SECONDS
 
     def release(self, permit: Permit, ending: CallEnding = "other") -> None:
         """Give back what a call held, and say how it ended."""
@@ -172,6 +180,7 @@ class _Endpoint:
         self.pace = pace
         self.unreached = 0
         """Tries in a row that could not connect."""
+        self._unreached_since = 0.0
         self._adaptive = AdaptiveConcurrency(cap)
         self._let_in = 0
         """Calls that have a place: those under way, and those whose turn is to come."""
@@ -192,6 +201,21 @@ class _Endpoint:
         if seconds >= _WORTH_TELLING and now + seconds > self._told_until + 1:
             self._told_until = now + seconds
             _LOG.warning("%s asked for a pause of %.0f s", self._name, seconds)
+
+    @property
+    def unreached_for(self) -> float:
+        """Seconds since the first of the tries in a row that could not connect."""
+        return asyncio.get_running_loop().time() - self._unreached_since
+
+    def reached(self, connected: bool) -> None:
+        """Take note of whether a try could connect; the first that could not is told."""
+        if connected:
+            self.unreached = 0
+            return
+        if not self.unreached:
+            self._unreached_since = asyncio.get_running_loop().time()
+            _LOG.warning("%s cannot be reached; its calls are tried again", self._name)
+        self.unreached += 1
 
     async def enter(self, permit: Permit) -> None:
         """Wait for a place among the calls."""
@@ -225,7 +249,7 @@ class _Endpoint:
                 later.place -= 1  # it turned out that there was one less before it
         self._under_way.pop(permit, None)
         if ending == "answered":
-            self.unreached = 0
+            self.reached(True)
             self._back_off = iter(_BACK_OFF)
             self._adaptive.answered(permit.place)
         elif ending == "busy":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,14 @@ from themis.execution.failures import NotAskedError
 from themis.planning.work import Bound
 
 Payload = dict[str, Any]
+
+
+def usage_in(payload: Payload) -> Mapping[str, int] | None:
+    """Return the token usage that a generation or a judge's answer tells of, if it is whole."""
+    found = payload.get("token_usage") or (payload.get("response") or {}).get("token_usage")
+    counts: Mapping[str, int] = found or {}
+    whole = all(counts.get(name, -1) >= 0 for name in ("prompt_tokens", "completion_tokens"))
+    return counts if whole else None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -29,8 +29,8 @@ from themis.execution.failures import (
 from themis.execution.flight import CaseRun
 from themis.execution.limits import BUSY, CallEnding, Permit, call_ending
 from themis.execution.retry import CallPolicy
-from themis.execution.step import Payload, Step
-from themis.planning.prices import Price
+from themis.execution.step import Payload, Step, usage_in
+from themis.planning.prices import Price, call_cost
 
 _ONCE = CallPolicy()
 _OPENING_SECONDS = 120.0
@@ -71,8 +71,8 @@ async def work(case: CaseRun, step: Step, tries: list[dict[str, Any]]) -> Work:
             raise
         except Exception as error:
             tries.append(_try(error, step, began))
-            if number >= policy.attempts or not is_retryable(error):
-                _give_up(engine, step, error)
+            last = number >= policy.attempts or not is_retryable(error)
+            if _give_up(engine, step, error, last=last) or last:
                 raise
             wait = policy.wait(number, error)
         await engine.pause(wait)
@@ -101,8 +101,8 @@ async def _paid(case: CaseRun, step: Step, stage: Stage, number: int, policy: Ca
             has_begun = True
             value, payload = await _traced(case, step, number, policy)
             ending = "answered"
-            usage = _usage(payload)
-            cost = _cost(price, usage)
+            usage = usage_in(payload)
+            cost = call_cost(price, usage)
             if usage is not None:
                 used = _used(usage, cost, reserved)
                 _learn(engine, permit, payload, used.tokens)
@@ -127,7 +127,7 @@ def _most(step: Step, price: Price | None) -> Spent:
     prompt = step.bound_tokens()
     output = step.bound.component.max_output_tokens
     usage = {"prompt_tokens": prompt, "completion_tokens": output}
-    costs = (_cost(price, usage), _cost(price, {**usage, "cached_tokens": prompt}))
+    costs = (call_cost(price, usage), call_cost(price, {**usage, "cached_tokens": prompt}))
     dearest = max((cost for cost in costs if cost is not None), default=0.0)
     return Spent(tokens=prompt + output, dollars=dearest)
 
@@ -147,24 +147,6 @@ def _expected(step: Step) -> float:
     """Return the tokens that a call is expected to use, its output at its cap."""
     prompt = 0 if step.tokens is None else step.tokens()
     return prompt + (getattr(step.bound.component, "max_output_tokens", None) or 0)
-
-
-def _usage(payload: Payload) -> Mapping[str, int] | None:
-    """Return the token usage that a generation or a judge's answer tells of, if it is whole."""
-    found = payload.get("token_usage") or (payload.get("response") or {}).get("token_usage")
-    counts = found or {}
-    whole = all(counts.get(name, -1) >= 0 for name in ("prompt_tokens", "completion_tokens"))
-    return counts if whole else None
-
-
-def _cost(price: Price | None, usage: Mapping[str, int] | None) -> float | None:
-    """Return what a call cost; None where that is unknown."""
-    if price is None or usage is None:
-        return None
-    try:
-        return price.cost(usage)
-    except (LookupError, ValueError, ArithmeticError):  # the list cannot tell for such counts
-        return None
 
 
 def _used(usage: Mapping[str, int], cost: float | None, reserved: Spent) -> Spent:
@@ -189,20 +171,22 @@ def _was_free(error: BaseException) -> bool:
     """Return whether a failed call cannot have been paid for: it was refused, or never arrived."""
     if isinstance(error, NotAskedError):
         return True
-    if not isinstance(error, ProviderError):
+    if not isinstance(error, ProviderError) or error.had_begun:
         return False
-    status = error.status
-    return error.unreachable or (status is not None and (400 <= status < 500 or status in BUSY))
+    if error.unreachable or error.status in BUSY:
+        return True
+    # A gateway says 408 of what it waited for in vain.
+    return error.status is not None and 400 <= error.status < 500 and error.status != 408
 
 
-def _give_up(engine: Engine, step: Step, error: Exception) -> None:
+def _give_up(engine: Engine, step: Step, error: Exception, *, last: bool) -> bool:
     """Take an endpoint that stayed unreachable for one that every other case would miss too."""
-    if (
-        isinstance(error, ProviderError)
-        and error.unreachable
-        and engine.limits.is_given_up(step.bound.provider_key)
-    ):
-        error.fatal = True
+    if not isinstance(error, ProviderError) or not error.unreachable:
+        return False
+    if not engine.limits.is_given_up(step.bound.provider_key, last_try=last):
+        return False
+    error.fatal = True
+    return True
 
 
 async def _traced(

@@ -25,8 +25,8 @@ def check_budget(run: CompiledRun, runtime: RuntimeConfig) -> None:
             model = getattr(bound.component, "model", None) or bound.ref.component_id
             raise DefinitionError(
                 f"budget.dollars = {budget['dollars']:g}: the price of {bound.ref.role} "
-                f"'{bound.name}' is unknown; give it in RuntimeConfig(prices={{{model!r}: "
-                '{"input": ..., "output": ...}}), in dollars for a million tokens',
+                f"'{bound.name}' is unknown; give it under runtime, prices={{{model!r}: "
+                '{"input": ..., "output": ...}}, in dollars for a million tokens',
                 field="budget.dollars",
                 value=budget["dollars"],
             )
@@ -35,7 +35,8 @@ def check_budget(run: CompiledRun, runtime: RuntimeConfig) -> None:
 def _check_bounds(bound: Bound, name: str) -> None:
     component = bound.component
     who = f"budget.{name}: {bound.ref.role} '{bound.name}'"
-    if type(getattr(component, "max_output_tokens", None)) is not int:
+    cap = getattr(component, "max_output_tokens", None)
+    if type(cap) is not int or cap < 1:
         raise DefinitionError(
             f"{who} has no cap on its output tokens, so a call could exceed any budget: give an "
             'endpoint sampling={"max_output_tokens": ...}, a component of your own the attribute '

@@ -14,7 +14,7 @@ from themis.core.protocols import RunStore
 from themis.core.results import RunEstimate
 from themis.core.snapshot import RunIdentity
 from themis.planning.keys import CaseDigests, generate_key
-from themis.planning.prices import Price, find_price
+from themis.planning.prices import Price, call_cost, find_price
 from themis.planning.seeds import sample_seed
 from themis.planning.work import CompiledRun
 
@@ -35,11 +35,10 @@ def estimate(
     """
     cases = run.snapshot.n_cases
     steps = steps_per_case(run.snapshot.identity)
-    new, tokens = _count_new(run, store)
+    new, tokens, cost = _count_new(run, store, prices)
     component = run.generator.component
     cap = getattr(component, "max_output_tokens", None)
     outputs = None if cap is None else new * cap
-    cost = _cost(find_price(component, prices), tokens, outputs)
     notes = _notes(run, tokens, outputs, cost)
     return RunEstimate(
         run_id=run.run_id,
@@ -53,12 +52,15 @@ def estimate(
     )
 
 
-def _cost(price: Price | None, prompts: int | None, outputs: int | None) -> list[float] | None:
-    if price is None or prompts is None:
+def _add_cost(
+    costs: list[float] | None, price: Price | None, prompt: int, cap: int | None
+) -> list[float] | None:
+    """Add a call to what all may cost: prices may rise with the size of a call."""
+    ends = [0] if cap is None else [0, cap]
+    added = [call_cost(price, {"prompt_tokens": prompt, "completion_tokens": end}) for end in ends]
+    if costs is None or any(cost is None for cost in added):
         return None
-    ends = [0] if outputs is None else [0, outputs]
-    costs = (price.cost({"prompt_tokens": prompts, "completion_tokens": end}) for end in ends)
-    return [cost for cost in costs if cost is not None]
+    return [cost + (more or 0.0) for cost, more in zip(costs, added, strict=True)]
 
 
 def _notes(
@@ -77,7 +79,7 @@ def _notes(
         notes.append("the generator's output has no cap, so that its cost has no upper end")
     if cost is None:
         notes.append(
-            "unknown price: give RuntimeConfig(prices={model: {input: ..., output: ...}}), in "
+            "unknown price: give it under runtime, prices={model: {input: ..., output: ...}}, in "
             "dollars for a million tokens"
         )
     return notes
@@ -102,11 +104,19 @@ def steps_per_case(identity: RunIdentity) -> dict[Stage, int]:
     return {stage: count for stage, count in counts.items() if count}
 
 
-def _count_new(run: CompiledRun, store: RunStore | None) -> tuple[int, int | None]:
-    """Return the generations to be made and, if the generator can tell, their prompt tokens."""
+def _count_new(
+    run: CompiledRun, store: RunStore | None, prices: Mapping[str, Mapping[str, float]]
+) -> tuple[int, int | None, list[float] | None]:
+    """Return the generations to be made and, if that is known, their prompt tokens and cost."""
     new = 0
-    counts = getattr(run.generator.component, "estimate_tokens", None)
+    component = run.generator.component
+    counts = getattr(component, "estimate_tokens", None)
+    cap = getattr(component, "max_output_tokens", None)
     tokens: int | None = 0 if counts is not None else None
+    price = find_price(component, prices)
+    costs: list[float] | None = None
+    if price is not None and counts is not None:
+        costs = [0.0] if cap is None else [0.0, 0.0]
     pairs = _cases(run)
     while page := list(islice(pairs, _PAGE)):
         wanted: dict[ArtifactKey, tuple[str, Case, int]] = {}
@@ -122,8 +132,10 @@ def _count_new(run: CompiledRun, store: RunStore | None) -> tuple[int, int | Non
                 continue
             new += 1
             if tokens is not None and counts is not None:
-                tokens += int(counts(case, _context(run, dataset_id, case, sample)))
-    return new, tokens
+                prompt = int(counts(case, _context(run, dataset_id, case, sample)))
+                tokens += prompt
+                costs = _add_cost(costs, price, prompt, cap)
+    return new, tokens, costs
 
 
 def _cases(run: CompiledRun) -> Iterator[tuple[str, Case]]:

@@ -88,6 +88,16 @@ def find_price(component: Any, given: Mapping[str, Mapping[str, float]]) -> Pric
     return price
 
 
+def call_cost(price: Price | None, usage: Mapping[str, int] | None) -> float | None:
+    """Return US dollars for a call; None where its price or its tokens are unknown."""
+    if price is None or usage is None:
+        return None
+    try:
+        return price.cost(usage)
+    except (LookupError, ValueError, ArithmeticError):  # the list cannot tell for such counts
+        return None
+
+
 def price_names(component: Any) -> list[str]:
     """Return the names under which the user may give a component's price, the closest first."""
     found = (getattr(component, name, None) for name in ("model", "provider_key", "component_id"))

@@ -112,6 +112,7 @@ class ProgressFold:
         self._stages: dict[Stage, list[int]] = {}
         self._tokens: dict[str, int] = {}
         self._cost = Total()
+        self._priced = 0
         self._unpriced = 0
         self._latency = Latencies()
         self._first_token = Latencies()
@@ -162,6 +163,7 @@ class ProgressFold:
         cost = event.data.get("cost")
         if cost is not None:
             self._cost.add(float(cost))
+            self._priced += 1
         elif used:
             self._unpriced += 1
         latency = found.get("latency_ms")
@@ -183,7 +185,7 @@ class ProgressFold:
                 )
             },
             tokens=dict(sorted(self._tokens.items())),
-            cost_usd=self._cost.value,
+            cost_usd=None if self._unpriced and not self._priced else self._cost.value,
             unpriced_calls=self._unpriced,
             first_failure=self._first_failure,
             latency_ms_sum=self._latency.sum_ms,

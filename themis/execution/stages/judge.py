@@ -146,7 +146,7 @@ async def ask(
         return taken.value or JudgeResponse(**taken.payload["response"])
     engine.count_silence(judge.name)
     if taken.failure.fatal:
-        engine.close_judge(judge.name, taken.failure.message)
+        engine.close_judge(judge.name, taken.failure.message.removeprefix(f"{judge.name}: "))
     return taken.failure
 
 
