@@ -216,5 +216,5 @@ class Budget:
 
 
 def _money(dollars: float) -> str:
-    """Return US dollars to the cent, and below that to the millionth."""
-    return f"${dollars:,.2f}" if dollars >= 1000 else f"${dollars:,.6f}".rstrip("0").rstrip(".")
+    """Return US dollars to the cent, and small amounts as exactly as it takes."""
+    return f"${dollars:,.2f}" if dollars >= 1000 else f"${dollars:,.9f}".rstrip("0").rstrip(".")

@@ -168,8 +168,9 @@ class Engine:
         """Note, at the end, judges that were out and calls that never returned."""
         for judge, count in sorted(self._silent.items()):
             self.note(
-                f"judge '{judge}' gave no answer to {count} call{'s' if count > 1 else ''}; a "
-                "metric that allows it went on without. themis rejudge asks again"
+                f"judge '{judge}' gave no answer to {count} call{'s' if count > 1 else ''}: "
+                "without it a metric has fewer judgments (themis rejudge asks again) or, where it "
+                "needs them all, is an error (the next run asks again)"
             )
         if count := self.threads.abandoned:
             self.note(
