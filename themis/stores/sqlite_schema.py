@@ -93,6 +93,16 @@ def schema_number(db: sqlite3.Connection, path: str) -> int:
         StoreVersionError: a newer Themis wrote the file.
         StoreUnavailableError: another program did.
     """
+    if db.in_transaction:
+        return _number(db, path)
+    db.execute("BEGIN")  # one look: between two, another process may make the file a store
+    try:
+        return _number(db, path)
+    finally:
+        db.execute("ROLLBACK")
+
+
+def _number(db: sqlite3.Connection, path: str) -> int:
     mark: int = db.execute("PRAGMA application_id").fetchone()[0]
     if mark != APPLICATION_ID:
         if mark == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
