@@ -30,6 +30,7 @@ from themis.execution.failures import category_of
 Context = Callable[..., GenerateContext]
 TEXT = Case(case_id="case-1", input="What is 2+2?")
 SECRET = "hunter2-and-more-of-it"
+SECRET_BY_SHAPE = "sk-" + "aB3dE6gH9jK2" * 4
 ANSWER = json.dumps(
     {"id": "r1", "status": "completed", "output": [
         {"type": "message", "content": [{"type": "output_text", "text": "four"}]}],
@@ -339,6 +340,7 @@ async def test_a_variable_that_is_not_set_stops_the_run_by_name(
         ({"headers": {"x-who": f"Bearer {SECRET}"}}, "'x-who' holds a secret"),
         ({"headers": {"x-who": f"ApiKey {SECRET}"}}, "'x-who' holds a secret"),
         ({"headers": {"Authorization": f"Bearer {SECRET} env:X"}}, "holds a secret"),
+        ({"headers": {"x-who": SECRET_BY_SHAPE}}, "'x-who' holds a secret"),
         ({"headers": {"x team": "a"}}, "'x team' is no name of a header"),
         ({"headers": {"x-team": 1}}, "the value of 'x-team' must be text"),
         ({"headers": {"x-team": "a\r\nb: c"}}, "characters that no header may have"),
@@ -360,7 +362,9 @@ def test_options_that_cannot_be_meant_are_refused_without_showing_a_secret(
         openai("m", base_url="http://h/v1", client_options=options)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert SECRET not in str(caught.value) + repr(caught.value.value)
+    told = str(caught.value) + repr(caught.value.value)
+    assert SECRET not in told
+    assert SECRET_BY_SHAPE not in told
 
 
 def test_options_hold_references_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -325,6 +325,8 @@ async def test_a_put_request_carries_a_body(product: Product, context: Context) 
     ("settings", "said"),
     [
         ({"url": "localhost:80"}, "url = 'localhost:80': must be an address such as"),
+        ({"url": "http://h:80a0/x"}, "url = 'http://h:80a0/x': must be an address such as"),
+        ({"url": "http://[::1/x"}, r"url = 'http://\[::1/x': must be an address such as"),
         ({"url": "http://me:pw@host/x"}, "url holds a user or password"),
         ({"url": f"http://host/x?api_key={SECRET}"},
          r"url holds a secret in 'api_key'.*write '\?api_key=env:NAME'"),

@@ -27,6 +27,17 @@ Context = Callable[..., GenerateContext]
 TEXT = Case(case_id="case-1", input="What is 2+2?")
 
 
+async def _never(**_: Any) -> Any:
+    raise AssertionError("nothing is sent here")
+
+
+UNASKED = SimpleNamespace(
+    responses=SimpleNamespace(create=_never),
+    chat=SimpleNamespace(completions=SimpleNamespace(create=_never)),
+)
+"""A client for generators of which only the requests are looked at."""
+
+
 # ── request bodies ────────────────────────────────────────────────────────────────────────────────
 
 SPEC = PromptSpec(instructions="Be brief.", prefix="Q:", suffix="A:")
@@ -55,7 +66,7 @@ PARTS = [{"role": "user", "content": [{"type": "text", "text": "2+2"}]}]
 def test_the_body_for_the_responses_api(
     context: Context, given: Any, spec: Any, own: Any, body: Any
 ) -> None:
-    generator = openai("m", client=object(), instructions=own)
+    generator = openai("m", client=UNASKED, instructions=own)
     case = Case(case_id="case-1", input=given)
     assert generator.request(case, context(prompt_spec=spec)) == {"model": "m", **body}
 
@@ -80,7 +91,7 @@ SYSTEM = {"role": "system", "content": "Be brief."}
 def test_the_body_for_chat_completions(
     context: Context, given: Any, spec: Any, messages: Any
 ) -> None:
-    generator = openai("m", client=object(), api_mode="chat_completions")
+    generator = openai("m", client=UNASKED, api_mode="chat_completions")
     case = Case(case_id="case-1", input=given)
     assert generator.request(case, context(prompt_spec=spec)) == {
         "model": "m",
@@ -107,7 +118,7 @@ def test_sampling_goes_by_the_names_of_the_api(
     context: Context, make: Any, mode: str, sent: Any
 ) -> None:
     sampling = {"max_tokens": 5, "reasoning_effort": "low", "response_format": FORMAT}
-    generator = make("m", base_url="http://h/v1", client=object(), api_mode=mode, sampling=sampling)
+    generator = make("m", base_url="http://h/v1", client=UNASKED, api_mode=mode, sampling=sampling)
     body = generator.request(TEXT, context())
     assert {name: body[name] for name in body if name not in ("model", "input", "messages")} == sent
 
@@ -134,24 +145,38 @@ def test_sampling_goes_by_the_names_of_the_api(
         ({"extra_body": {"top_k": 1}}, "write its parameters into sampling itself"),
         ({"timeout": 3}, "client_options="),
         ({"stop": {"a"}}, "not a JSON value"),
+        ("hot", "sampling = 'hot': must be a mapping such as"),
+        (None, "sampling = None: must be a mapping such as"),
+        ({1: 2}, "sampling has the key 1: must be text"),
+        ({"temprature": 0}, "sampling has no 'temprature'; did you mean 'temperature'"),
+        ({"max_output_token": 5}, "did you mean 'max_output_tokens'"),
+        ({"frequency_penality": 1}, "did you mean 'frequency_penalty'"),
     ],
 )
 def test_sampling_that_cannot_be_meant_is_refused(sampling: Any, said: str) -> None:
     with pytest.raises(DefinitionError, match=said):
-        openai("m", client=object(), sampling=sampling)
+        openai("m", client=UNASKED, sampling=sampling)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["dry_multiplier", "repetition_penalty_range", "temperature_last", "top_a", "max_new_tokens"],
+)
+def test_a_parameter_that_only_its_server_knows_is_passed_on(name: str) -> None:
+    assert openai("m", client=UNASKED, sampling={name: 1}).sampling == {name: 1}
 
 
 def test_a_schema_may_name_a_field_as_secrets_are_named() -> None:
     schema = {"type": "object", "properties": {"password": {"type": "string"}}}
     tool = {"type": "function", "name": "f", "parameters": schema}
-    assert openai("m", client=object(), sampling={"tools": [tool]}).sampling == {"tools": [tool]}
+    assert openai("m", client=UNASKED, sampling={"tools": [tool]}).sampling == {"tools": [tool]}
 
 
 # ── identity ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def _print(**arguments: Any) -> str:
-    return openai("m", **{"client": object(), "base_url": "http://h/v1", **arguments}).fingerprint()
+    return openai("m", **{"client": UNASKED, "base_url": "http://h/v1", **arguments}).fingerprint()
 
 
 def test_the_fingerprint_covers_what_changes_an_answer_and_nothing_else() -> None:
@@ -181,7 +206,7 @@ def test_a_schema_in_another_order_is_asked_as_it_is_and_is_another_question(
     found = []
     for names in (("reason", "answer"), ("answer", "reason")):
         generator = openai(
-            "m", client=object(), api_mode=mode, sampling={"response_format": _schema(*names)}
+            "m", client=UNASKED, api_mode=mode, sampling={"response_format": _schema(*names)}
         )
         sent = json.dumps(generator.request(TEXT, context()))
         assert sent.index(f'"{names[0]}"') < sent.index(f'"{names[1]}"')
@@ -202,7 +227,7 @@ _SETTINGS = st.dictionaries(
 
 @given(one=_SETTINGS, other=_SETTINGS)
 def test_equal_fingerprints_send_equal_settings(one: Any, other: Any) -> None:
-    generators = [openai("m", client=object(), sampling=each) for each in (one, other)]
+    generators = [openai("m", client=UNASKED, sampling=each) for each in (one, other)]
     bodies = [
         {name: json.dumps(value) for name, value in generator.request(TEXT, made_context()).items()}
         for generator in generators
@@ -217,7 +242,7 @@ def test_whole_numbers_are_sent_in_the_one_form_that_identity_knows(context: Con
         for number in (1, 1.0)
     )
     bodies = [
-        json.dumps(openai("m", client=object(), sampling=each).request(TEXT, context()))
+        json.dumps(openai("m", client=UNASKED, sampling=each).request(TEXT, context()))
         for each in (one, other)
     ]
     assert bodies[0] == bodies[1]
@@ -235,17 +260,17 @@ def test_what_is_served_may_be_named_in_place_of_the_address() -> None:
 
 def test_the_environments_address_is_part_of_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://proxy/v1")
-    there = openai("m", client=object())
+    there = openai("m", client=UNASKED)
     monkeypatch.delenv("OPENAI_BASE_URL")
-    here = openai("m", client=object())
+    here = openai("m", client=UNASKED)
     assert there.base_url == "http://proxy/v1"
     assert here.base_url == "https://api.openai.com/v1"
     assert there.fingerprint() != here.fingerprint()
 
 
 def test_what_is_read_of_a_case_follows_from_the_input_builder(context: Context) -> None:
-    assert openai("m", client=object()).reads == {"input"}
-    shouting = openai("m", client=object(), input_builder=_shout)
+    assert openai("m", client=UNASKED).reads == {"input"}
+    shouting = openai("m", client=UNASKED, input_builder=_shout)
     assert shouting.reads == {"input", "expected_output", "metadata"}
     assert shouting.request(TEXT, context())["input"] == "WHAT IS 2+2?"
 
@@ -256,6 +281,19 @@ def test_what_is_read_of_a_case_follows_from_the_input_builder(context: Context)
         ({"api_mode": "chat"}, "api_mode = 'chat'"),
         ({"base_url": "http://h/v1?api-version=1"}, r"holds a query, .*default_query="),
         ({"base_url": "localhost:8000"}, "must be an address such as"),
+        ({"base_url": "http://localhost:80a0/v1"}, "must be an address such as"),
+        ({"base_url": "http://[::1/v1"}, "must be an address such as"),
+        ({"model": 5}, "model = 5: must be the name of the model"),
+        ({"model": ""}, "model = '': must be the name of the model"),
+        ({"instructions": ["a"]}, "instructions are a list: must be text"),
+        ({"stream": "yes"}, "stream = 'yes': must be True or False"),
+        ({"api_key": 5}, "api_key is a int: must be text"),
+        ({"client_options": None}, "client_options: must be a mapping such as"),
+        ({"client": "me"}, r"client is a str without responses\.create\(\)"),
+        (
+            {"client": SimpleNamespace(chat=SimpleNamespace()), "api_mode": "chat_completions"},
+            r"without chat\.completions\.create\(\)",
+        ),
         ({"client": None, "client_options": {"header": {}}}, "did you mean 'headers'"),
         ({"client_options": {"timeout": 1}}, "set them on the client given"),
         ({"fingerprint": "x"}, "there is none"),
@@ -265,17 +303,17 @@ def test_what_is_read_of_a_case_follows_from_the_input_builder(context: Context)
 )
 def test_an_argument_that_cannot_be_meant_is_refused(arguments: Any, said: str) -> None:
     with pytest.raises(DefinitionError, match=said):
-        openai("m", **{"client": object(), **arguments})
+        openai(arguments.pop("model", "m"), **{"client": UNASKED, **arguments})
 
 
 async def test_a_builders_result_that_is_no_json_value_is_refused(context: Context) -> None:
-    generator = openai("m", client=object(), input_builder=lambda case: {1, 2})
+    generator = openai("m", client=UNASKED, input_builder=lambda case: {1, 2})
     with pytest.raises(DefinitionError, match="what input_builder returned is set"):
         await generator.generate(TEXT, context())
 
 
 def test_prompt_tokens_are_estimated_from_the_rendered_prompt(context: Context) -> None:
-    generator = openai("m", client=object(), instructions="abcd")
+    generator = openai("m", client=UNASKED, instructions="abcd")
     assert generator.estimate_tokens(TEXT, context()) == 4
 
 
@@ -295,7 +333,7 @@ def test_the_bound_covers_every_byte_of_text_that_is_sent(
     roles = ["user", "assistant"]
     messages = [{"role": roles[i % 2], "content": one} for i, one in enumerate(said)]
     generator = openai(
-        "m", client=object(), api_mode=mode, instructions=instructions, sampling=sampling
+        "m", client=UNASKED, api_mode=mode, instructions=instructions, sampling=sampling
     )
     case, ctx = Case(case_id="c", input=messages), made_context()
     texts = [*said, *([instructions] if instructions else [])]
@@ -312,14 +350,14 @@ def made_context() -> GenerateContext:
 
 
 def test_the_bound_of_a_plain_text_is_its_bytes_and_the_allowances() -> None:
-    assert openai("m", client=object()).bound_tokens(TEXT, made_context()) == 12 + 64 + 128
+    assert openai("m", client=UNASKED).bound_tokens(TEXT, made_context()) == 12 + 64 + 128
     long = Case(case_id="c", input="\ufdfa")  # one character that some tokenizers make 18
-    assert openai("m", client=object()).bound_tokens(long, made_context()) == 33 + 64 + 128
+    assert openai("m", client=UNASKED).bound_tokens(long, made_context()) == 33 + 64 + 128
 
 
 @pytest.mark.parametrize("mode", ["responses", "chat_completions"])
 def test_an_image_counts_its_allowance_and_not_its_letters(mode: str) -> None:
-    generator = openai("m", client=object(), api_mode=mode)
+    generator = openai("m", client=UNASKED, api_mode=mode)
     image = "data:image/png;base64," + "A" * 1_000_000
     case = Case(case_id="c", input={"text": "What?", "image": image})
     assert generator.bound_tokens(case, made_context()) == 9 + 64 + 128 + IMAGE_TOKENS
@@ -328,7 +366,7 @@ def test_an_image_counts_its_allowance_and_not_its_letters(mode: str) -> None:
 
 def test_a_schema_counts_as_the_most_wasteful_template_writes_it() -> None:
     schema = {"type": "json_object", "note": "<a> & 'b'"}
-    generator = openai("m", client=object(), sampling={"response_format": schema})
+    generator = openai("m", client=UNASKED, sampling={"response_format": schema})
     nested = {"format": schema}  # as the Responses API has it
     escaped = json.dumps(nested, indent=4)
     for letter in "<>&'":
@@ -337,7 +375,7 @@ def test_a_schema_counts_as_the_most_wasteful_template_writes_it() -> None:
 
 
 def test_tools_have_an_allowance_beside_their_letters() -> None:
-    generator = openai("m", client=object(), sampling={"tools": [TOOL]})
+    generator = openai("m", client=UNASKED, sampling={"tools": [TOOL]})
     letters = len(json.dumps([TOOL], indent=4))
     assert generator.bound_tokens(TEXT, made_context()) == 12 + 64 + 128 + letters + 512
 
@@ -393,7 +431,7 @@ def test_a_builder_may_change_the_case_that_it_is_given(context: Context) -> Non
     def pop(case: Case) -> Any:
         return case.input.pop("question")
 
-    generator = openai("m", client=object(), input_builder=pop)
+    generator = openai("m", client=UNASKED, input_builder=pop)
     case = Case(case_id="case-1", input={"question": "2+2"})
     assert [generator.request(case, context())["input"] for _ in range(2)] == ["2+2", "2+2"]
     assert case.input == {"question": "2+2"}
@@ -402,11 +440,11 @@ def test_a_builder_may_change_the_case_that_it_is_given(context: Context) -> Non
 def test_a_file_has_no_bound() -> None:
     part = {"type": "input_file", "file_url": "https://h/long.pdf"}
     with pytest.raises(DefinitionError, match="'input_file': nothing bounds its tokens"):
-        openai("m", client=object()).bound_tokens(Case(case_id="c", input=[part]), made_context())
+        openai("m", client=UNASKED).bound_tokens(Case(case_id="c", input=[part]), made_context())
 
 
 def test_tools_that_the_endpoint_runs_have_no_bound() -> None:
-    generator = openai("m", client=object(), sampling={"tools": [{"type": "web_search"}]})
+    generator = openai("m", client=UNASKED, sampling={"tools": [{"type": "web_search"}]})
     with pytest.raises(DefinitionError, match="'web_search', which the endpoint runs"):
         generator.bound_tokens(TEXT, made_context())
 
@@ -415,12 +453,12 @@ def test_tools_that_the_endpoint_runs_have_no_bound() -> None:
     ("sampling", "cap"), [({}, None), ({"max_tokens": 7}, 7), ({"max_output_tokens": None}, None)]
 )
 def test_the_cap_on_output_tokens_is_told(sampling: Any, cap: int | None) -> None:
-    assert openai("m", client=object(), sampling=sampling).max_output_tokens == cap
-    assert openai_judge("m", client=object(), sampling=sampling).max_output_tokens == cap
+    assert openai("m", client=UNASKED, sampling=sampling).max_output_tokens == cap
+    assert openai_judge("m", client=UNASKED, sampling=sampling).max_output_tokens == cap
 
 
 def test_a_judges_prompt_is_counted_as_a_generators() -> None:
-    judge = openai_judge("m", client=object(), instructions="abcd")
+    judge = openai_judge("m", client=UNASKED, instructions="abcd")
     prompt = RenderedJudgePrompt(text="What is 2+2?")
     assert judge.bound_tokens(prompt) == 12 + 4 + 2 * 64 + 128
     assert judge.estimate_tokens(prompt) == 4
@@ -439,7 +477,7 @@ def test_a_judges_prompt_is_counted_as_a_generators() -> None:
 )
 def test_an_image_that_cannot_be_sent_is_refused_with_the_way_out(given: Any, said: str) -> None:
     with pytest.raises(DefinitionError) as caught:
-        openai("m", client=object()).request(Case(case_id="c", input=given), made_context())
+        openai("m", client=UNASKED).request(Case(case_id="c", input=given), made_context())
     assert said in str(caught.value)
 
 
@@ -449,7 +487,7 @@ def test_an_image_that_cannot_be_sent_is_refused_with_the_way_out(given: Any, sa
      [{"type": "triangle"}], []],
 )  # fmt: skip
 def test_json_that_is_no_message_is_sent_as_json_text(given: Any) -> None:
-    request = openai("m", client=object()).request(Case(case_id="c", input=given), made_context())
+    request = openai("m", client=UNASKED).request(Case(case_id="c", input=given), made_context())
     assert json.loads(request["input"]) == given
 
 
@@ -560,7 +598,7 @@ def test_another_clients_error_is_read_by_its_shape() -> None:
 @pytest.mark.parametrize("cap", [-1, 0, 2.5, "64", True])
 def test_a_cap_that_is_none_is_refused(cap: Any) -> None:
     with pytest.raises(DefinitionError, match="must be an integer of at least 1"):
-        openai("m", client=object(), sampling={"max_tokens": cap})
+        openai("m", client=UNASKED, sampling={"max_tokens": cap})
 
 
 FLAT = {"type": "json_schema", "name": "sum", "schema": {"type": "object"}, "strict": True}
@@ -571,7 +609,7 @@ def test_a_json_schema_written_flat_is_the_same_as_nested(mode: str) -> None:
     inner = {name: value for name, value in FLAT.items() if name != "type"}
     nested = {"type": "json_schema", "json_schema": inner}
     made = [
-        openai("m", client=object(), api_mode=mode, sampling={"response_format": form})
+        openai("m", client=UNASKED, api_mode=mode, sampling={"response_format": form})
         for form in (FLAT, nested)
     ]
     assert made[0].fingerprint() == made[1].fingerprint()
@@ -589,7 +627,7 @@ def test_a_json_schema_written_flat_is_the_same_as_nested(mode: str) -> None:
 )
 def test_a_response_format_that_is_none_is_refused(form: Any) -> None:
     with pytest.raises(DefinitionError, match=r"sampling\.response_format"):
-        openai("m", client=object(), sampling={"response_format": form})
+        openai("m", client=UNASKED, sampling={"response_format": form})
 
 
 @pytest.mark.parametrize("call", ["chat/completions", "responses", "completions"])

@@ -64,9 +64,7 @@ def test_adapters_go_by_short_names(name: str, kind: Any) -> None:
 
 
 def test_an_adapters_arguments_are_checked_and_recorded_by_its_fingerprint_only() -> None:
-    made, params = make(
-        use("vllm", model="m", base_url="http://localhost:1/v1", client=object()), "generator"
-    )
+    made, params = make(use("vllm", model="m", base_url="http://localhost:1/v1"), "generator")
     assert made.model == "m"
     assert params == {}
     with pytest.raises(DefinitionError, match="openai has no param 'modle'; did you mean 'model'"):

@@ -58,7 +58,7 @@ ODD = {
     "lone surrogate": (lambda: _unchecked("\ud83d"), "surrogate"),
     "an error": (lambda: _raise(ValueError("boom")), "boom"),
     "an error with a lone surrogate": (lambda: _raise(ValueError("bad \ud83d here")), "bad"),
-    "an error of many lines": (lambda: _raise(ValueError("first\nsecond")), "first"),
+    "an error of many lines": (lambda: _raise(ValueError("first:\n\n  second")), "first: second"),
     "an endless error": (lambda: _raise(ValueError("long " * 1_000_000)), "long"),
     "an error without words": (lambda: _raise(KeyError()), "KeyError"),
     "an error whose words fail": (lambda: _raise(Unspeakable()), "Unspeakable"),

@@ -18,7 +18,10 @@ def normalised_url(url: str) -> str:
     Raises:
         DefinitionError: it is no http address, or holds a password.
     """
-    parts = urlsplit(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:  # brackets without an IPv6 address in them
+        raise _no_address(url) from None
     if parts.username is not None or parts.password is not None:
         raise DefinitionError(
             f"base_url of {parts.hostname} holds a user or password: use "
@@ -28,13 +31,17 @@ def normalised_url(url: str) -> str:
     try:
         port = parts.port
     except ValueError:
-        port = None
+        raise _no_address(url) from None
     if parts.scheme.lower() not in _DEFAULT_PORTS or not parts.hostname:
-        raise DefinitionError(
-            f"base_url = {url!r}: must be an address such as 'http://localhost:8000/v1'",
-            field="base_url",
-            value=url,
-        )
+        raise _no_address(url)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     shown = host if port in (None, _DEFAULT_PORTS[parts.scheme.lower()]) else f"{host}:{port}"
     return urlunsplit((parts.scheme.lower(), shown, parts.path.rstrip("/"), "", ""))
+
+
+def _no_address(url: str) -> DefinitionError:
+    return DefinitionError(
+        f"base_url = {url!r}: must be an address such as 'http://localhost:8000/v1'",
+        field="base_url",
+        value=url,
+    )

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from themis.adapters.hiding import SCHEME_OF_SECRET, environments_proxy_secrets, proxy_secrets
+from themis.adapters.hiding import environments_proxy_secrets, is_secret_header, proxy_secrets
 from themis.core.errors import DefinitionError, ProviderError, did_you_mean
-from themis.core.redaction import is_secret_name
 
 if TYPE_CHECKING:
     import httpx2
@@ -147,6 +146,8 @@ def read_options(client_options: Mapping[str, Any]) -> ConnectionOptions:
     Raises:
         DefinitionError: an unknown key, a value of another kind, or a secret that is written out.
     """
+    if not isinstance(client_options, Mapping):
+        raise _wrong("client_options", 'must be a mapping such as {"timeout": 30}')
     for name in client_options:
         if name not in CLIENT_OPTIONS:
             raise DefinitionError(
@@ -178,8 +179,7 @@ def read_headers(headers: object, where: str = "headers") -> dict[str, str]:
             raise _wrong(where, f"{name!r} is no name of a header")
         if not isinstance(value, str):
             raise _wrong(where, f"the value of {name!r} must be text")
-        secret = is_secret_name(name) or SCHEME_OF_SECRET.match(value) is not None
-        if secret and not _REFERENCE.fullmatch(value):
+        if is_secret_header(name, value) and not _REFERENCE.fullmatch(value):
             variable = re.sub(r"\W", "_", name).upper()
             raise _wrong(
                 where,

@@ -41,6 +41,11 @@ from themis.core.errors import DefinitionError, MissingExtraError, ProviderError
 OPENAI_URL = "https://api.openai.com/v1"
 
 
+_RESOURCES: Mapping[ApiMode, str] = {
+    "responses": "responses",
+    "chat_completions": "chat.completions",
+}
+"""The part of a client that calls each API."""
 _DRAIN_SECONDS = 0.25
 """How long the end of a stream is waited for after its last event, to use its connection again."""
 _LONGEST = 600  # of an error's message, in characters
@@ -105,16 +110,14 @@ class Endpoint:
                 f"Async{type(client).__name__}",
                 field="client",
             )
-        if api_key is not None and api_key.startswith("env:") and not is_reference(api_key):
-            raise DefinitionError(
-                "api_key: what stands after 'env:' is no environment variable's name",
-                field="api_key",
-            )
+        if client is not None:
+            _check_stand_in(client, api_mode)
+        _check_key(api_key)
         address = base_url or getattr(client, "base_url", None) or _environment_url()
-        _check_no_query(str(address))
         self.provider = provider
         self.api_mode = api_mode
         self.base_url = normalised_url(str(address))
+        _check_no_query(str(address))
         _check_path(self.base_url)
         self._name = f"{provider} at {self.base_url}"
         self._address = str(address)
@@ -223,7 +226,7 @@ class Endpoint:
             client = self._make_client()
         elif _is_sdk(client):
             client = client.with_options(max_retries=0)
-        resource = client.responses if self.api_mode == "responses" else client.chat.completions
+        resource = _resource(client, self.api_mode)
         # The raw answer has the headers, and is read without the SDK's models in between.
         source = resource.with_raw_response if _is_sdk(resource) else resource
         known = environments_proxy_secrets() if self._given is not None else self._options.secrets()
@@ -258,6 +261,41 @@ class Endpoint:
             timeout=self._options.timeouts(),
             default_headers=self._options.sent_headers(),
             http_client=self._options.http_client(),
+        )
+
+
+def _check_stand_in(client: Any, api_mode: ApiMode) -> None:
+    """Refuse a client that cannot be asked, before a run asks it once a case."""
+    if _is_sdk(client) or callable(getattr(_resource(client, api_mode), "create", None)):
+        return
+    raise DefinitionError(
+        f"client is a {type(client).__name__} without {_RESOURCES[api_mode]}.create(): give an "
+        "AsyncOpenAI, or a stand-in that has it",
+        field="client",
+    )
+
+
+def _resource(client: Any, api_mode: ApiMode) -> Any:
+    """Return the part of a client that calls an API; None where it has none."""
+    found = client
+    for name in _RESOURCES[api_mode].split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+def _check_key(api_key: object) -> None:
+    """Refuse what is no key, without showing it."""
+    if api_key is None or (isinstance(api_key, str) and not api_key.startswith("env:")):
+        return
+    if not isinstance(api_key, str):
+        raise DefinitionError(
+            f"api_key is a {type(api_key).__name__}: must be text, the key or 'env:NAME'",
+            field="api_key",
+        )
+    if not is_reference(api_key):
+        raise DefinitionError(
+            "api_key: what stands after 'env:' is no environment variable's name",
+            field="api_key",
         )
 
 

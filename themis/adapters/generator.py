@@ -67,8 +67,7 @@ class ModelSettings:
         client_options: Mapping[str, Any],
         fingerprint: str | None,
     ) -> None:
-        if not model:
-            raise DefinitionError("model is empty: name the model to ask", field="model")
+        _check_kinds(model=model, instructions=instructions, stream=stream)
         if fingerprint is not None and input_builder is None:
             raise DefinitionError(
                 "fingerprint= names what input_builder does, and there is none", field="fingerprint"
@@ -140,6 +139,21 @@ class ModelSettings:
                     **_seeded(self._dialect, self.api_mode),
                 },
             )
+        )
+
+
+def _check_kinds(*, model: object, instructions: object, stream: object) -> None:
+    if not isinstance(model, str) or not model:
+        raise DefinitionError(
+            f"model = {model!r}: must be the name of the model to ask", field="model", value=model
+        )
+    if not isinstance(instructions, str | None):
+        raise DefinitionError(
+            f"instructions are a {type(instructions).__name__}: must be text", field="instructions"
+        )
+    if type(stream) is not bool:
+        raise DefinitionError(
+            f"stream = {stream!r}: must be True or False", field="stream", value=stream
         )
 
 

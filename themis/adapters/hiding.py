@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from themis.core.redaction import HIDDEN, is_secret_name
+from themis.core.redaction import HIDDEN, is_secret_name, looks_like_secret
 
 SCHEME_OF_SECRET = re.compile(r"(api-?key|basic|bearer|digest|negotiate|token) \S", re.IGNORECASE)
 """How a header's value begins that holds a secret, whatever the header's name."""
@@ -78,12 +78,21 @@ class Secrets:
         return raw
 
 
+def is_secret_header(name: str, value: str) -> bool:
+    """Return whether a header is secret: by its name, by how its value begins, or by its shape."""
+    return (
+        is_secret_name(name)
+        or SCHEME_OF_SECRET.match(value) is not None
+        or looks_like_secret(value)
+    )
+
+
 def secret_headers(headers: Mapping[str, Any]) -> list[str]:
-    """Return the values of headers that are secret by their name, or by how they begin."""
+    """Return the values of headers that are secret."""
     return [
         value
         for name, value in headers.items()
-        if isinstance(value, str) and (is_secret_name(name) or SCHEME_OF_SECRET.match(value))
+        if isinstance(value, str) and is_secret_header(name, value)
     ]
 
 

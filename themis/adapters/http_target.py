@@ -35,7 +35,10 @@ class Address:
     def __init__(self, url: str) -> None:
         if not isinstance(url, str):
             raise _refusal("url", f"is a {type(url).__name__}, not an address")
-        parts = urlsplit(url.strip())
+        try:
+            parts = urlsplit(url.strip())
+        except ValueError:
+            raise _no_address(url) from None
         if parts.username is not None or parts.password is not None:
             raise _refusal(
                 "url",
@@ -44,10 +47,7 @@ class Address:
         try:
             host = normalised_url(parts._replace(path="", query="", fragment="").geturl())
         except DefinitionError:
-            shown = "" if looks_like_secret(url) else f" = {url!r}"
-            raise _refusal(
-                f"url{shown}", "must be an address such as 'http://localhost:8000/answer'"
-            ) from None
+            raise _no_address(url) from None
         # A path is sent as it stands: '/a' and '/a/' may be two services.
         self.normalised = host + ("" if parts.path == "/" else parts.path)
         if looks_like_secret(parts.path):
@@ -219,6 +219,11 @@ def _replaced(value: JSONValue, place: Place, new: str) -> JSONValue:
 def _spelled(place: Place) -> str:
     steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in place]
     return "body" + "".join(steps)
+
+
+def _no_address(url: str) -> DefinitionError:
+    shown = "" if looks_like_secret(url) else f" = {url!r}"
+    return _refusal(f"url{shown}", "must be an address such as 'http://localhost:8000/answer'")
 
 
 def _refusal(what: str, why: str) -> DefinitionError:

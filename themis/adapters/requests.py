@@ -7,6 +7,7 @@ nothing secret: keys travel in headers.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -43,6 +44,19 @@ _OURS = {
     "timeout": 'use client_options={"timeout": seconds}, or RuntimeConfig.generation_timeout',
 }
 _SYSTEM = ("system", "developer")
+_PARAMETERS = (
+    "allowed_token_ids", "bad_words", "chat_template_kwargs", "frequency_penalty", "ignore_eos",
+    "include", "length_penalty", "logit_bias", "logprobs", OUTPUT_CAP, *_CAP_NAMES,
+    "max_tool_calls", "metadata", "min_p", "min_tokens", "parallel_tool_calls", "prediction",
+    "presence_penalty", "prompt_logprobs", "reasoning", "reasoning_effort", "repeat_penalty",
+    "repetition_penalty", "response_format", "seed", "service_tier", "skip_special_tokens", "stop",
+    "stop_token_ids", "store", "structured_outputs", "temperature", "text", "tool_choice", "tools",
+    "top_k", "top_logprobs", "top_p", "truncate_prompt_tokens", "truncation", "typical_p", "user",
+    "verbosity",
+)  # fmt: skip
+"""Parameters by which a misspelled one is known: of OpenAI, vLLM and llama.cpp."""
+_A_SLIP = 0.9
+"""How alike two names are of which one is the other misspelled."""
 
 
 class Dialect(NamedTuple):
@@ -83,8 +97,14 @@ def canonical_sampling(sampling: Mapping[str, Any]) -> JSONObject:
         DefinitionError: a value is not JSON, a parameter is given twice, is Themis's own to set,
             or has the name of a secret.
     """
+    if not isinstance(sampling, Mapping):
+        raise DefinitionError(
+            f'sampling = {sampling!r}: must be a mapping such as {{"temperature": 0}}',
+            field="sampling",
+        )
     found: JSONObject = {}
     for name, value in sampling.items():
+        _check_spelling(name)
         if name in _OURS:
             raise DefinitionError(f"sampling.{name} is not yours to set: {_OURS[name]}", field=name)
         if (secret := _secret_in({name: value}, "sampling")) is not None:
@@ -112,6 +132,21 @@ def canonical_sampling(sampling: Mapping[str, Any]) -> JSONObject:
             value = _nested_format(value)
         found[known] = normalise(check_json(value, f"sampling.{name}"))
     return found
+
+
+def _check_spelling(name: object) -> None:
+    """Refuse a slip of the pen: many servers ignore what they do not know, and answer all the same.
+
+    What merely is unknown here passes: servers have parameters of their own.
+    """
+    if not isinstance(name, str):
+        raise DefinitionError(f"sampling has the key {name!r}: must be text", field="sampling")
+    if name in _PARAMETERS or name in _OURS:
+        return
+    if meant := difflib.get_close_matches(name, _PARAMETERS, n=1, cutoff=_A_SLIP):
+        raise DefinitionError(
+            f"sampling has no '{name}'; did you mean '{meant[0]}'?", field="sampling", value=name
+        )
 
 
 def _nested_format(value: Any) -> Any:

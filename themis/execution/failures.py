@@ -84,9 +84,13 @@ def failure_of(
 
 
 def said(error: BaseException) -> str:
-    """Return the first line of what an exception says, fit to be stored: text, and not endless."""
+    """Return what an exception says in one line, fit to be stored: text, and not endless.
+
+    All its lines, for some say what it is about in the first and what is wrong in the others.
+    """
     try:
-        words = str(error).strip().split("\n", 1)[0]
+        lines = (line.strip() for line in str(error).splitlines())
+        words = " ".join(line for line in lines if line)
     except Exception:  # noqa: BLE001 - the boundary to user code
         words = ""
     words = words or type(error).__name__
