@@ -475,7 +475,9 @@ def test_the_bound_of_its_tokens_is_above_the_bytes_sent(context: Context) -> No
         (Said(500, {}), (500, True, False, None), "answered 500"),
         (Said(401, {"detail": "who?"}), (401, False, True, None), "answered 401: who?"),
         (Said(403, {"error": "no"}), (403, False, True, None), "answered 403: no"),
-        (Said(404, b""), (404, False, True, None), "answered 404: nothing more"),
+        (Said(404, b""), (404, False, False, None),
+         r"answered 404: nothing more \(is the address right\?\)$"),
+        (Said(405, b""), (405, False, True, None), "answered 405"),
         (Said(400, {"message": "too long"}), (400, False, False, None), "400: too long"),
         (Said(307, {}, {"Location": "http://elsewhere/x"}),
          (307, False, True, None), "redirect to http://elsewhere/x: give that address"),
@@ -882,6 +884,27 @@ def test_a_bad_key_stops_the_run_after_few_requests(monkeypatch: pytest.MonkeyPa
         with pytest.raises(RunStoppedError, match="answered 401: who are you"):
             experiment(generator, cases=_sums(50), max_concurrent_tasks=4).run(progress=False)
         assert len(product.asked) <= 8
+
+
+def test_an_address_that_is_not_known_there_stops_the_run_after_few_requests() -> None:
+    with Product(lambda asked: Said(404)) as product:
+        generator = http(f"{product.url}/v3/answer", body=BODY, answer=ANSWER)
+        with pytest.raises(RunStoppedError, match="answered 404"):
+            experiment(generator, cases=_sums(50), max_concurrent_tasks=4).run(progress=False)
+        assert len(product.asked) <= 8
+
+
+def test_a_case_that_a_product_does_not_know_stops_no_other() -> None:
+    def unknown(asked: Asked) -> Said | None:
+        return Said(404) if asked.nth > 1 and asked.nth % 2 else None
+
+    with Product(unknown) as product:
+        generator = http(f"{product.url}/v2/answer", body=BODY, answer=ANSWER)
+        result = experiment(generator, cases=_sums(20), max_concurrent_tasks=1).run(progress=False)
+        assert len(product.asked) == 20
+    assert result.status == "partial_failure"
+    failures = [failure for case in result.cases for failure in case.generation_failures]
+    assert [failure.status for failure in failures] == [404] * 9
 
 
 def test_an_answer_path_that_never_leads_anywhere_stops_the_run_after_few_requests() -> None:

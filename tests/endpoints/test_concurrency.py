@@ -37,14 +37,14 @@ def test_no_more_are_open_than_the_endpoint_was_granted_its_judges_included(cap:
 
 
 def test_an_endpoint_that_refuses_some_is_given_fewer_and_answers_all() -> None:
-    with Endpoint(delay=0.01, capacity=3) as endpoint:
+    with Endpoint(delay=0.05, capacity=3) as endpoint:
         result = experiment(
-            model(endpoint), cases=questions(200), generation_retry_attempts=12
+            model(endpoint), cases=questions(150), generation_retry_attempts=12
         ).run()
         assert result.status == "completed"
-        assert endpoint.statuses()[200] == 200
-        late = endpoint.requests[len(endpoint.requests) // 2 :]
-        assert max(one.together for one in late) <= 5
+        assert endpoint.statuses()[200] == 150
+        # Retries wait for nothing here: were it given as many as before, it would refuse hundreds.
+        assert endpoint.statuses()[429] <= 75
 
 
 def test_an_endpoint_that_is_always_busy_is_asked_as_often_as_configured() -> None:

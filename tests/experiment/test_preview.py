@@ -214,7 +214,7 @@ def test_a_preview_agrees_with_the_run_of_the_same_outputs() -> None:
 def test_a_metric_that_breaks_is_shown_to_break() -> None:
     one = experiment(cases=DATA, metrics=[Refusing(ValueError("two\nlines"))])
     (shown,) = one.preview(1, outputs="x")
-    assert (shown.scores[0].value, shown.scores[0].failure) == (None, "two")
+    assert (shown.scores[0].value, shown.scores[0].failure) == (None, "two lines")
 
 
 def test_what_a_component_changes_in_a_case_is_its_own_copy() -> None:

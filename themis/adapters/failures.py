@@ -58,6 +58,7 @@ def provider_error(error: Exception, *, endpoint: str) -> ProviderError | None:
             code=getattr(error, "code", None) or getattr(error, "type", None),
             param=getattr(error, "param", None),
             endpoint=endpoint,
+            hint=" It usually ends in /v1",
         )
     if (found := transport_error(error, endpoint)) is not None:
         return found
@@ -81,6 +82,7 @@ def status_error(
     endpoint: str,
     code: object = None,
     param: object = None,
+    hint: str = "",
 ) -> ProviderError:
     """Return what an answer of a status other than 2xx means.
 
@@ -91,6 +93,7 @@ def status_error(
         endpoint: its name, for the message.
         code: the provider's own code, where it gives one.
         param: the parameter that it complains of, where it names one.
+        hint: how addresses of its kind look, for one that is not known there.
     """
     if status == 407:
         return proxy_refused(status, endpoint)
@@ -105,7 +108,7 @@ def status_error(
         param == "model" or _UNKNOWN_MODEL.search(said) is not None
     )
     if status in _MISPLACED and not code and not unknown_model:
-        said = f"{said} (is the address right? It usually ends in /v1)"
+        said = f"{said} (is the address right?{hint})"
     return ProviderError(
         f"{endpoint} answered {status}: {said}",
         status=status,

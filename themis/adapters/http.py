@@ -59,7 +59,6 @@ NAMES = (
 )
 USAGE = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 _EXTRA_TOKENS = 256
-_HOPELESS_MISSES = 3
 
 
 class HttpGenerator:
@@ -100,8 +99,6 @@ class HttpGenerator:
         self._template = BodyTemplate(body, NAMES)
         self._secrets = BodySecrets(body)
         self._answer = JsonPath(answer, "answer")
-        self._has_answered = False
-        self._misses = 0
         self._finish = None if finish_reason is None else JsonPath(finish_reason, "finish_reason")
         self._usage = _usage_paths(usage)
         self._own_headers = read_headers(headers)
@@ -299,17 +296,14 @@ class HttpGenerator:
         there, output = self._answer.find(data)
         if not there:
             said = complaint(data, received.secrets)
-            self._misses += 1
-            # One that never had it in several answers will not have it in the next.
-            hopeless = not self._has_answered and self._misses >= _HOPELESS_MISSES
             raise ProviderError(
                 f"{self._exchange.name} answered without '{self._answer.text}': "
                 f"{received.secrets.hide(self._answer.missing(data))}"
                 f"{f'; it says: {said}' if said else ''}",
                 retryable=True,
-                fatal=hopeless,
+                fatal=self._exchange.missed(),
             )
-        self._has_answered = True
+        self._exchange.answered()
         found: JSONValue = received.secrets.hide_in_data(output)
         return found
 

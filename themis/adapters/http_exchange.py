@@ -30,6 +30,8 @@ from themis.core.redaction import HIDDEN, redact
 if TYPE_CHECKING:
     import httpx2
 
+_NOT_THERE = 404
+_HOPELESS_MISSES = 3
 _LONGEST = 300
 _LONGEST_READ = 100_000  # of a page that is all a server had to say
 
@@ -77,6 +79,8 @@ class Exchange:
         if address.has_secrets or (method == "GET" and secrets.any):
             _QUERY_FILTER.hosts.add(str(urlsplit(address.normalised).hostname))
             logging.getLogger("httpx2").addFilter(_QUERY_FILTER)
+        self._has_answered = False
+        self._misses = 0
         self._clients: LoopClients[httpx2.AsyncClient] = LoopClients(
             options.http_client, lambda client: client.aclose()
         )
@@ -87,6 +91,18 @@ class Exchange:
         if self._method == "GET":
             return {"method": "GET", "url": self._address.shown(query_of(body))}
         return {"method": self._method, "url": self._address.shown([]), "body": body}
+
+    def answered(self) -> None:
+        """Take note of an answer in which all was found."""
+        self._has_answered = True
+
+    def missed(self) -> bool:
+        """Take note that address or path led nowhere; return whether the next would not either.
+
+        That is so where they never led anywhere; otherwise it is the matter of one case.
+        """
+        self._misses += 1
+        return not self._has_answered and self._misses >= _HOPELESS_MISSES
 
     async def send(self, body: JSONValue) -> Received:
         """Send one request and return the answer.
@@ -135,7 +151,10 @@ class Exchange:
         status = response.status_code
         if not 200 <= status < 300:
             said = _said_in(response.content, secrets)
-            raise status_error(status, headers=headers, said=said, endpoint=self.name)
+            error = status_error(status, headers=headers, said=said, endpoint=self.name)
+            if status == _NOT_THERE:  # some products say so of what they were asked for
+                error.fatal = self.missed()
+            raise error
         try:
             data: JSONValue = orjson.loads(response.content)
         except orjson.JSONDecodeError:
