@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from tests.support.endpoint import Asked, Endpoint, Reply, busy
+from tests.support.endpoint import Asked, Endpoint, Reply, busy, hang
 from themis import Experiment
 from themis.adapters import openai
 from themis.core.config import EvaluationConfig, GenerationConfig, RuntimeConfig, StorageConfig
@@ -36,8 +37,8 @@ class Finding(NamedTuple):
         return f"{self.what}: {self.figure} (bar: {self.bar}) {'ok' if self.is_kept else 'NOT OK'}"
 
 
-def run(endpoint: Endpoint, cases: int, **runtime: Any) -> float:
-    """Ask the endpoint once a case, and return the seconds from its first request to the end.
+def made(endpoint: Endpoint, cases: int, **runtime: Any) -> Experiment:
+    """Return the experiment that asks the endpoint once a case.
 
     Limits given by the name "endpoint" are those of the endpoint.
     """
@@ -51,14 +52,18 @@ def run(endpoint: Endpoint, cases: int, **runtime: Any) -> float:
         Case(case_id=f"c{n}", input=f"question {n}", expected_output=f"question {n}")
         for n in range(cases)
     ]
-    made = Experiment(
+    return Experiment(
         generation=GenerationConfig(generator=generator),
         evaluation=EvaluationConfig(metrics=["builtin/exact_match"]),
         storage=StorageConfig(store="memory"),
         runtime=RuntimeConfig(**runtime),
         datasets=[Dataset(dataset_id="questions", cases=data)],
     )
-    result = made.run(progress=False)
+
+
+def run(endpoint: Endpoint, cases: int, **runtime: Any) -> float:
+    """Ask the endpoint once a case, and return the seconds from its first request to the end."""
+    result = made(endpoint, cases, **runtime).run(progress=False)
     ended = time.monotonic()
     assert result.metrics["builtin/exact_match"].n_scored == cases, result.status
     return ended - endpoint.requests[0].at
@@ -105,6 +110,24 @@ def asked_to_wait() -> Iterator[Finding]:
         waited = min(later)
         what = f"Retry-After of 2 s as {form}, next request after"
         yield Finding(what, f"{waited:.3f} s", "2 s or more", waited >= 2.0)
+
+
+def hanging() -> Iterator[Finding]:
+    """100 calls of which three hang, under a timeout of one second and a single try."""
+
+    def script(asked: Asked) -> Reply | None:
+        return hang() if asked.number in (7, 50, 99) else None
+
+    with Endpoint(script) as endpoint:
+        result = made(
+            endpoint, 100, generation_timeout=1.0, generation_retry_attempts=1,
+            max_concurrent_tasks=8,
+        ).run(progress=False)  # fmt: skip
+    errors = Counter(row.error_category for row in result.score_rows() if row.outcome == "error")
+    scored = result.metrics["builtin/exact_match"].n_scored
+    figure = f"{scored} scored, {errors['timeout']} timeouts, {result.status.value}"
+    is_kept = (scored, errors) == (97, {"timeout": 3})
+    yield Finding("3 of 100 hang, timeout 1 s", figure, "97 scored, 3 timeouts", is_kept)
 
 
 def adaptive() -> Iterator[Finding]:
@@ -169,6 +192,7 @@ PROGRAMS: tuple[Callable[[], Iterator[Finding]], ...] = (
     requests_a_minute,
     configured_concurrency,
     asked_to_wait,
+    hanging,
     adaptive,
 )
 

@@ -54,7 +54,7 @@ def test_one_first_try_in_five_fails_and_every_case_still_ends_right(
         return number // 5 % len(FAULTS) if number % 5 == 0 else None
 
     def slow(number: int) -> bool:
-        return number in (1, 2, 3, 4)
+        return cases == 1000 and number in (1, 2, 3, 4)
 
     def script(asked: Asked) -> Reply | None:
         number = number_of(asked.question)
@@ -71,7 +71,7 @@ def test_one_first_try_in_five_fails_and_every_case_still_ends_right(
             model(endpoint, api_mode=api_mode, stream=stream),
             cases=questions(cases),
             metrics=[metric],
-            generation_timeout=3.0,
+            generation_timeout=15.0,  # of which a busy machine uses up no part by itself
             generation_retry_delay=0.01,
         ).run()
         asked = endpoint.by_question()
@@ -108,7 +108,7 @@ def test_what_hangs_is_a_timeout_of_its_own_case_and_the_rest_is_scored() -> Non
             model(endpoint),
             cases=questions(100),
             metrics=["builtin/exact_match"],
-            generation_timeout=1.0,
+            generation_timeout=5.0,
             generation_retry_attempts=1,
             max_concurrent_tasks=8,
         ).run()
