@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from themis.core.results import MetricSummary, RunProgress
+from themis.core.results import ExecutionState, MetricSummary, RunProgress
 
 NO_RANGE = "no range"
 NONE = "-"
@@ -109,6 +109,14 @@ def run_cost(progress: RunProgress) -> str:
     if not progress.tokens and not progress.cost_usd:
         return "none"
     return cost_text(progress.cost_usd, progress.unpriced_calls)
+
+
+def attempts_text(state: ExecutionState) -> str:
+    """Return how many attempts a run has; of an earlier one, which it is and what came after."""
+    if not state.later_attempts:
+        return str(len(state.attempts))
+    later = ", ".join(map(str, state.later_attempts))
+    return f"as of attempt {state.attempt}; there are later ones: {later}"
 
 
 def times_text(figures: Mapping[str, float]) -> str:

@@ -198,6 +198,9 @@ class ExecutionState(Model):
     run_id: str
     status: RunStatus
     attempt: int
+    """The newest attempt that is told of."""
+    later_attempts: list[int] = Field(default_factory=list)
+    """Attempts after it, where the run is shown as of an earlier one (``RUN@n``)."""
     attempts: list[dict[str, Any]] = Field(default_factory=list)
     """Each attempt's number, mode, start, status and, where it was stopped early, reason."""
     reason: str | None = None

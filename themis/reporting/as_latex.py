@@ -54,7 +54,7 @@ def _line(cells: tuple[str, ...]) -> str:
 
 
 def _caption(facts: ReportFacts) -> str:
-    runs = ", ".join(f"{run.run_id} ({run.state.status})" for run in facts.runs)
+    runs = ", ".join(f"{run.name} ({run.state.status})" for run in facts.runs)
     many = not facts.is_one_run
     endings = "".join(
         f" Answers{f' of {run.label}' if many else ''}: {run.endings}."

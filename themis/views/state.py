@@ -7,12 +7,14 @@ is for the store's lease to say.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 from themis.core.base import RunId
 from themis.core.events import Event, EventKind, Stage, StepAddress
 from themis.core.protocols import RunStore
 from themis.core.results import ExecutionState, RunProgress, RunStatus, StageProgress
+from themis.views.attempts import later_attempts
 from themis.views.exact import Total
 from themis.views.latencies import Latencies
 from themis.views.steps import CaseSteps, fold_cases
@@ -25,14 +27,19 @@ RUN_KINDS = frozenset({EventKind.RUN_STARTED, EventKind.RUN_FINISHED, EventKind.
 class RunHead:
     """Fold over a run's own events, in order of their numbers: few, however many the cases.
 
+    Args:
+        later: attempts whose events it is not fed, since an earlier one is looked at.
+
     Attributes:
         attempts: by number, what is known of each attempt.
         attempt: number of the newest attempt, 0 before the first.
         through: last stage that a finished attempt completed.
         notes: what the user should know, each text once.
+        later: attempts after the newest that it was told of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, later: Sequence[int] = ()) -> None:
+        self.later = list(later)
         self.attempts: dict[int, dict[str, Any]] = {}
         self.attempt = 0
         self.through: str | None = None
@@ -216,7 +223,7 @@ def _paid_for(event: Event, address: StepAddress) -> dict[str, Any]:
 
 def run_head(store: RunStore, run_id: RunId) -> RunHead:
     """Read a run's attempts, status and notes; no case is read."""
-    head = RunHead()
+    head = RunHead(later_attempts(store))
     for event in store.events(run_id, kinds=RUN_KINDS):
         head.take(event)
     return head
@@ -228,6 +235,7 @@ def state_of(run_id: RunId, head: RunHead, progress: RunProgress) -> ExecutionSt
         run_id=run_id,
         status=head.status,
         attempt=head.attempt,
+        later_attempts=head.later,
         attempts=[about for _, about in sorted(head.attempts.items())],
         reason=head.reason,
         completed_through_stage=head.through,
