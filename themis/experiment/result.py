@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any, Self, overload
 
 from themis.analysis.intervals import summarize
-from themis.analysis.tables import attempts_text, endings_text, plain_table, run_cost, work_text
+from themis.analysis.tables import (
+    attempts_text,
+    endings_text,
+    plain_table,
+    reuse_text,
+    run_cost,
+    work_text,
+)
 from themis.core.base import RunId
 from themis.core.errors import MissingExtraError
 from themis.core.protocols import RunStore
@@ -188,6 +195,8 @@ class RunResult:
             lines.append(self.table())
         if endings := endings_text(list(self.metrics.values())):
             lines.append(f"answers: {endings}")
+        if reuse := reuse_text(self.progress):
+            lines.append(reuse)
         if work := work_text(self.progress):
             lines.append(work)
         return "\n".join(lines)

@@ -84,7 +84,7 @@ def _run(run: RunFacts, *, several: bool) -> Iterator[str]:
             ("cost", escape(run.cost)),
             ("latency", times_text(progress.latency_ms)),
             *([("first token", times_text(first))] if first else []),
-            ("steps", f"{run.n_done}, of which {run.n_reused} reused"),
+            ("steps", run.steps),
             ("generations", f"from {when(progress.oldest)} to {when(progress.newest)}"),
         ]
     )

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from themis.analysis.intervals import summarize
-from themis.analysis.tables import endings_text, milliseconds, run_cost, tokens_text
+from themis.analysis.tables import (
+    endings_text,
+    milliseconds,
+    moment,
+    renewed_text,
+    run_cost,
+    tokens_text,
+)
 from themis.core.base import RunId
 from themis.core.errors import DefinitionError
 from themis.core.protocols import RunStore
@@ -84,6 +90,11 @@ class RunFacts:
     def n_done(self) -> int:
         """Steps that have a result, reused ones included."""
         return sum(stage.done for stage in self.state.progress.stages.values())
+
+    @property
+    def steps(self) -> str:
+        """How many steps are done, how many of them reused, and how many were too old to be."""
+        return f"{self.n_done}, of which {self.n_reused} reused{renewed_text(self.state.progress)}"
 
     @property
     def seconds(self) -> float:
@@ -221,7 +232,7 @@ def when(at: float | None) -> str:
     """Return Unix seconds as a date and time in UTC."""
     if at is None:
         return "never"
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return moment(at)
 
 
 def duration(seconds: float) -> str:
