@@ -259,9 +259,8 @@ class Engine:
             return False
         if artifact.code == self.code_of(bound):
             return True
-        cls = type(bound.component)
         self.note(
-            f"the code of {bound.ref.role} '{bound.name}' ({cls.__module__}.{cls.__qualname__}) "
+            f"the code of {bound.ref.role} '{bound.name}' ({bound.behind}) "
             "changed and its fingerprint did not: its earlier results are not reused, its steps "
             "are done again (if only a value read at import differs, keep it in an attribute that "
             "fingerprint() names)"

@@ -101,6 +101,8 @@ def quickcheck(store: RunStore, run_id: str) -> dict[str, Any]:
         "steps_renewed": progress.renewed,
         "oldest": progress.oldest,
         "newest": progress.newest,
+        "reported": [one.model_dump(mode="json") for one in progress.reported],
+        "deviating": progress.deviating,
         "tokens": progress.tokens,
         "cost_usd": progress.cost_usd,
         "unpriced_calls": progress.unpriced_calls,

@@ -13,6 +13,7 @@ from themis.analysis.tables import (
     attempts_text,
     endings_text,
     plain_table,
+    reported_text,
     reuse_text,
     run_cost,
     work_text,
@@ -195,6 +196,8 @@ class RunResult:
             lines.append(self.table())
         if endings := endings_text(list(self.metrics.values())):
             lines.append(f"answers: {endings}")
+        if reported := reported_text(self.progress):
+            lines.append(f"models: {reported}")
         if reuse := reuse_text(self.progress):
             lines.append(reuse)
         if work := work_text(self.progress):

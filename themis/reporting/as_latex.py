@@ -61,6 +61,11 @@ def _caption(facts: ReportFacts) -> str:
         for run in facts.runs
         if run.endings
     )
+    endings += "".join(
+        f" Models{f' of {run.label}' if many else ''}: {run.reported}."
+        for run in facts.runs
+        if run.reported
+    )
     missing = "" if facts.is_whole else " or case not scored yet"
     return (
         f"{escape(facts.title)}. Means over cases with 95\\% intervals; bounds: the mean if every "

@@ -80,6 +80,7 @@ def _run(run: RunFacts, *, several: bool) -> Iterator[str]:
             ("attempts", attempts_text(state)),
             ("time", duration(run.seconds)),
             *([("answers", escape(run.endings))] if run.endings else []),
+            *([("models", escape(run.reported))] if run.reported else []),
             ("tokens", _counts(progress.tokens)),
             ("cost", escape(run.cost)),
             ("latency", times_text(progress.latency_ms)),

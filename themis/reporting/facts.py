@@ -15,6 +15,7 @@ from themis.analysis.tables import (
     milliseconds,
     moment,
     renewed_text,
+    reported_text,
     run_cost,
     tokens_text,
 )
@@ -110,6 +111,11 @@ class RunFacts:
     def endings(self) -> str:
         """How many answers were refused, truncated or empty, as text; empty where none was."""
         return endings_text(self.summaries)
+
+    @property
+    def reported(self) -> str:
+        """Which answers came from another model than the rest, as text; empty where none did."""
+        return reported_text(self.state.progress)
 
     @property
     def provenance(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Which models answered, by their endpoints' own account: a run is of one model, or it says so.
 
-An endpoint may serve another model, or another build of it, in the midst of a run. What stands in an
-answer's ``model`` and ``system_fingerprint`` is counted as it is; nothing is known of what an
+An endpoint may serve another model, or another build of it, in the midst of a run. What stands in
+an answer's ``model`` and ``system_fingerprint`` is counted as it is; nothing is known of what an
 endpoint does not tell, and what was asked for is not compared with it: many go by an alias.
 """
 
