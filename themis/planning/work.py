@@ -37,7 +37,7 @@ class Bound:
     @property
     def behind(self) -> str:
         """The class, or the function of the user's, whose code stands behind it."""
-        found = getattr(self.component, "users_function", None)
+        found: Any = getattr(self.component, "users_function", None)
         while isinstance(found, partial):
             found = found.func
         if not hasattr(found, "__qualname__"):  # none, or an object that can be called
