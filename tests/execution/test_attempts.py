@@ -177,7 +177,10 @@ def test_a_killed_attempt_that_starts_afresh_goes_on_and_repeats_only_what_was_i
     assert min(last["outputs"]) > 30  # nothing of the first attempt is left in the second
     # Two were in flight; what was made and not committed yet is a few at most.
     assert 60 <= killed.calls() < at_the_kill + 30
-    assert sum(output <= at_the_kill for output in last["outputs"]) == at_the_kill + 30 - killed.calls()
+    assert (
+        sum(output <= at_the_kill for output in last["outputs"])
+        == at_the_kill + 30 - killed.calls()
+    )
     store = sqlite_store(tmp_path / "runs.db")
     assert _outputs(RunResult.of(store, f"{first['run_id']}@1")) == first["outputs"]
     store.close()

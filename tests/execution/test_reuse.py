@@ -257,3 +257,13 @@ def test_any_other_form_of_a_duration_is_refused(text: str) -> None:
         RuntimeConfig(reuse=text)
     with pytest.raises(DefinitionError, match="reuse"):
         experiment().run(reuse=text)
+
+
+def test_an_estimate_counts_what_is_too_old_as_still_to_be_made(
+    store: RunStore, clock: Clock
+) -> None:
+    experiment(cases=2).run(store=store)
+    clock.pass_hours(2)
+    experiment(cases=3).run(store=store)
+    for reuse, new in (("all", 1), ("3h", 1), ("1h", 3), ("none", 4)):
+        assert experiment(cases=4, reuse=reuse).estimate(store=store).to_run == {"generate": new}

@@ -155,9 +155,7 @@ def _reuse(*, rerun: bool, fresh: bool, max_age: str | None) -> str | None:
     given = [("--rerun", rerun), ("--fresh", fresh), ("--max-age", max_age is not None)]
     names = [name for name, is_given in given if is_given]
     if len(names) > 1:
-        raise DefinitionError(
-            f"{' and '.join(names)}: give one of them; the first reuses the least"
-        )
+        raise DefinitionError(f"{' and '.join(names)}: give one of them")
     if max_age is not None:
         seconds_in(max_age, "--max-age")
     return "none" if fresh else max_age

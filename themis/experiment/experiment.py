@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
@@ -213,7 +214,9 @@ class Experiment:
         target = store if store is not None else self._store
         if target is None:  # an estimate makes no file
             target = open_existing_store(self.storage)
-        return estimate(run, target, self.runtime.prices)
+        seconds = reusable_seconds(self.runtime.reuse)
+        not_before = None if seconds is None else time.time() - seconds
+        return estimate(run, target, self.runtime.prices, not_before)
 
     def preview(self, n: int = 3, *, outputs: Outputs = None) -> list[CasePreview]:
         """Return the exact requests of the first cases, and what would be made of an output.
