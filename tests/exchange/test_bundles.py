@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from themis import Experiment, InMemoryRunStore, SqliteRunStore, quickcheck, use
+from themis.core.base import RunId
 from themis.core.config import EvaluationConfig, GenerationConfig, StorageConfig
 from themis.core.errors import DefinitionError, RunNotFoundError, StoreUnavailableError
-from themis.core.base import RunId
 from themis.core.events import Artifact, EventKind
 from themis.core.models import Case, Dataset, GenerationResult
 from themis.core.protocols import Owner
@@ -399,8 +399,8 @@ def test_the_bundle_of_an_attempt_is_the_run_as_that_attempt_left_it(
     one = experiment(Counting(), metrics=["builtin/exact_match"])
     first = one.run(store=source)
     rerun = one.runtime.model_copy(update={"existing_run_policy": "rerun"})
-    second = one.run(store=source, runtime=rerun)
-    for name, result in ((f"{first.run_id}@1", first), (f"{first.run_id}@2", second)):
+    one.run(store=source, runtime=rerun)
+    for name in (f"{first.run_id}@1", f"{first.run_id}@2"):
         target = fresh()
         run_id = import_evaluation_bundle(target, export_evaluation_bundle(source, name))
         assert run_id == first.run_id
