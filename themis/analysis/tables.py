@@ -108,10 +108,9 @@ def work_text(progress: RunProgress) -> str:
 
 def reuse_text(progress: RunProgress) -> str:
     """Return how many steps were reused, and how old the answers are; empty before any was made."""
-    stages = progress.stages.values()
     if progress.oldest is None or progress.newest is None:
         return ""
-    reused = f"{sum(one.reused for one in stages):,} of {sum(one.done for one in stages):,}"
+    reused = f"{progress.steps_reused:,} of {progress.steps_done:,}"
     text = f"steps reused: {reused}, generations made: {moment(progress.oldest)}"
     if moment(progress.newest) != moment(progress.oldest):
         text += f" to {moment(progress.newest)}"

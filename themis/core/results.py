@@ -190,6 +190,16 @@ class RunProgress(Model):
     """Unix seconds of the oldest generation in the run."""
     newest: float | None = None
 
+    @property
+    def steps_done(self) -> int:
+        """Steps that have a result, reused ones included."""
+        return sum(stage.done for stage in self.stages.values())
+
+    @property
+    def steps_reused(self) -> int:
+        """Steps whose result was there before, in this store."""
+        return sum(stage.reused for stage in self.stages.values())
+
 
 class RunEstimate(Model):
     """What a run would do, before it does it."""

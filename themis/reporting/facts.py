@@ -85,12 +85,12 @@ class RunFacts:
     @property
     def n_reused(self) -> int:
         """Steps whose result was there before, in this store."""
-        return sum(stage.reused for stage in self.state.progress.stages.values())
+        return self.state.progress.steps_reused
 
     @property
     def n_done(self) -> int:
         """Steps that have a result, reused ones included."""
-        return sum(stage.done for stage in self.state.progress.stages.values())
+        return self.state.progress.steps_done
 
     @property
     def steps(self) -> str:
