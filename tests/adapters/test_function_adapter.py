@@ -480,7 +480,18 @@ def test_a_helper_that_changed_behind_a_function_is_noticed(
     assert again["values"] == [0, 0, 0]
     assert len(project.log.lines()) == 6
     if version is not None or metric == "m":  # it would have been reused
-        assert any("changed and its fingerprint did not" in note for note in again["notes"])
+        said = "the code of generator 'function/reply' (__main__.reply) changed and its fingerprint"
+        assert any(said in note for note in again["notes"])
+
+
+@pytest.mark.slow
+def test_a_comment_behind_a_function_calls_nothing_again(project: Project) -> None:
+    project.run("m", "1", "mine")
+    project.write("helper.py", "# adds one\n" + HELPER.replace("\n    ", "\n    # to it\n    "))
+    for metric in ("m", "n"):
+        again = project.run(metric, "1", "mine")
+        assert (again["values"], again["notes"]) == ([1, 1, 1], [])
+    assert len(project.log.lines()) == 3
 
 
 def test_the_code_behind_a_function_is_told_from_other_code() -> None:

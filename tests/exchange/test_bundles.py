@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from themis import Experiment, InMemoryRunStore, SqliteRunStore, quickcheck, use
+from themis.core.base import RunId
 from themis.core.config import EvaluationConfig, GenerationConfig, StorageConfig
-from themis.core.errors import DefinitionError, RunNotFoundError
+from themis.core.errors import DefinitionError, RunNotFoundError, StoreUnavailableError
 from themis.core.events import Artifact, EventKind
 from themis.core.models import Case, Dataset, GenerationResult
+from themis.core.protocols import Owner
 from themis.exchange.bundles import (
     Bundle,
     export_evaluation_bundle,
@@ -389,3 +391,45 @@ def test_an_unknown_run_and_a_missing_file_are_said_plainly(
         export_generation_bundle(source, "no-such-run")
     with pytest.raises(DefinitionError, match="No such file"):
         Bundle.load(tmp_path / "none.jsonl")
+
+
+def test_the_bundle_of_an_attempt_is_the_run_as_that_attempt_left_it(
+    source: InMemoryRunStore,
+) -> None:
+    one = experiment(Counting(), metrics=["builtin/exact_match"])
+    first = one.run(store=source)
+    rerun = one.runtime.model_copy(update={"existing_run_policy": "rerun"})
+    one.run(store=source, runtime=rerun)
+    for name in (f"{first.run_id}@1", f"{first.run_id}@2"):
+        target = fresh()
+        run_id = import_evaluation_bundle(target, export_evaluation_bundle(source, name))
+        assert run_id == first.run_id
+        imported = RunResult.of(target, run_id)
+        told = RunResult.of(source, name)
+        assert list(imported.score_rows()) == list(told.score_rows())
+        outputs = [case.generated_candidates[0].final_output for case in imported.cases]
+        assert outputs == [case.generated_candidates[0].final_output for case in told.cases]
+    with pytest.raises(DefinitionError, match="has no attempt 3; it has 1"):
+        export_generation_bundle(source, f"{first.run_id}@3")
+
+
+class Refusing(InMemoryRunStore):
+    """A store that is full."""
+
+    def append(self, run_id: Any, events: Any, *, epoch: int) -> Any:
+        raise StoreUnavailableError("no space left")
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_an_import_gives_its_run_back_however_it_ends(
+    source: InMemoryRunStore, is_full: bool
+) -> None:
+    bundle = export_evaluation_bundle(source, experiment().run(store=source).run_id)
+    target = Refusing() if is_full else fresh()
+    if is_full:
+        with pytest.raises(StoreUnavailableError):
+            import_evaluation_bundle(target, bundle)
+    else:
+        import_evaluation_bundle(target, bundle)
+    elsewhere = Owner(host="elsewhere", boot_id="b", pid=1, process_start="1")
+    assert target.lease(RunId(bundle.run_id), elsewhere, 30.0).owner == elsewhere

@@ -90,7 +90,7 @@ ATTEMPT = st.fixed_dictionaries(
         "store_leaves_after": st.one_of(st.none(), st.integers(0, 6)),
         "cancel_after": st.one_of(st.none(), st.integers(1, 8)),
         "until": st.sampled_from(UNTIL),
-        "verb": st.sampled_from(["run", "run", "run", "replay", "rejudge", "rerun"]),
+        "verb": st.sampled_from(["run", "run", "run", "replay", "rejudge", "rerun", "fresh"]),
         "stage": st.sampled_from(["generate", "parse", "score", "judge"]),
     }
 )
@@ -117,7 +117,10 @@ async def _attempt(script: Script, store: UnreliableStore, plan: dict[str, Any])
     elif plan["verb"] == "rejudge":
         promise = one.rejudge_async(store=store)
     else:
-        promise = one.run_async(until_stage=plan["until"], store=store, runtime=runtime)
+        reuse = "none" if plan["verb"] == "fresh" else "all"
+        promise = one.run_async(
+            until_stage=plan["until"], store=store, runtime=runtime, reuse=reuse
+        )
     task = asyncio.ensure_future(promise)
     count = 0
     while not task.done():

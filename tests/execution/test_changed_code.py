@@ -129,6 +129,23 @@ def test_changed_code_is_run_again_within_the_same_run(project: Project) -> None
     assert project.calls() == 8
 
 
+@pytest.mark.parametrize("metric", ["match", "other"], ids=["the same run", "another run"])
+def test_a_helper_in_the_generators_own_module_is_its_code_too(
+    project: Project, metric: str
+) -> None:
+    own = GENERATOR.replace("helper.answer(case.input)", "tuned(helper.answer(case.input))")
+    project.write("mine.py", own + "\ndef tuned(value):\n    return value\n")
+    assert project.run()["values"] == [1, 1, 1, 1]
+    project.write("mine.py", own + "\ndef tuned(value):\n    return value * 2\n")
+    again = project.run(metric)
+    assert again["values"] == [0, 0, 0, 0]
+    assert project.calls() == 8
+    assert any("generator 'mine' (mine.Mine) changed" in note for note in again["notes"])
+    project.write("mine.py", own + "\n# twice\ndef tuned(value):\n    return value * 2\n")
+    project.run(metric)
+    assert project.calls() == 8
+
+
 def test_a_kill_in_the_midst_of_changed_code_leaves_no_old_answer(project: Project) -> None:
     project.run(cases=40)
     project.write("helper.py", HELPER.replace("+ 1", "+ 2"))

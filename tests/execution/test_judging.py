@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.runs import events, experiment, table
+from tests.support.runs import dataset, events, experiment, table
 from themis import get_evaluation_execution, use
 from themis.core.errors import ProviderError
 from themis.core.events import Stage
@@ -285,3 +285,20 @@ def test_a_reducer_that_fails_is_a_reduction_error_that_heals() -> None:
     reducer.down = False
     assert one.run().status == "completed"
     assert generator.count() == 6
+
+
+def test_equal_questions_are_asked_once_when_they_are_judged_again() -> None:
+    """Samples of one answer, and two datasets of the same cases, put the same question."""
+    judge = ScriptedJudge()
+    one = experiment(
+        cases=[dataset(40, dataset_id="a"), dataset(40, dataset_id="b")],
+        samples=3,
+        metrics=[use("builtin/llm_rubric", rubric="Is it right?", name="rubric")],
+        judges=[judge],
+        max_concurrent_tasks=2,
+    )
+    first = one.run()
+    assert judge.count() == 40
+    for number in (2, 3):
+        assert table(one.rejudge()) == table(first)
+        assert judge.count() == 40 * number

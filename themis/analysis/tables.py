@@ -7,14 +7,16 @@ what was not, and how bad or good that could make it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
-from themis.core.results import MetricSummary, RunProgress
+from themis.core.results import ExecutionState, MetricSummary, ReportedModel, RunProgress
 
 NO_RANGE = "no range"
 NONE = "-"
 HEADINGS = ("metric", "mean", "95% interval", "scored", "errors", "unparsed", "bounds")
 _TEXT_COLUMNS = 2
+_REPORTED = 3
 
 
 class HeadlineRow(NamedTuple):
@@ -104,11 +106,42 @@ def work_text(progress: RunProgress) -> str:
     return f"tokens: {tokens_text(progress.tokens)}, cost: {run_cost(progress)}"
 
 
+def reuse_text(progress: RunProgress) -> str:
+    """Return how many steps were reused, and how old the answers are; empty before any was made."""
+    if progress.oldest is None or progress.newest is None:
+        return ""
+    reused = f"{progress.steps_reused:,} of {progress.steps_done:,}"
+    text = f"steps reused: {reused}, generations made: {moment(progress.oldest)}"
+    if moment(progress.newest) != moment(progress.oldest):
+        text += f" to {moment(progress.newest)}"
+    return f"{text}{renewed_text(progress)}"
+
+
+def renewed_text(progress: RunProgress) -> str:
+    """Return how many results were too old to be reused, led by a comma; empty where none was."""
+    if not progress.renewed:
+        return ""
+    return f", made again since too old: {progress.renewed:,}"
+
+
+def moment(at: float) -> str:
+    """Return Unix seconds as a date and time in UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def run_cost(progress: RunProgress) -> str:
     """Return the cost of a run's work as text; "none" where nothing was paid for."""
     if not progress.tokens and not progress.cost_usd:
         return "none"
     return cost_text(progress.cost_usd, progress.unpriced_calls)
+
+
+def attempts_text(state: ExecutionState) -> str:
+    """Return how many attempts a run has; of an earlier one, which it is and what came after."""
+    if not state.later_attempts:
+        return str(len(state.attempts))
+    later = ", ".join(map(str, state.later_attempts))
+    return f"as of attempt {state.attempt}; there are later ones: {later}"
 
 
 def times_text(figures: Mapping[str, float]) -> str:
@@ -132,6 +165,30 @@ def endings_text(summaries: Sequence[MetricSummary]) -> str:
     if len({text for _, text in told}) == 1:
         return told[0][1]
     return "; ".join(f"{name}: {text}" for name, text in told if text)
+
+
+def reported_text(progress: RunProgress) -> str:
+    """Return which answers came from another model than the rest; empty text where none did."""
+    told = []
+    for judge in sorted({one.judge or "" for one in progress.reported}):
+        accounts = [one for one in progress.reported if (one.judge or "") == judge]
+        others = [one for one in accounts if one.deviates]
+        if not others:
+            continue
+        count, total = (sum(one.answers for one in found) for found in (others, accounts))
+        names = ", ".join(_reported(one) for one in others[:_REPORTED])
+        more = f" and {len(others) - _REPORTED} more" if len(others) > _REPORTED else ""
+        rest = ", ".join(_reported(one) for one in accounts if not one.deviates)
+        told.append(
+            f"{count:,} of {total:,} answers{f' of judge {judge}' if judge else ''} came from "
+            f"another model or system than the rest: {names}{more}; the rest: {rest or 'mixed'}"
+        )
+    return ". ".join(told)
+
+
+def _reported(one: ReportedModel) -> str:
+    said = [text for text in (one.model, one.system_fingerprint) if text is not None]
+    return f"{' / '.join(said)} ({one.answers:,})"
 
 
 def plain_table(summaries: Sequence[MetricSummary], labels: Sequence[str] | None = None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from themis.cli.kept import RunName, StorePath, default_store, find_run, opened
+from themis.cli.kept import RunName, StorePath, default_store, find_shown, opened
 from themis.cli.output import AsJson, show, writing
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def export_generation(run_id: RunName, output: Output = None, store: StorePath =
     from themis.exchange.bundles import export_generation_bundle
 
     kept = opened(store)
-    _write(export_generation_bundle(kept, find_run(kept, run_id)), output)
+    _write(export_generation_bundle(kept, find_shown(kept, run_id)), output)
 
 
 @exporting.command("evaluation")
@@ -54,7 +54,7 @@ def export_evaluation(run_id: RunName, output: Output = None, store: StorePath =
     from themis.exchange.bundles import export_evaluation_bundle
 
     kept = opened(store)
-    _write(export_evaluation_bundle(kept, find_run(kept, run_id)), output)
+    _write(export_evaluation_bundle(kept, find_shown(kept, run_id)), output)
 
 
 @importing.command("generation")

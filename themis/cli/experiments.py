@@ -40,14 +40,31 @@ def add_to(app: typer.Typer) -> None:
 def run(
     config: ConfigPath,
     until_stage: Annotated[str, typer.Option(help="The last stage to take.")] = "judge",
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Really run again; the earlier attempt stays as RUN@n.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Reuse nothing made before this attempt, in any run.")
+    ] = False,
+    max_age: Annotated[
+        str | None,
+        typer.Option(metavar="AGE", help="Reuse nothing older than this, as in 24h (s, m, h, d)."),
+    ] = None,
     overrides: Overrides = None,
     progress: Progress = None,
     as_json: AsJson = False,
 ) -> None:
     """Run an experiment; what is done already is reused."""
+    reuse = _reuse(rerun=rerun, fresh=fresh, max_age=max_age)
     experiment = _from_config(config, overrides)
+    policy = {"existing_run_policy": "rerun"} if rerun else {}
     with _telling_how_to_go_on(_named(config, overrides)):
-        result = experiment.run(until_stage=until_stage, progress=progress)
+        result = experiment.run(
+            until_stage=until_stage,
+            reuse=reuse,
+            runtime=experiment.runtime.model_copy(update=policy),
+            progress=progress,
+        )
     show_run(experiment.store, result, as_json=as_json)
 
 
@@ -77,7 +94,8 @@ def resume(
         found, how = _imported(str(experiment)), shlex.quote(str(experiment))
     _check_same(found, run_id)
     with _telling_how_to_go_on(how):
-        result = found.run(progress=progress)
+        # An attempt that is gone on with keeps its own bound of what may be reused.
+        result = found.run(reuse="all", progress=progress)
     show_run(found.store, result, as_json=as_json)
 
 
@@ -127,6 +145,20 @@ def estimate(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = 
         return "\n".join([head, columns(("stage", "steps", "new"), rows), *tokens, *found.notes])
 
     show(found.plain, text, as_json=as_json)
+
+
+def _reuse(*, rerun: bool, fresh: bool, max_age: str | None) -> str | None:
+    """Return what may be reused, as the options say; None where they leave it to the config."""
+    from themis.core.durations import seconds_in
+    from themis.core.errors import DefinitionError
+
+    given = [("--rerun", rerun), ("--fresh", fresh), ("--max-age", max_age is not None)]
+    names = [name for name, is_given in given if is_given]
+    if len(names) > 1:
+        raise DefinitionError(f"{' and '.join(names)}: give one of them")
+    if max_age is not None:
+        seconds_in(max_age, "--max-age")
+    return "none" if fresh else max_age
 
 
 def importable_here() -> None:

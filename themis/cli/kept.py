@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from themis.stores.sqlite import SqliteRunStore
 
 RunName = Annotated[
-    str, typer.Argument(metavar="RUN_ID", help="A run id, its beginning, or 'latest'.")
+    str,
+    typer.Argument(
+        metavar="RUN_ID", help="A run id, its beginning, or 'latest'; @n shows its attempt n."
+    ),
 ]
 StorePath = Annotated[
     Path | None,
@@ -48,14 +51,36 @@ def opened(path: Path | None) -> SqliteRunStore:
     return sqlite_store(path)
 
 
+def find_shown(store: RunStore, name: str) -> str:
+    """Return the full name of a run that is to be looked at: ``RUN`` or ``RUN@n``.
+
+    Raises:
+        RunNotFoundError: no run id begins so.
+        DefinitionError: several do, it is empty, or what stands behind the ``@`` is no number.
+    """
+    from themis.views.attempts import MARK, split_name
+
+    run, attempt = split_name(name)
+    found = find_run(store, run)
+    return found if attempt is None else f"{found}{MARK}{attempt}"
+
+
 def find_run(store: RunStore, name: str) -> RunId:
     """Return the run that a name stands for.
 
     Raises:
-        RunNotFoundError: no run id begins so. DefinitionError: several do, or it is empty.
+        RunNotFoundError: no run id begins so.
+        DefinitionError: several do, it is empty, or it names an attempt.
     """
     from themis.core.errors import DefinitionError, RunNotFoundError, nearest
+    from themis.views.attempts import split_name
 
+    if split_name(name)[1] is not None:
+        raise DefinitionError(
+            f"'{name}' names an attempt, which can only be looked at; name the run",
+            field="run_id",
+            value=name,
+        )
     if not name.strip():
         raise DefinitionError(
             "the run id is empty: give an id, its beginning, or 'latest'", field="run_id"

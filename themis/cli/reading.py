@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from themis.cli.kept import RunName, StorePath, find_run, opened
+from themis.cli.kept import RunName, StorePath, find_shown, opened
 from themis.cli.output import AsJson, outline, show, writing
 
 Dataset = Annotated[
@@ -28,7 +28,10 @@ def add_to(app: typer.Typer) -> None:
 
 def report(
     run_ids: Annotated[
-        list[str], typer.Argument(metavar="RUN_ID...", help="Run ids, beginnings, or 'latest'.")
+        list[str],
+        typer.Argument(
+            metavar="RUN_ID...", help="Run ids, beginnings, or 'latest'; @n shows attempt n."
+        ),
     ],
     form: Annotated[
         str | None,
@@ -45,7 +48,7 @@ def report(
     from themis.reporting import Reporter
 
     kept = opened(store)
-    found = [find_run(kept, name) for name in run_ids]
+    found = [find_shown(kept, name) for name in run_ids]
     runs = found[0] if len(found) == 1 else found
     if output is None:
         typer.echo(Reporter(kept).render(runs, form or "markdown", metric), nl=False)
@@ -61,10 +64,10 @@ def quickcheck(run_id: RunName, store: StorePath = None, as_json: AsJson = False
     from themis.experiment.result import RunResult
 
     kept = opened(store)
-    found = find_run(kept, run_id)
+    found = find_shown(kept, run_id)
     show(
         lambda: looking.quickcheck(kept, found),
-        lambda: repr(RunResult(kept, kept.load_snapshot(found))),
+        lambda: repr(RunResult.of(kept, found)),
         as_json=as_json,
     )
 
@@ -75,7 +78,7 @@ def snapshot(run_id: RunName, store: StorePath = None, as_json: AsJson = False) 
     from themis.experiment.looking import get_run_snapshot, snapshot_report
 
     kept = opened(store)
-    data = snapshot_report(get_run_snapshot(kept, find_run(kept, run_id)))
+    data = snapshot_report(get_run_snapshot(kept, find_shown(kept, run_id)))
     show(lambda: data, lambda: outline(data), as_json=as_json)
 
 
@@ -85,7 +88,7 @@ def state(run_id: RunName, store: StorePath = None, as_json: AsJson = False) -> 
     from themis.experiment.looking import get_execution_state
 
     kept = opened(store)
-    data = get_execution_state(kept, find_run(kept, run_id)).model_dump(mode="json")
+    data = get_execution_state(kept, find_shown(kept, run_id)).model_dump(mode="json")
     show(lambda: data, lambda: outline(data), as_json=as_json)
 
 
@@ -103,7 +106,7 @@ def evaluation(
 
     kept = opened(store)
     found = get_evaluation_execution(
-        kept, find_run(kept, run_id), case_id, metric_id, dataset_id=dataset
+        kept, find_shown(kept, run_id), case_id, metric_id, dataset_id=dataset
     )
     data = found.model_dump(mode="json")
     show(lambda: data, lambda: outline(data), as_json=as_json)
@@ -118,11 +121,13 @@ def case(
     as_json: AsJson = False,
 ) -> None:
     """Show all that came of a case: candidates, parsed outputs, scores, failures."""
+    from themis.views.attempts import as_of
     from themis.views.cases import find_case
     from themis.views.results import case_result
 
     kept = opened(store)
-    asked = kept.load_snapshot(find_run(kept, run_id))
-    place = find_case(kept, asked, case_id, dataset_id=dataset).position
-    data = case_result(kept, asked, place).model_dump(mode="json")
+    shown, run = as_of(kept, find_shown(kept, run_id))
+    asked = shown.load_snapshot(run)
+    place = find_case(shown, asked, case_id, dataset_id=dataset).position
+    data = case_result(shown, asked, place).model_dump(mode="json")
     show(lambda: data, lambda: outline(data), as_json=as_json)

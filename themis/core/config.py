@@ -10,6 +10,7 @@ from unicodedata import category
 from pydantic import Field, field_validator, model_validator
 
 from themis.core.base import JSONObject, Model
+from themis.core.durations import seconds_in
 from themis.core.errors import DefinitionError, did_you_mean
 from themis.core.prompts import PromptSpec
 
@@ -196,6 +197,11 @@ class RuntimeConfig(Model):
     """Seconds between them."""
     existing_run_policy: Literal["auto", "error", "rerun"] = "auto"
     """auto: reuse what is done and do the rest; error: refuse; rerun: really run again."""
+    reuse: str = "all"
+    """What ``run`` may reuse of work done before, in this run or another: "all"; "none", so that
+    nothing made before this attempt counts; or a duration ("90s", "45m", "24h", "7d"), so that
+    nothing counts that is older than that when the attempt begins. What does not count is made
+    again and superseded. An attempt that is gone on with keeps the bound that it began with."""
     drain_timeout: float = 30.0
     """Seconds that calls in flight are given after Ctrl-C."""
     budget: dict[str, float] | None = None
@@ -210,6 +216,7 @@ class RuntimeConfig(Model):
     @model_validator(mode="after")
     def _sane(self) -> RuntimeConfig:
         self._check_counts()
+        reusable_seconds(self.reuse)
         for name in ("stage_concurrency", "provider_concurrency"):
             for key, limit in getattr(self, name).items():
                 _at_least_one(f"{name}.{key}", limit)
@@ -262,6 +269,22 @@ class RuntimeConfig(Model):
         for key, number in limits.items():
             _known(where, key, RATE_KEYS)
             _at_least_one(f"{where}.{key}", number)
+
+
+def reusable_seconds(reuse: str) -> int | None:
+    """Return how old, in seconds, what is reused may be at most: 0 for nothing, None for any age.
+
+    Raises:
+        DefinitionError: it is neither "all" nor "none" nor a duration.
+    """
+    if reuse == "all":
+        return None
+    if reuse == "none":
+        return 0
+    try:
+        return seconds_in(str(reuse), "reuse")
+    except DefinitionError as error:
+        raise DefinitionError(f"{error}; or 'all', or 'none'", field="reuse", value=reuse) from None
 
 
 def _at_least_one(name: str, number: int) -> None:

@@ -37,10 +37,11 @@ _ORDER = {stage: number for number, stage in enumerate(Stage)}
 class EventKind(StrEnum):
     """What an event tells.
 
-    ``run_started`` data: mode, until, redo, metric_ids, provenance, n_cases.
+    ``run_started`` data: mode, until, redo, metric_ids, reuse, not_before, provenance, n_cases.
     ``step_done``: an artifact was made or, with ``reused``, found. Data: ms; of a generation or a
-    judge call also cost, US dollars, where the price is known.
-    ``step_failed`` data: failure (a ``StepFailure``).
+    judge call also cost, US dollars, where the price is known; renewed, where what was there was
+    too old to be reused.
+    ``step_failed`` data: failure (a ``StepFailure``); settled, where trying again cannot help.
     ``step_dropped``: what the step gave no longer holds, and was not made again.
     ``case_finished`` data: through (stage), outages (count of failed steps).
     ``budget_drawn`` data: tokens, dollars; how far the calls of this process may go from here on.

@@ -147,6 +147,18 @@ class StageProgress(Model):
     failed: int = 0
 
 
+class ReportedModel(Model):
+    """What an endpoint said of itself in so many answers."""
+
+    judge: str | None = None
+    """The judge that was asked; None for the generator."""
+    model: str | None
+    system_fingerprint: str | None
+    answers: int
+    deviates: bool
+    """Whether it is another model or system fingerprint than in most answers of the same asker."""
+
+
 class RunProgress(Model):
     """How far a run is; every count is of committed events."""
 
@@ -154,6 +166,8 @@ class RunProgress(Model):
     cases_finished: int = 0
     cases_with_errors: int = 0
     stages: dict[str, StageProgress] = Field(default_factory=dict)
+    renewed: int = 0
+    """Steps made in the newest attempt in place of a result that was too old to be reused."""
     tokens: dict[str, int] = Field(default_factory=dict)
     """Of the work done, not of what was reused: prompt_tokens, completion_tokens, ..."""
     cost_usd: float | None = 0.0
@@ -168,9 +182,23 @@ class RunProgress(Model):
     percent; empty where none was made."""
     first_token_ms: dict[str, float] = Field(default_factory=dict)
     """The same of the time to the first token, of answers that were streamed."""
+    reported: list[ReportedModel] = Field(default_factory=list)
+    """What endpoints said of themselves, reused answers included; none where none did."""
+    deviating: int = 0
+    """Answers whose endpoint reported another model or system fingerprint than the rest."""
     oldest: float | None = None
     """Unix seconds of the oldest generation in the run."""
     newest: float | None = None
+
+    @property
+    def steps_done(self) -> int:
+        """Steps that have a result, reused ones included."""
+        return sum(stage.done for stage in self.stages.values())
+
+    @property
+    def steps_reused(self) -> int:
+        """Steps whose result was there before, in this store."""
+        return sum(stage.reused for stage in self.stages.values())
 
 
 class RunEstimate(Model):
@@ -198,6 +226,9 @@ class ExecutionState(Model):
     run_id: str
     status: RunStatus
     attempt: int
+    """The newest attempt that is told of."""
+    later_attempts: list[int] = Field(default_factory=list)
+    """Attempts after it, where the run is shown as of an earlier one (``RUN@n``)."""
     attempts: list[dict[str, Any]] = Field(default_factory=list)
     """Each attempt's number, mode, start, status and, where it was stopped early, reason."""
     reason: str | None = None

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from themis.core.base import RunId
 from themis.core.errors import DefinitionError
 from themis.core.events import Event, EventKind, Stage
 from themis.core.protocols import RunStore
@@ -17,18 +16,20 @@ from themis.core.results import RunStatus
 from themis.core.snapshot import RunSnapshot
 from themis.exchange.bundle import Bundle, BundleKind
 from themis.planning.provenance import collect
+from themis.views.attempts import as_of
 from themis.views.cases import run_cases
 from themis.views.state import RUN_KINDS, RunHead
 from themis.views.steps import PAGE, CaseSteps, read_steps
 
 
 def export(store: RunStore, run_id: str, kind: BundleKind) -> Bundle:
-    """Return a bundle of a run.
+    """Return a bundle of a run, or of the run as of an attempt, named ``RUN@n``.
 
     Raises:
         RunNotFoundError: the store has no such run. DefinitionError: nothing of it has run.
     """
-    snapshot = store.load_snapshot(RunId(run_id))
+    store, run = as_of(store, run_id)
+    snapshot = store.load_snapshot(run)
     head, started = RunHead(), None
     for event in store.events(snapshot.run_id, kinds=RUN_KINDS):
         head.take(event)

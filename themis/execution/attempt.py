@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from themis.core.events import Event, Stage, StepAddress
+from themis.core.base import RunId
+from themis.core.events import Artifact, Event, Stage, StepAddress
 from themis.execution.wish import Mode
 from themis.planning.work import CompiledRun
 
@@ -19,6 +20,9 @@ class Attempt:
         mode: what the user asked for.
         until: the last stage to be taken.
         redo: stages that are done again whatever is there already.
+        began: Unix seconds of its beginning.
+        reuse: what of earlier work may be reused, as in ``RuntimeConfig.reuse``.
+        not_before: Unix seconds before which nothing that is reused was made; None for no bound.
         metric_ids: metrics whose steps are done again; None for all.
         parsers: names of the parsers these metrics read from; None for all.
     """
@@ -26,7 +30,10 @@ class Attempt:
     number: int
     mode: Mode
     until: Stage
+    began: float
     redo: frozenset[Stage] = frozenset()
+    reuse: str = "all"
+    not_before: float | None = None
     metric_ids: frozenset[str] | None = None
     parsers: frozenset[str] | None = None
 
@@ -42,6 +49,24 @@ class Attempt:
             return self.parsers is None or address.component in self.parsers
         return True
 
+    def accepts(self, artifact: Artifact, address: StepAddress, run_id: RunId) -> bool:
+        """Return whether what the store has under a step's key may stand for the step.
+
+        A step that is done again is done once: for an equal step, what this attempt made stands.
+        """
+        if self.redoes(address):
+            return artifact.run_id == run_id and artifact.at >= self.began
+        return not self.is_too_old(artifact)
+
+    def is_too_old(self, artifact: Artifact) -> bool:
+        """Return whether an artifact was made before what this attempt may reuse."""
+        return self.not_before is not None and artifact.at < self.not_before
+
+    @property
+    def starts_afresh(self) -> bool:
+        """Whether a case is done only where it was gone through in this very attempt."""
+        return bool(self.redo) or self.reuse == "none"
+
     def reaches(self, stage: Stage) -> bool:
         """Return whether the attempt goes as far as a stage."""
         return self.until.order >= stage.order
@@ -53,6 +78,8 @@ class Attempt:
             "until": self.until.value,
             "redo": sorted(stage.value for stage in self.redo),
             "metric_ids": None if self.metric_ids is None else sorted(self.metric_ids),
+            "reuse": self.reuse,
+            "not_before": self.not_before,
         }
 
     @classmethod
@@ -63,7 +90,10 @@ class Attempt:
             number=event.attempt,
             mode=event.data["mode"],
             until=until,
+            began=event.at,
             redo=frozenset(Stage(name) for name in event.data["redo"]),
+            reuse=event.data.get("reuse", "all"),
+            not_before=event.data.get("not_before"),
             metric_ids=event.data["metric_ids"],
         )
 
@@ -74,7 +104,10 @@ def make_attempt(
     number: int,
     mode: Mode,
     until: Stage,
+    began: float,
     redo: frozenset[Stage] = frozenset(),
+    reuse: str = "all",
+    not_before: float | None = None,
     metric_ids: Any = None,
 ) -> Attempt:
     """Return an attempt, knowing which parsers its metrics read from."""
@@ -84,5 +117,13 @@ def make_attempt(
         chosen = [metric.ref.parser for metric in run.metrics if metric.name in names]
         parsers = frozenset(parser for parser in chosen if parser is not None)
     return Attempt(
-        number=number, mode=mode, until=until, redo=redo, metric_ids=names, parsers=parsers
+        number=number,
+        mode=mode,
+        until=until,
+        began=began,
+        redo=redo,
+        reuse=reuse,
+        not_before=not_before,
+        metric_ids=names,
+        parsers=parsers,
     )

@@ -23,6 +23,7 @@ from themis.execution.hooks import Hooks
 from themis.execution.journal import Journal
 from themis.execution.limits import Limits
 from themis.execution.retry import CallPolicy, policies
+from themis.execution.step import Step
 from themis.planning.prices import Price, find_price, price_names
 from themis.planning.work import Bound, CompiledRun
 
@@ -247,15 +248,19 @@ class Engine:
             return bound.code
         return " ".join([f"run:{self.run.run_id}", *([bound.code] if bound.code else [])])
 
+    def accepts(self, artifact: Artifact, step: Step) -> bool:
+        """Return whether what the store has under a step's key is reused for it."""
+        found = self.attempt.accepts(artifact, step.address, self.run.run_id)
+        return found and self.may_reuse(artifact, step.bound)
+
     def may_reuse(self, artifact: Artifact, bound: Bound) -> bool:
         """Return whether an artifact still says what its component would say today."""
         if not bound.across_runs and artifact.run_id != self.run.run_id:
             return False
         if artifact.code == self.code_of(bound):
             return True
-        cls = type(bound.component)
         self.note(
-            f"the code of {bound.ref.role} '{bound.name}' ({cls.__module__}.{cls.__qualname__}) "
+            f"the code of {bound.ref.role} '{bound.name}' ({bound.behind}) "
             "changed and its fingerprint did not: its earlier results are not reused, its steps "
             "are done again (if only a value read at import differs, keep it in an attribute that "
             "fingerprint() names)"

@@ -15,7 +15,7 @@ from typing import Any
 
 from themis.core.base import ArtifactKey, CaseKey, RunId, case_key
 from themis.core.errors import DefinitionError
-from themis.core.events import Artifact, Event, EventKind, Stage
+from themis.core.events import Artifact, Event, EventKind
 from themis.core.hashing import digest_value
 from themis.core.models import Case, Dataset
 from themis.core.protocols import RunStore, StoredCase
@@ -133,7 +133,7 @@ class CaseFeed:
         )
         for one in made:
             one.found = found
-            one.changed = self._stale
+            one.changed = one.distrusted = self._stale
             recall(one, events.get(one.index, ()))
         return made
 
@@ -147,8 +147,7 @@ class CaseFeed:
     ) -> tuple[Mapping[ArtifactKey, Artifact], dict[int, list[Event]]]:
         """Runs in the journal's thread."""
         self._store.save_cases(source.manifest.fingerprint, start, stored)
-        redoes = Stage.GENERATE in self._engine.attempt.redo
-        found = self._store.lookup(keys) if keys and not redoes else {}
+        found = self._store.lookup(keys) if keys else {}
         events: dict[int, list[Event]] = {}
         if span is not None:
             for event in self._store.case_events(self._run_id, *span):

@@ -66,6 +66,7 @@ class CaseRun:
         "dataset_id",
         "dataset_metadata",
         "digests",
+        "distrusted",
         "end",
         "engine",
         "found",
@@ -76,6 +77,7 @@ class CaseRun:
         "outages",
         "pending",
         "prior",
+        "remade",
         "reusing",
         "said_finished",
     )
@@ -110,6 +112,10 @@ class CaseRun:
         self.reusing = False
         """Whether earlier work was found for this case, so that there may be more."""
         self.changed = False
+        self.distrusted = False
+        """Whether it was last gone through by other code than today's."""
+        self.remade: set[int | None] = set()
+        """Samples, or None for the whole case, of which this attempt has a step anew."""
         self.pending = 0
         """Events that are queued and not committed yet."""
         self.lost = False
@@ -127,7 +133,10 @@ class CaseRun:
         if event is None or event.key != step.key or event.artifact is None:
             return None
         attempt = self.engine.attempt
-        if attempt.redoes(step.address) and event.attempt != attempt.number:
+        mine = event.attempt == attempt.number
+        if not mine and attempt.redoes(step.address):
+            return None
+        if attempt.is_too_old(event.artifact) and (event.reused or not mine):
             return None
         return event.artifact if self.engine.may_reuse(event.artifact, step.bound) else None
 
@@ -141,6 +150,8 @@ class CaseRun:
         """Queue an event of this case."""
         self.changed = True
         self.pending += 1
+        if self.prior and event.kind is EventKind.STEP_DONE and event.address is not None:
+            self.remade.add(event.address.sample)
         self.engine.journal.append(event)
 
     def close(self) -> None:
@@ -210,10 +221,21 @@ class CaseRun:
         several = self.engine.run.snapshot.identity.num_samples > 1
         return CandidateId(f"{given}#{sample}" if several else given)
 
-    def drop_beyond(self, until: Stage) -> None:
-        """Journal that what later stages once made of this case no longer holds."""
+    def drop_beyond(self, until: Stage) -> int:
+        """Journal that what later stages made of what is new in this case no longer holds.
+
+        Returns:
+            Outages of later stages that still hold.
+        """
+        outages = 0
         for address, event in self.prior.items():
-            if address.stage.order > until.order and event.kind is not EventKind.STEP_DROPPED:
+            if address.stage.order <= until.order or event.kind is EventKind.STEP_DROPPED:
+                continue
+            # Of a sample that nothing became of again, all holds that came of it before.
+            rests_on_new = address.sample in self.remade or (
+                address.sample is None and bool(self.remade)
+            )
+            if self.distrusted or rests_on_new:
                 self.emit(
                     Event(
                         kind=EventKind.STEP_DROPPED,
@@ -223,18 +245,27 @@ class CaseRun:
                         address=address,
                     )
                 )
+            elif event.kind is EventKind.STEP_FAILED and address.call is None:
+                outages += "settled" not in event.data
+        return outages
 
     def finish(self) -> None:
         """Journal that the case went as far as the attempt goes."""
         attempt = self.engine.attempt
+        said = self.said_finished
         if self.changed:
-            self.drop_beyond(attempt.until)
+            self.outages += self.drop_beyond(attempt.until)
+        elif (
+            said is not None
+            and not attempt.redo
+            and Stage(said.data["through"]).order > attempt.until.order
+        ):
+            return  # nothing is new: it went farther, and that still holds
         data = {
             "through": attempt.until.value,
             "outages": self.outages,
             "generated": self.generated,
         }
-        said = self.said_finished
         known = said is not None and not self.changed and said.data == data
         if known and said is not None and (not attempt.redo or said.attempt == attempt.number):
             return

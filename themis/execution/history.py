@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from themis.core.config import reusable_seconds
 from themis.core.events import Event, EventKind, Stage
 from themis.core.protocols import RunStore
 from themis.execution.attempt import Attempt, make_attempt
 from themis.execution.bill import Bill
 from themis.execution.wish import Wish
 from themis.planning.work import CompiledRun
+from themis.views.steps import read_steps
 
 _MARKS = (
     EventKind.RUN_STARTED,
@@ -22,6 +24,7 @@ _MARKS = (
 )
 _UNFINISHED = ("interrupted", "failed")
 _OUTAGES, _GENERATED, _STALE = 8, 16, 32
+_STAGES = tuple(Stage)
 
 
 class Ledger:
@@ -44,15 +47,23 @@ class Ledger:
         self._attempt[index] = event.attempt
 
     def done(self, attempt: Attempt) -> bytearray:
-        """Return, for each case, whether this attempt has nothing left to do there."""
+        """Return, for each case, whether this attempt has nothing left to do there.
+
+        How old the results are that a case rests on is not known here.
+        """
         through = attempt.until.order + 1
-        number = attempt.number if attempt.redo else None
+        number = attempt.number if attempt.starts_afresh else None
         return bytearray(
             (state & 7) >= through
             and not state & (_OUTAGES | _STALE)
             and (number is None or went == number)
             for state, went in zip(self._state, self._attempt, strict=True)
         )
+
+    def through(self) -> Stage | None:
+        """Return the last stage that every case went through; None where one went nowhere yet."""
+        least = min((state & 7 for state in self._state), default=0)
+        return _STAGES[least - 1] if least else None
 
     def any_outage(self) -> bool:
         """Return whether some case ended with an outage."""
@@ -121,22 +132,37 @@ class Decision:
     """Whether some cases were last gone through by other code than today's."""
 
 
-def decide(history: History, run: CompiledRun, wish: Wish) -> Decision | None:
-    """Return what is to be done, or None if everything is there already."""
+def decide(
+    history: History, store: RunStore, run: CompiledRun, wish: Wish, now: float
+) -> Decision | None:
+    """Return what is to be done, or None if everything is there already.
+
+    Args:
+        history: the run's journal, as far as it is folded.
+        store: where the run is; read only where it matters how old results are.
+        run: the run.
+        wish: what the user asked for.
+        now: Unix seconds.
+    """
     last = history.first_start
     resumed = last is not None and _goes_on(history, last, wish)
     if last is not None and resumed:
         attempt = Attempt.from_event(last, run, wish.until)
     else:
+        seconds = reusable_seconds(wish.reuse)
         attempt = make_attempt(
             run,
             number=1 if last is None else last.attempt + 1,
             mode=wish.mode,
             until=wish.until,
+            began=now,
             redo=wish.redo,
+            reuse=wish.reuse,
+            not_before=None if seconds is None else now - seconds,
             metric_ids=wish.metric_ids,
         )
     done = history.ledger.done(attempt)
+    _leave_out_old(store, run, attempt, done)
     if last is not None and not resumed and wish.mode == "run" and all(done):
         return None
     return Decision(
@@ -154,12 +180,23 @@ def _goes_on(history: History, last: Event, wish: Wish) -> bool:
         return False
     if finished is not None and finished.data["status"] not in _UNFINISHED:
         return False
-    if wish.mode == "run":
+    if wish.mode == "run" and wish.reuse == "all":
         return True
     same_redo = last.data["redo"] == sorted(stage.value for stage in wish.redo)
     metric_ids = None if wish.metric_ids is None else sorted(wish.metric_ids)
     same_mode: bool = last.data["mode"] == wish.mode
-    return same_mode and same_redo and last.data["metric_ids"] == metric_ids
+    same_reuse: bool = last.data.get("reuse", "all") == wish.reuse
+    return same_mode and same_reuse and same_redo and last.data["metric_ids"] == metric_ids
+
+
+def _leave_out_old(store: RunStore, run: CompiledRun, attempt: Attempt, done: bytearray) -> None:
+    """Take for not done what rests on results that are too old for the attempt."""
+    bound = attempt.not_before
+    if bound is None or not any(done):
+        return
+    for steps in read_steps(store, run.run_id, 0, len(done)):
+        if done[steps.index] and steps.has_older(bound, attempt.until):
+            done[steps.index] = False
 
 
 def _code_changed(start: Event, code: Mapping[str, str | None]) -> bool:

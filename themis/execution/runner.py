@@ -79,7 +79,7 @@ async def execute(
                 f"run {run.run_id} is in the store already and existing_run_policy is 'error'; "
                 "set it to 'auto' to go on with it or 'rerun' to do it again"
             )
-        decision = decide(history, run, wish)
+        decision = decide(history, store, run, wish, time.time())
         if decision is None:
             finished = history.finished
             status = RunStatus(finished.data["status"]) if finished else RunStatus.COMPLETED
@@ -309,7 +309,7 @@ class _OpenRun:
         whole = not self._left and not self._lost
         data: dict[str, Any] = {
             "status": status.value,
-            "through": self._decision.attempt.until.value if whole else None,
+            "through": self._ledger.through() if whole else None,
         }
         if self._engine.fatal is not None:
             data["reason"] = self._engine.fatal.message

@@ -34,15 +34,13 @@ async def take(case: CaseRun, step: Step) -> Taken:
     if artifact is not None:
         return Taken(artifact.payload)
     redone = engine.attempt.redoes(step.address)
-    stale = False
-    if not redone:
-        artifact = await _find(case, step)
-        if artifact is not None:
-            if not case.was_redone(step, artifact) and engine.may_reuse(artifact, step.bound):
-                _journal_reuse(case, step, artifact)
-                return Taken(artifact.payload)
-            stale = True
-    supersedes = redone or stale
+    artifact = await _find(case, step, redone)
+    if artifact is not None:
+        if not case.was_redone(step, artifact) and engine.accepts(artifact, step):
+            _journal_reuse(case, step, artifact)
+            return Taken(artifact.payload)
+        step.renews = not redone and engine.attempt.is_too_old(artifact)
+    supersedes = redone or artifact is not None
     return await (
         _take_once(case, step, supersedes) if step.paid else _make(case, step, supersedes)
     )
@@ -51,7 +49,7 @@ async def take(case: CaseRun, step: Step) -> Taken:
 async def _take_once(case: CaseRun, step: Step, supersedes: bool) -> Taken:
     """Do paid work, unless the same is being done for another step: then share what it gives."""
     engine = case.engine
-    asked = supersedes
+    asked = False
     while True:
         made = engine.uncommitted.get(step.key)
         if made is not None:
@@ -68,7 +66,7 @@ async def _take_once(case: CaseRun, step: Step, supersedes: bool) -> Taken:
         else:  # committed since it was looked up in vain
             asked = True
             kept = await engine.lookup(step.key)
-            if kept is not None and engine.may_reuse(kept, step.bound):
+            if kept is not None and engine.accepts(kept, step):
                 _journal_reuse(case, step, kept)
                 return Taken(kept.payload)
     landed = engine.flights[step.key] = asyncio.get_running_loop().create_future()
@@ -104,6 +102,8 @@ async def _make(case: CaseRun, step: Step, supersedes: bool) -> Taken:
     data = {"ms": round((time.perf_counter() - began) * 1000.0, 3)}
     if cost is not None:
         data["cost"] = cost
+    if step.renews:
+        data["renewed"] = True
     case.emit(
         Event(
             kind=EventKind.STEP_DONE,
@@ -120,11 +120,17 @@ async def _make(case: CaseRun, step: Step, supersedes: bool) -> Taken:
     return Taken(payload, value)
 
 
-async def _find(case: CaseRun, step: Step) -> Artifact | None:
+async def _find(case: CaseRun, step: Step, redone: bool) -> Artifact | None:
+    """Return what the store has under the step's key, where that is worth asking."""
+    engine = case.engine
     found = case.found.get(step.key)
-    absent = step.known_absent and step.key not in case.engine.recent
-    if found is None and not absent and (step.paid or case.reusing):
-        found = await case.engine.lookup(step.key)
+    absent = step.known_absent and step.key not in engine.recent
+    if found is None and not absent:
+        # Pure work that is done again needs no question. Within a bound of age it does: the store
+        # would refer to what stands under an equal key, however old it is.
+        by_age = engine.attempt.not_before is not None
+        if step.paid or (not redone and (case.reusing or by_age)):
+            found = await engine.lookup(step.key)
     return found
 
 
@@ -177,6 +183,8 @@ def _journal_failure(
     if step.address.call is None and not settled:  # a judge's silence is its metric's to weigh
         case.outages += 1
     data: dict[str, Any] = {"failure": failure.plain()}
+    if settled:
+        data["settled"] = True
     if isinstance(error, ExplainedError) and error.execution is not None:
         data["execution"] = error.execution
     case.emit(

@@ -44,6 +44,7 @@ class Step:
         barred: says why the call is not to be made, or None; asked again while it waits.
         timeout: seconds for the call, where its stage has no policy of its own; None for no limit.
         candidate_id: the candidate it concerns; may be told by ``seal``.
+        renews: whether what was there was too old to be reused.
     """
 
     address: StepAddress
@@ -61,6 +62,7 @@ class Step:
     barred: Callable[[], str | None] | None = None
     timeout: float | None = None
     candidate_id: str | None = None
+    renews: bool = False
 
     def check_asked(self) -> None:
         """Refuse a call that is not to be made.

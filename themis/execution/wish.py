@@ -20,12 +20,14 @@ class Wish:
         until: the last stage to take.
         redo: stages to be done again whatever is there already.
         metric_ids: metrics whose steps are done again; None for all.
+        reuse: what may be reused, as in ``RuntimeConfig.reuse``.
     """
 
     mode: Mode = "run"
     until: Stage = Stage.JUDGE
     redo: frozenset[Stage] = frozenset()
     metric_ids: Sequence[str] | None = None
+    reuse: str = "all"
 
 
 def stages_from(stage: Stage) -> frozenset[Stage]:

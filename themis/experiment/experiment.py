@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
-from themis.core.config import EvaluationConfig, GenerationConfig, RuntimeConfig, StorageConfig
+from themis.core.config import (
+    EvaluationConfig,
+    GenerationConfig,
+    RuntimeConfig,
+    StorageConfig,
+    reusable_seconds,
+)
 from themis.core.errors import (
     BudgetSpentError,
     DefinitionError,
@@ -123,25 +130,38 @@ class Experiment:
         """
         return self._compile(self.runtime).snapshot
 
-    def run(self, *, until_stage: str = "judge", **options: Unpack[RunOptions]) -> RunResult:
+    def run(
+        self,
+        *,
+        until_stage: str = "judge",
+        reuse: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> RunResult:
         """Run, resume, or reuse: whatever is not done yet is done.
 
         Args:
             until_stage: the last stage to take ("generate", "select", "reduce", "parse", "score",
                 "judge").
+            reuse: in place of ``RuntimeConfig.reuse``: "all", "none" or a duration such as "24h".
             **options: see ``RunOptions``.
 
         Raises:
             RunStoppedError: a failure that every case would share; resumable once mended.
             RunInterrupted: Ctrl-C; what was finished is kept.
         """
-        return self._carry_out_blocking(self._run_wish(until_stage, options), options)
+        wish = self._run_wish(until_stage, reuse, options)
+        return self._carry_out_blocking(wish, options)
 
     async def run_async(
-        self, *, until_stage: str = "judge", **options: Unpack[RunOptions]
+        self,
+        *,
+        until_stage: str = "judge",
+        reuse: str | None = None,
+        **options: Unpack[RunOptions],
     ) -> RunResult:
         """Do what ``run`` does, on the caller's event loop."""
-        return await self._carry_out(self._run_wish(until_stage, options), options)
+        wish = self._run_wish(until_stage, reuse, options)
+        return await self._carry_out(wish, options)
 
     def replay(
         self,
@@ -194,7 +214,9 @@ class Experiment:
         target = store if store is not None else self._store
         if target is None:  # an estimate makes no file
             target = open_existing_store(self.storage)
-        return estimate(run, target, self.runtime.prices)
+        seconds = reusable_seconds(self.runtime.reuse)
+        not_before = None if seconds is None else time.time() - seconds
+        return estimate(run, target, self.runtime.prices, not_before)
 
     def preview(self, n: int = 3, *, outputs: Outputs = None) -> list[CasePreview]:
         """Return the exact requests of the first cases, and what would be made of an output.
@@ -235,13 +257,15 @@ class Experiment:
         check_budget(run, runtime)
         return run
 
-    def _run_wish(self, until_stage: str, options: RunOptions) -> Wish:
+    def _run_wish(self, until_stage: str, reuse: str | None, options: RunOptions) -> Wish:
         self._check_options(options)
         runtime = options.get("runtime") or self.runtime
         until = _stage(until_stage, "until_stage")
-        if runtime.existing_run_policy == "rerun":
+        reuse = runtime.reuse if reuse is None else reuse
+        reusable_seconds(reuse)
+        if runtime.existing_run_policy == "rerun":  # which reuses nothing as it is
             return Wish(mode="rerun", until=until, redo=frozenset(Stage))
-        return Wish(until=until)
+        return Wish(until=until, reuse=reuse)
 
     def _redo_wish(
         self, mode: Mode, stage: str, metric_ids: Sequence[str] | None, options: RunOptions

@@ -1,10 +1,12 @@
-"""Looking at a kept run from code: its snapshot, how it stands, one evaluation, a quick check."""
+"""Looking at a kept run from code: its snapshot, how it stands, one evaluation, a quick check.
+
+A run is named by its id or, as of its attempt n, by ``RUN@n``.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from themis.core.base import RunId
 from themis.core.errors import DefinitionError, did_you_mean
 from themis.core.judging import EvaluationExecution
 from themis.core.protocols import RunStore
@@ -12,6 +14,7 @@ from themis.core.redaction import redact
 from themis.core.results import ExecutionState
 from themis.core.snapshot import RunSnapshot
 from themis.experiment.result import RunResult
+from themis.views.attempts import as_of
 from themis.views.cases import find_case
 from themis.views.results import case_result
 from themis.views.state import execution_state
@@ -22,13 +25,20 @@ def get_run_snapshot(store: RunStore, run_id: str) -> RunSnapshot:
 
     Raises:
         RunNotFoundError: the store has no such run.
+        DefinitionError: the run has no attempt of the number named.
     """
-    return store.load_snapshot(RunId(run_id))
+    shown, run = as_of(store, run_id)
+    return shown.load_snapshot(run)
 
 
 def get_execution_state(store: RunStore, run_id: str) -> ExecutionState:
-    """Return how a run stands: status, attempts, counts of steps, tokens, errors."""
-    return execution_state(store, RunId(run_id))
+    """Return how a run stands: status, attempts, counts of steps, tokens, errors.
+
+    Raises:
+        RunNotFoundError: the store has no such run.
+        DefinitionError: the run has no attempt of the number named.
+    """
+    return execution_state(*as_of(store, run_id))
 
 
 def get_evaluation_execution(
@@ -53,7 +63,8 @@ def get_evaluation_execution(
     Raises:
         DefinitionError: there is no such case, or the metric asked no judge about it.
     """
-    snapshot = store.load_snapshot(RunId(run_id))
+    shown, run = as_of(store, run_id)
+    snapshot = shown.load_snapshot(run)
     names = [metric.name for metric in snapshot.identity.metrics]
     if metric_id not in names:
         raise DefinitionError(
@@ -61,8 +72,8 @@ def get_evaluation_execution(
             field="metric_id",
             value=metric_id,
         )
-    case = find_case(store, snapshot, case_id, dataset_id=dataset_id, case_key=case_key)
-    for execution in case_result(store, snapshot, case.position).evaluation_executions:
+    case = find_case(shown, snapshot, case_id, dataset_id=dataset_id, case_key=case_key)
+    for execution in case_result(shown, snapshot, case.position).evaluation_executions:
         if execution.metric_id == metric_id:
             return execution
     raise DefinitionError(
@@ -74,15 +85,24 @@ def get_evaluation_execution(
 
 def quickcheck(store: RunStore, run_id: str) -> dict[str, Any]:
     """Return a run's headline as plain data: status, counts, and each metric's figures."""
-    result = RunResult(store, store.load_snapshot(RunId(run_id)))
-    progress = result.progress
+    result = RunResult.of(store, run_id)
+    state, progress = result.state, result.progress
     return {
         "run_id": result.run_id,
+        "attempt": state.attempt,
+        "later_attempts": state.later_attempts,
         "status": result.status.value,
         "reason": result.reason,
         "cases": len(result.cases),
         "cases_finished": progress.cases_finished,
         "cases_with_errors": progress.cases_with_errors,
+        "steps_done": progress.steps_done,
+        "steps_reused": progress.steps_reused,
+        "steps_renewed": progress.renewed,
+        "oldest": progress.oldest,
+        "newest": progress.newest,
+        "reported": [one.model_dump(mode="json") for one in progress.reported],
+        "deviating": progress.deviating,
         "tokens": progress.tokens,
         "cost_usd": progress.cost_usd,
         "unpriced_calls": progress.unpriced_calls,

@@ -6,10 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Self, overload
 
 from themis.analysis.intervals import summarize
-from themis.analysis.tables import endings_text, plain_table, run_cost, work_text
+from themis.analysis.tables import (
+    attempts_text,
+    endings_text,
+    plain_table,
+    reported_text,
+    reuse_text,
+    run_cost,
+    work_text,
+)
 from themis.core.base import RunId
 from themis.core.errors import MissingExtraError
 from themis.core.protocols import RunStore
@@ -22,6 +30,7 @@ from themis.core.results import (
     ScoreRow,
 )
 from themis.core.snapshot import RunSnapshot
+from themis.views.attempts import as_of
 from themis.views.results import case_result, case_results
 from themis.views.scores import ScoresFold, score_rows
 from themis.views.state import ProgressFold, RunHead, run_head, state_of
@@ -74,6 +83,21 @@ class RunResult:
         self.snapshot = snapshot
         self.run_id: RunId = snapshot.run_id
         self.cases = CaseResults(store, snapshot)
+
+    @classmethod
+    def of(cls, store: RunStore, run_id: str) -> Self:
+        """Return the results of a run that a store keeps.
+
+        Args:
+            store: where the run is.
+            run_id: its id, or ``RUN@n`` for the run as of its attempt n.
+
+        Raises:
+            RunNotFoundError: the store has no such run.
+            DefinitionError: the run has no such attempt.
+        """
+        shown, run = as_of(store, run_id)
+        return cls(shown, shown.load_snapshot(run))
 
     @cached_property
     def _head(self) -> RunHead:
@@ -162,6 +186,8 @@ class RunResult:
 
     def __repr__(self) -> str:
         lines = [f"Run {self.run_id}: {self.status.value}, {len(self.cases)} cases"]
+        if self._head.later:
+            lines.append(attempts_text(self.state))
         if self.reason:
             lines.append(f"stopped early: {self.reason}")
         elif self.progress.first_failure:
@@ -170,6 +196,10 @@ class RunResult:
             lines.append(self.table())
         if endings := endings_text(list(self.metrics.values())):
             lines.append(f"answers: {endings}")
+        if reported := reported_text(self.progress):
+            lines.append(f"models: {reported}")
+        if reuse := reuse_text(self.progress):
+            lines.append(reuse)
         if work := work_text(self.progress):
             lines.append(work)
         return "\n".join(lines)

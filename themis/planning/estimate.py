@@ -25,6 +25,7 @@ def estimate(
     run: CompiledRun,
     store: RunStore | None,
     prices: Mapping[str, Mapping[str, float]] = {},
+    not_before: float | None = None,
 ) -> RunEstimate:
     """Return how many steps the run has, and how many generations are not in the store yet.
 
@@ -32,10 +33,11 @@ def estimate(
         run: the compiled run.
         store: where earlier work may be found; None counts everything as new.
         prices: the user's own prices, as in ``RuntimeConfig.prices``.
+        not_before: Unix seconds before which nothing that is reused was made; None for no bound.
     """
     cases = run.snapshot.n_cases
     steps = steps_per_case(run.snapshot.identity)
-    new, tokens, cost = _count_new(run, store, prices)
+    new, tokens, cost = _count_new(run, store, prices, not_before)
     component = run.generator.component
     cap = getattr(component, "max_output_tokens", None)
     outputs = None if cap is None else new * cap
@@ -105,7 +107,10 @@ def steps_per_case(identity: RunIdentity) -> dict[Stage, int]:
 
 
 def _count_new(
-    run: CompiledRun, store: RunStore | None, prices: Mapping[str, Mapping[str, float]]
+    run: CompiledRun,
+    store: RunStore | None,
+    prices: Mapping[str, Mapping[str, float]],
+    not_before: float | None,
 ) -> tuple[int, int | None, list[float] | None]:
     """Return the generations to be made and, if that is known, their prompt tokens and cost."""
     new = 0
@@ -128,7 +133,8 @@ def _count_new(
                 wanted[key] = (dataset_id, case, sample)
         found = store.lookup(list(wanted)) if store is not None else {}
         for key, (dataset_id, case, sample) in wanted.items():
-            if key in found:
+            made = found.get(key)
+            if made is not None and (not_before is None or made.at >= not_before):
                 continue
             new += 1
             if tokens is not None and counts is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -32,6 +33,16 @@ class Bound:
     def name(self) -> str:
         """The name it goes by in tables."""
         return self.ref.name
+
+    @property
+    def behind(self) -> str:
+        """The class, or the function of the user's, whose code stands behind it."""
+        found: Any = getattr(self.component, "users_function", None)
+        while isinstance(found, partial):
+            found = found.func
+        if not hasattr(found, "__qualname__"):  # none, or an object that can be called
+            found = type(self.component if found is None else found)
+        return f"{found.__module__}.{found.__qualname__}"
 
     @property
     def facts(self) -> MetricFacts:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from themis.analysis.tables import headline_row, number, times_text
+from themis.analysis.tables import attempts_text, headline_row, number, times_text
 from themis.core.results import CaseResult, ScoreRow
 from themis.reporting import plot
 from themis.reporting.facts import (
@@ -64,6 +64,7 @@ def render(facts: ReportFacts) -> Iterator[str]:
         duration=duration,
         number=number,
         times_text=times_text,
+        attempts_text=attempts_text,
         work_headings=WORK_HEADINGS,
         work_rows=work_rows(facts),
     )

@@ -54,12 +54,17 @@ def _line(cells: tuple[str, ...]) -> str:
 
 
 def _caption(facts: ReportFacts) -> str:
-    runs = ", ".join(f"{run.run_id} ({run.state.status})" for run in facts.runs)
+    runs = ", ".join(f"{run.name} ({run.state.status})" for run in facts.runs)
     many = not facts.is_one_run
     endings = "".join(
         f" Answers{f' of {run.label}' if many else ''}: {run.endings}."
         for run in facts.runs
         if run.endings
+    )
+    endings += "".join(
+        f" Models{f' of {run.label}' if many else ''}: {run.reported}."
+        for run in facts.runs
+        if run.reported
     )
     missing = "" if facts.is_whole else " or case not scored yet"
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from themis.analysis.tables import HEADINGS, headline_row, times_text
+from themis.analysis.tables import HEADINGS, attempts_text, headline_row, times_text
 from themis.reporting.facts import (
     WORK_HEADINGS,
     ReportFacts,
@@ -77,14 +77,15 @@ def _run(run: RunFacts, *, several: bool) -> Iterator[str]:
             *stopped,
             ("cases", f"{progress.cases_finished} of {progress.n_cases} gone through"),
             ("with errors", str(progress.cases_with_errors)),
-            ("attempts", str(len(state.attempts))),
+            ("attempts", attempts_text(state)),
             ("time", duration(run.seconds)),
             *([("answers", escape(run.endings))] if run.endings else []),
+            *([("models", escape(run.reported))] if run.reported else []),
             ("tokens", _counts(progress.tokens)),
             ("cost", escape(run.cost)),
             ("latency", times_text(progress.latency_ms)),
             *([("first token", times_text(first))] if first else []),
-            ("steps", f"{run.n_done}, of which {run.n_reused} reused"),
+            ("steps", run.steps),
             ("generations", f"from {when(progress.oldest)} to {when(progress.newest)}"),
         ]
     )

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from themis.analysis.intervals import summarize
-from themis.analysis.tables import endings_text, milliseconds, run_cost, tokens_text
+from themis.analysis.tables import (
+    endings_text,
+    milliseconds,
+    moment,
+    renewed_text,
+    reported_text,
+    run_cost,
+    tokens_text,
+)
 from themis.core.base import RunId
 from themis.core.errors import DefinitionError
 from themis.core.protocols import RunStore
 from themis.core.redaction import redact
 from themis.core.results import CaseResult, ExecutionState, MetricSummary, ScoreRow
 from themis.core.snapshot import ComponentRef, RunSnapshot
+from themis.views.attempts import MARK, as_of, later_attempts
 from themis.views.cases import RunCase, run_cases
 from themis.views.results import fold_case
 from themis.views.scores import Scored, ScoresFold, chosen_metrics, score_case, score_rows
@@ -58,6 +66,16 @@ class RunFacts:
         return self.snapshot.run_id
 
     @property
+    def name(self) -> str:
+        """The run's id or, of a run as of an earlier attempt, ``RUN@n``."""
+        return f"{self.run_id}{MARK}{self.state.attempt}" if self.is_earlier else self.run_id
+
+    @property
+    def is_earlier(self) -> bool:
+        """Whether the run is shown as of an attempt that others came after."""
+        return bool(self.state.later_attempts)
+
+    @property
     def title(self) -> str:
         """What was evaluated on what."""
         identity = self.snapshot.identity
@@ -67,12 +85,17 @@ class RunFacts:
     @property
     def n_reused(self) -> int:
         """Steps whose result was there before, in this store."""
-        return sum(stage.reused for stage in self.state.progress.stages.values())
+        return self.state.progress.steps_reused
 
     @property
     def n_done(self) -> int:
         """Steps that have a result, reused ones included."""
-        return sum(stage.done for stage in self.state.progress.stages.values())
+        return self.state.progress.steps_done
+
+    @property
+    def steps(self) -> str:
+        """How many steps are done, how many of them reused, and how many were too old to be."""
+        return f"{self.n_done}, of which {self.n_reused} reused{renewed_text(self.state.progress)}"
 
     @property
     def seconds(self) -> float:
@@ -88,6 +111,11 @@ class RunFacts:
     def endings(self) -> str:
         """How many answers were refused, truncated or empty, as text; empty where none was."""
         return endings_text(self.summaries)
+
+    @property
+    def reported(self) -> str:
+        """Which answers came from another model than the rest, as text; empty where none did."""
+        return reported_text(self.state.progress)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -174,7 +202,7 @@ def report_facts(
 
     Args:
         store: where the runs are.
-        run_ids: one run, or several to be shown side by side.
+        run_ids: one run, or several to be shown side by side; ``RUN@n`` is one as of its attempt n.
         metric_ids: the metrics to tell of; all by default. Of several runs each tells of those
             that it has, and one of them must have it.
         labels: a name for each run; what it evaluated by default.
@@ -192,13 +220,16 @@ def report_facts(
             field="labels",
             value=list(labels),
         )
-    snapshots = [store.load_snapshot(RunId(run_id)) for run_id in ids]
-    names = _labels(snapshots) if labels is None else list(labels)
+    shown = [as_of(store, run_id) for run_id in ids]
+    snapshots = [bounded.load_snapshot(run_id) for bounded, run_id in shown]
+    names = _labels(snapshots, ids) if labels is None else list(labels)
     wanted = [_metrics_of(snapshot, snapshots, metric_ids) for snapshot in snapshots]
     return ReportFacts(
         runs=[
-            _run_facts(store, snapshot, label, metrics)
-            for snapshot, label, metrics in zip(snapshots, names, wanted, strict=True)
+            _run_facts(bounded, snapshot, label, metrics)
+            for (bounded, _), snapshot, label, metrics in zip(
+                shown, snapshots, names, wanted, strict=True
+            )
         ]
     )
 
@@ -207,7 +238,7 @@ def when(at: float | None) -> str:
     """Return Unix seconds as a date and time in UTC."""
     if at is None:
         return "never"
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return moment(at)
 
 
 def duration(seconds: float) -> str:
@@ -258,7 +289,7 @@ def _said(name: str, value: Any) -> str:
 def _run_facts(
     store: RunStore, snapshot: RunSnapshot, label: str, metric_ids: Collection[str] | None
 ) -> RunFacts:
-    head, times = RunHead(), TimelineFold()
+    head, times = RunHead(later_attempts(store)), TimelineFold()
     for event in store.events(snapshot.run_id, kinds=RUN_KINDS):
         head.take(event)
         times.take_event(event)
@@ -288,11 +319,13 @@ def _metrics_of(
     return asked
 
 
-def _labels(snapshots: Sequence[RunSnapshot]) -> list[str]:
-    """Name runs by their generators; by their ids too where that does not tell them apart."""
+def _labels(snapshots: Sequence[RunSnapshot], ids: Sequence[str]) -> list[str]:
+    """Name runs by their generators; by ids and attempts too where that tells none apart."""
     names = [snapshot.identity.generator.name for snapshot in snapshots]
     if len(set(names)) == len(names):
         return names
-    return [
-        f"{name} ({snapshot.run_id[:8]})" for name, snapshot in zip(names, snapshots, strict=True)
+    short = [
+        f"{run_id[:8]}{mark}{attempt}"
+        for run_id, mark, attempt in (one.partition(MARK) for one in ids)
     ]
+    return [f"{name} ({run})" for name, run in zip(names, short, strict=True)]

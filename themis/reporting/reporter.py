@@ -51,7 +51,8 @@ class Reporter:
         """Return a report as text.
 
         Args:
-            run_id: the run, or several to be shown side by side.
+            run_id: the run, or several to be shown side by side; ``RUN@n`` is one as of its
+                attempt n.
             format: one of ``formats``.
             metric_ids: the metrics to tell of; all by default.
             labels: a name for each run, where there are several.
@@ -76,7 +77,8 @@ class Reporter:
         """Write a report to a file, in place of what was there, and return its path.
 
         Args:
-            run_id: the run, or several to be shown side by side.
+            run_id: the run, or several to be shown side by side; ``RUN@n`` is one as of its
+                attempt n.
             path: the file; its suffix says the format (.md, .json, .csv, .tex, .html).
             format: one of ``formats``, where the suffix does not say.
             metric_ids: the metrics to tell of; all by default.

@@ -7,14 +7,17 @@ is for the store's lease to say.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 from themis.core.base import RunId
 from themis.core.events import Event, EventKind, Stage, StepAddress
 from themis.core.protocols import RunStore
 from themis.core.results import ExecutionState, RunProgress, RunStatus, StageProgress
+from themis.views.attempts import later_attempts
 from themis.views.exact import Total
 from themis.views.latencies import Latencies
+from themis.views.reported import HINT, ReportedFold
 from themis.views.steps import CaseSteps, fold_cases
 
 _ORDER = {stage.value: stage.order for stage in Stage}
@@ -25,14 +28,19 @@ RUN_KINDS = frozenset({EventKind.RUN_STARTED, EventKind.RUN_FINISHED, EventKind.
 class RunHead:
     """Fold over a run's own events, in order of their numbers: few, however many the cases.
 
+    Args:
+        later: attempts whose events it is not fed, since an earlier one is looked at.
+
     Attributes:
         attempts: by number, what is known of each attempt.
         attempt: number of the newest attempt, 0 before the first.
         through: last stage that a finished attempt completed.
         notes: what the user should know, each text once.
+        later: attempts after the newest that it was told of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, later: Sequence[int] = ()) -> None:
+        self.later = list(later)
         self.attempts: dict[int, dict[str, Any]] = {}
         self.attempt = 0
         self.through: str | None = None
@@ -65,6 +73,8 @@ class RunHead:
                 "started": event.at,
                 "redo": data.get("redo") or [],
                 "metric_ids": data.get("metric_ids"),
+                "reuse": data.get("reuse", "all"),
+                "not_before": data.get("not_before"),
                 "provenance": data.get("provenance") or {},
             }
         about["until"] = data.get("until", Stage.JUDGE.value)
@@ -85,14 +95,20 @@ class RunHead:
             return RunStatus.PENDING
         return RunStatus(self.attempts[self.attempt]["status"])
 
-    def needs_no_more(self, finished: Event | None) -> bool:
-        """Return whether a case that ended so has nothing left to do in the newest attempt."""
+    def needs_no_more(self, steps: CaseSteps) -> bool:
+        """Return whether a case has nothing left to do in the newest attempt."""
+        finished = steps.finished
         if finished is None:
             return False
         now = self.attempts.get(self.attempt, {})
-        if now.get("mode", "run") not in ("run", "import") and finished.attempt != self.attempt:
+        afresh = now.get("mode", "run") not in ("run", "import") or now.get("reuse") == "none"
+        if afresh and finished.attempt != self.attempt:
             return False
-        return _ORDER[finished.data["through"]] >= _ORDER[now.get("until", "generate")]
+        until = now.get("until", "generate")
+        if _ORDER[finished.data["through"]] < _ORDER[until]:
+            return False
+        bound = now.get("not_before")
+        return afresh or bound is None or not steps.has_older(bound, Stage(until))
 
 
 class ProgressFold:
@@ -119,21 +135,27 @@ class ProgressFold:
         self._oldest: float | None = None
         self._newest: float | None = None
         self._finished = 0
+        self._renewed = 0
+        self._reported = ReportedFold()
         self._with_errors = 0
         self._first_failed = math.inf
         self._first_failure: str | None = None
 
     def take(self, steps: CaseSteps) -> None:
         """Take one case."""
-        self._finished += self._head.needs_no_more(steps.finished)
+        self._finished += self._head.needs_no_more(steps)
         errors = False
+        opened: dict[int, dict[str, Any]] = {}
         for address, event in steps.newest.items():
             counts = self._stages.setdefault(address.stage, [0, 0, 0])
             if event.kind is EventKind.STEP_DONE:
                 counts[0] += 1
                 counts[1] += event.reused
+                self._renewed += event.attempt == self._head.attempt and "renewed" in event.data
                 if address.stage is Stage.GENERATE:
                     self._date(event)
+                if event.artifact is not None and HINT in event.artifact.raw:
+                    opened[event.seq] = self._report(event, address)
             else:
                 counts[2] += 1
                 # A judge that is out is the aggregation's to judge: a panel may do without it.
@@ -147,15 +169,24 @@ class ProgressFold:
             if place is None or event.reused or event.kind is not EventKind.STEP_DONE:
                 continue
             if place.stage is Stage.GENERATE or place.call is not None:
-                self._work(event, place)
+                self._work(event, _paid_for(event, place, opened))
 
     def _date(self, event: Event) -> None:
         at = event.at if event.artifact is None else event.artifact.at
         self._oldest = at if self._oldest is None else min(at, self._oldest)
         self._newest = at if self._newest is None else max(at, self._newest)
 
-    def _work(self, event: Event, address: StepAddress) -> None:
-        found = _paid_for(event, address)
+    def _report(self, event: Event, address: StepAddress) -> dict[str, Any]:
+        """Take note of which model answered, and return the payload."""
+        assert event.artifact is not None
+        payload = event.artifact.payload
+        if address.stage is Stage.GENERATE:
+            self._reported.take(payload, None)
+        elif address.call is not None:
+            self._reported.take(payload.get("response") or {}, payload["call"]["judge"])
+        return payload
+
+    def _work(self, event: Event, found: dict[str, Any]) -> None:
         used = 0
         for name, count in (found.get("token_usage") or {}).items():
             self._tokens[name] = self._tokens.get(name, 0) + count
@@ -174,6 +205,7 @@ class ProgressFold:
 
     def progress(self) -> RunProgress:
         """Return the progress so far."""
+        reported = self._reported.reported()
         return RunProgress(
             n_cases=self._n_cases,
             cases_finished=self._finished,
@@ -184,6 +216,7 @@ class ProgressFold:
                     self._stages.items(), key=lambda item: item[0].order
                 )
             },
+            renewed=self._renewed,
             tokens=dict(sorted(self._tokens.items())),
             cost_usd=None if self._unpriced and not self._priced else self._cost.value,
             unpriced_calls=self._unpriced,
@@ -191,6 +224,8 @@ class ProgressFold:
             latency_ms_sum=self._latency.sum_ms,
             latency_ms=self._latency.figures(),
             first_token_ms=self._first_token.figures(),
+            reported=reported,
+            deviating=sum(one.answers for one in reported if one.deviates),
             oldest=self._oldest,
             newest=self._newest,
         )
@@ -201,13 +236,21 @@ def _is_duration(value: Any) -> TypeGuard[float]:
     return type(value) in (int, float) and value >= 0
 
 
-def _paid_for(event: Event, address: StepAddress) -> dict[str, Any]:
-    """Return what a generation or a judge call says of tokens and time."""
+def _paid_for(
+    event: Event, address: StepAddress, opened: Mapping[int, dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what a generation or a judge call says of tokens and time.
+
+    Args:
+        event: its event.
+        address: its place.
+        opened: payloads that were decoded already, by the numbers of their events.
+    """
     assert event.artifact is not None
     raw = event.artifact.raw
     if b'"token_usage"' not in raw and b'"latency_ms"' not in raw and _FIRST not in raw:
         return {}
-    payload = event.artifact.payload
+    payload = opened.get(event.seq) or event.artifact.payload
     if address.stage is Stage.GENERATE:
         return payload
     response: dict[str, Any] = payload.get("response") or {}
@@ -216,7 +259,7 @@ def _paid_for(event: Event, address: StepAddress) -> dict[str, Any]:
 
 def run_head(store: RunStore, run_id: RunId) -> RunHead:
     """Read a run's attempts, status and notes; no case is read."""
-    head = RunHead()
+    head = RunHead(later_attempts(store))
     for event in store.events(run_id, kinds=RUN_KINDS):
         head.take(event)
     return head
@@ -228,6 +271,7 @@ def state_of(run_id: RunId, head: RunHead, progress: RunProgress) -> ExecutionSt
         run_id=run_id,
         status=head.status,
         attempt=head.attempt,
+        later_attempts=head.later,
         attempts=[about for _, about in sorted(head.attempts.items())],
         reason=head.reason,
         completed_through_stage=head.through,

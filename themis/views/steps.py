@@ -60,6 +60,20 @@ class CaseSteps:
         ):
             self.newest[address] = event
 
+    def has_older(self, than: float, until: Stage) -> bool:
+        """Return whether some step, of the stages up to ``until``, stands by an older artifact.
+
+        Args:
+            than: Unix seconds.
+            until: the last stage that is looked at.
+        """
+        return any(
+            event.artifact is not None
+            and event.artifact.at < than
+            and address.stage.order <= until.order
+            for address, event in self.newest.items()
+        )
+
     def generated(self, sample: int) -> Event | None:
         """Return the newest event of a sample's generation."""
         return self.newest.get(StepAddress(Stage.GENERATE, sample))

@@ -1,0 +1,114 @@
+"""A run as of one of its attempts: ``RUN@2`` is what the run was when its attempt 2 was the newest.
+
+An attempt is a bound on what a fold is fed: events of later attempts are not taken, and so every
+view, report and bundle of a run is one of its attempts too. Nothing is copied and nothing can be
+written through it. Artifacts that were superseded since are read by their version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import cast
+
+from themis.core.base import ArtifactKey, RunId
+from themis.core.errors import DefinitionError
+from themis.core.events import Artifact, Event, EventKind
+from themis.core.models import Case
+from themis.core.protocols import RunRecord, RunStore
+from themis.core.snapshot import RunSnapshot
+
+MARK = "@"
+_STARTS = frozenset({EventKind.RUN_STARTED})
+
+
+def split_name(name: str) -> tuple[str, int | None]:
+    """Return a run's name without its attempt, and the attempt's number; None where none is named.
+
+    Raises:
+        DefinitionError: what stands behind the ``@`` is no number.
+    """
+    run, mark, number = name.partition(MARK)
+    if not mark:
+        return name, None
+    if not (number.isascii() and number.isdecimal()) or not run.strip():
+        raise DefinitionError(
+            f"'{name}' names no attempt of a run: write RUN{MARK}N, as in "
+            f"{run.strip() or 'latest'}{MARK}1",
+            field="run_id",
+            value=name,
+        )
+    return run, int(number)
+
+
+def as_of(store: RunStore, name: str) -> tuple[RunStore, RunId]:
+    """Return the store to read a run from, and the run's id.
+
+    Args:
+        store: where the run is.
+        name: a run id, or ``RUN@N`` for the run as of its attempt N, from 1.
+
+    Raises:
+        RunNotFoundError: the store has no such run.
+        DefinitionError: the run has no such attempt; names those there are.
+    """
+    run, number = split_name(name)
+    run_id = RunId(run)
+    if number is None:
+        return store, run_id
+    store.load_snapshot(run_id)  # refuses a run that is not there
+    modes: dict[int, str] = {}
+    for event in store.events(run_id, kinds=_STARTS):
+        modes.setdefault(event.attempt, event.data.get("mode", "run"))
+    if number not in modes:
+        known = ", ".join(f"{one} ({mode})" for one, mode in sorted(modes.items()))
+        raise DefinitionError(
+            f"run {run} has no attempt {number}; it has {known or 'not begun'}",
+            field="run_id",
+            value=name,
+        )
+    bounded = _AsOf(store, run_id, number, [one for one in sorted(modes) if one > number])
+    # It has all that looking asks of a store, and nothing that writes.
+    return cast(RunStore, bounded), run_id
+
+
+def later_attempts(store: RunStore) -> list[int]:
+    """Return the attempts that a store leaves out, since an earlier one is looked at."""
+    return store.later if isinstance(store, _AsOf) else []
+
+
+class _AsOf:
+    """A store that shows one of its runs as it was at an attempt, and can only be read."""
+
+    def __init__(self, store: RunStore, run_id: RunId, attempt: int, later: list[int]) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._attempt = attempt
+        self.later = later
+
+    def events(
+        self, run_id: RunId, *, after: int = 0, kinds: Collection[EventKind] | None = None
+    ) -> Iterator[Event]:
+        return self._bounded(run_id, self._store.events(run_id, after=after, kinds=kinds))
+
+    def case_events(self, run_id: RunId, start: int, stop: int) -> Iterator[Event]:
+        return self._bounded(run_id, self._store.case_events(run_id, start, stop))
+
+    def _bounded(self, run_id: RunId, events: Iterator[Event]) -> Iterator[Event]:
+        if run_id != self._run_id:
+            return events
+        return (event for event in events if event.attempt <= self._attempt)
+
+    def load_snapshot(self, run_id: RunId) -> RunSnapshot:
+        return self._store.load_snapshot(run_id)
+
+    def runs(self) -> Sequence[RunRecord]:
+        return self._store.runs()
+
+    def lookup(self, keys: Collection[ArtifactKey]) -> Mapping[ArtifactKey, Artifact]:
+        return self._store.lookup(keys)
+
+    def cases(self, fingerprint: str, start: int, stop: int) -> Iterator[tuple[int, Case]]:
+        return self._store.cases(fingerprint, start, stop)
+
+    def get_blob(self, ref: str) -> bytes:
+        return self._store.get_blob(ref)
