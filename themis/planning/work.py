@@ -45,7 +45,7 @@ class Manifest:
 
     fingerprint: str
     n_cases: int
-    digests: bytes
+    digests: bytearray
     """16 bytes a case, in order."""
 
     def digest_at(self, position: int) -> bytes:
