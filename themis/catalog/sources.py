@@ -236,7 +236,10 @@ def as_cases(items: Iterable[Any]) -> Iterator[Case]:
         if isinstance(item, Case):
             yield item
         elif isinstance(item, Mapping):
-            yield Case.read({"case_id": str(number), **item}, f"case {number}")
+            try:
+                yield Case.read({"case_id": str(number), **item}, f"case {number}")
+            except DefinitionError as error:
+                raise DefinitionError(f"case {number}: {error}", field=error.field) from None
         else:
             raise DefinitionError(
                 f"case {number} is {type(item).__name__}; it must be a Case, or a mapping with "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -113,9 +112,10 @@ def as_datasets(data: Data) -> list[Dataset]:
     """
     if isinstance(data, Dataset):
         return [data]
-    if isinstance(data, Iterator) or inspect.isroutine(data):
+    if isinstance(data, Iterator) or callable(data):
         return [Dataset.from_source(data, dataset_id="data")]
-    if isinstance(data, (str, bytes, Mapping)) or not isinstance(data, Sequence):
+    given: object = data  # whatever its type promises
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Sequence):
         raise DefinitionError(
             f"data is {type(data).__name__}: give a Dataset, several, or a list of mappings; "
             "for a file, Dataset.from_jsonl(path); for a DataFrame, frame.to_dict('records')",

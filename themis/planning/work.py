@@ -50,7 +50,7 @@ class Manifest:
 
     def digest_at(self, position: int) -> bytes:
         """Return the digest of the case at a position."""
-        return self.digests[16 * position : 16 * position + 16]
+        return bytes(self.digests[16 * position : 16 * position + 16])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
