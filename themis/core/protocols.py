@@ -9,7 +9,9 @@ A method may be sync or async; Themis takes both. Read where present, and option
   the cap on output tokens that each request carries.
 - ``reads``: what of the case is read, of {"input", "expected_output", "metadata"}; all by default.
   The rest is blanked. ``reads_parsed`` (reducer): it is given the samples' parsed values.
-- ``cpu_bound`` (parser, metric): run off the loop. ``aopen``, ``aclose``: awaited before and after.
+- ``cpu_bound`` (parser, metric): its plain methods, and those of the workflows it builds, run in
+  worker processes, which get a pickled copy of it; ``cpu_timeout``: seconds for one call there.
+- ``aopen``, ``aclose``: awaited before and after.
 - on metrics ``kind`` ("binary" or "value"), ``value_range``, ``higher_is_better``, ``unit``,
   ``unparsed`` ("incorrect" or "error"), ``subject`` ("candidate", "candidates", "conversation",
   "trace") for judged ones, ``scores_refusals``: it is given what the model refused, as text.

@@ -27,6 +27,8 @@ class Bound:
     across_runs: bool
     """Whether its fingerprint covers its behaviour, so that other runs' results may be reused."""
     provider_key: str | None
+    cpu_bound: bool = False
+    """Whether it runs in worker processes."""
 
     @property
     def name(self) -> str:
