@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +26,7 @@ from tests.support.heavy import (
 )
 from tests.support.runs import experiment
 from themis import RunResult
+from themis.core import contexts
 from themis.core.errors import DefinitionError
 from themis.core.models import Case, Dataset
 from themis.execution import worker_process
@@ -124,8 +125,6 @@ def test_what_goes_wrong_in_a_worker_is_an_error_of_that_case_only(
     bad = {row.error_category for row in rows.values() if row.outcome == "error"}
     assert bad == {category}
     assert [n for n in range(7) if rows[f"c{n}"].outcome == "error"] == [2, 5]
-    import re
-
     assert re.search(said, rows["c2"].error_message)
 
 
@@ -181,7 +180,7 @@ def test_a_parser_in_a_worker_fails_as_it_would_here() -> None:
     assert result.status == "partial_failure"  # a crash says nothing about the model
 
 
-def test_a_crash_is_tried_again_by_the_next_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_is_tried_again_by_the_next_run() -> None:
     one = experiment(cases=_data(2, "sigkill"), metrics=[HeavyMetric()])
     assert one.run().status == "partial_failure"
     store = one.store
@@ -226,9 +225,7 @@ def test_what_cannot_go_to_a_worker_is_refused_at_compile_by_name(metric: Any, s
         ("cpu_timeout", True, "HeavyMetric.cpu_timeout is True"),
     ],
 )
-def test_a_declaration_that_means_nothing_is_refused(
-    attribute: str, value: Any, said: str
-) -> None:
+def test_a_declaration_that_means_nothing_is_refused(attribute: str, value: Any, said: str) -> None:
     metric = HeavyMetric()
     setattr(metric, attribute, value)
     with pytest.raises(DefinitionError, match=said):
@@ -249,27 +246,30 @@ def run(metric):
 """
 
 
-def _script(tmp_path: Path, text: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    path = tmp_path / "script.py"
-    path.write_text(SCRIPT + textwrap.dedent(text))
-    command = [sys.executable, *flags, *(["-c", path.read_text()] if flags else [str(path)])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["."] + sys.path)}
+def _run(text: str, *, folder: Path | None) -> subprocess.CompletedProcess[str]:
+    """Run a program: a file in a folder, or without one as ``python -c`` does."""
+    text = SCRIPT + text
+    command = ["-c", text]
+    if folder is not None:
+        (folder / "script.py").write_text(text)
+        command = [str(folder / "script.py")]
     return subprocess.run(
-        [one for one in command if one != "-c!"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=120,
+        [sys.executable, *command], capture_output=True, text=True, env=_environment(), timeout=120
     )
 
 
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path])}
+
+
+@pytest.mark.parametrize("is_file", [True, False])
 def test_a_script_without_a_guard_runs_once_and_its_own_classes_are_refused(
-    tmp_path: Path,
+    tmp_path: Path, is_file: bool
 ) -> None:
-    ended = _script(tmp_path, "print(run(HeavyMetric()).status.value)")
+    folder = tmp_path if is_file else None
+    ended = _run("print(run(HeavyMetric()).status.value)", folder=folder)
     assert ended.stdout.splitlines() == ["the script runs", "completed"], ended.stderr
-    ended = _script(tmp_path, "run(Own())")
-    last = ended.stderr.splitlines()[-1]
+    last = _run("run(Own())", folder=folder).stderr.splitlines()[-1]
     assert "Own declares cpu_bound, but 'Own' is defined in the script or notebook" in last
     assert "move it to a module of its own" in last
 
@@ -283,8 +283,7 @@ def test_the_process_that_is_killed_leaves_no_worker_behind(tmp_path: Path) -> N
     )
     path = tmp_path / "script.py"
     path.write_text(text)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["."] + sys.path)}
-    process = subprocess.Popen([sys.executable, str(path)], env=environment)
+    process = subprocess.Popen([sys.executable, str(path)], env=_environment())
     workers: list[str] = []
     try:
         for _ in range(600):
@@ -313,10 +312,10 @@ def _children_of(parent: int) -> list[str]:
 
 def _is_alive(pid: str) -> bool:
     listed = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True)
-    return listed.stdout.strip() not in ("",) and not listed.stdout.startswith("Z")
+    return listed.stdout.strip() != "" and not listed.stdout.startswith("Z")
 
 
-def test_a_run_that_is_stopped_ends_its_workers_and_can_be_resumed(tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_by_ctrl_c_leaves_no_worker_behind(tmp_path: Path) -> None:
     text = SCRIPT + textwrap.dedent(
         """
         import sys
@@ -330,10 +329,9 @@ def test_a_run_that_is_stopped_ends_its_workers_and_can_be_resumed(tmp_path: Pat
     )
     path = tmp_path / "script.py"
     path.write_text(text)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["."] + sys.path)}
     process = subprocess.Popen(
         [sys.executable, str(path), str(tmp_path / "runs.db")],
-        env=environment,
+        env=_environment(),
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -352,9 +350,7 @@ def test_a_run_that_is_stopped_ends_its_workers_and_can_be_resumed(tmp_path: Pat
     assert [one for one in workers if _is_alive(one)] == []
 
 
-def test_contexts_cases_and_results_survive_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    from themis.core import contexts
-
+def test_contexts_and_cases_survive_the_way() -> None:
     case = Case(case_id="c", input={"é": [1, None]}, expected_output=10**30, metadata={"a": 1.5})
     common: dict[str, Any] = {
         "run_id": "r",
@@ -370,8 +366,3 @@ def test_contexts_cases_and_results_survive_the_way(monkeypatch: pytest.MonkeyPa
     again = pickle.loads(pickle.dumps(made))
     assert again == made
     assert again.case == case
-    assert asyncio.run(_none()) is None
-
-
-async def _none() -> None:
-    return None
