@@ -144,6 +144,8 @@ class HeavyWorkflow:
         return RenderedJudgePrompt(text="Is it?", instructions=f"process {os.getpid()}")
 
     def parse_judgment(self, call: JudgeCall, response: Any, ctx: Any) -> ParsedJudgment:
+        if isinstance(ctx.case.input, str):
+            trouble(ctx.case.input)
         return ParsedJudgment(
             call_id=call.call_id, judge=call.judge, verdict=1, details={"process": os.getpid()}
         )

@@ -92,13 +92,13 @@ class ProcessPool:
             AttemptTimeoutError: it took too long; its process was ended.
             UnsendableError: what goes to it or comes back cannot be pickled.
         """
-        if name not in self._pickled:
-            self._pickled[name] = pickle.dumps(self._components[name])
         try:
+            if name not in self._pickled:
+                self._pickled[name] = pickle.dumps(self._components[name])
             request = pickle.dumps((name, of, method, args))
         except Exception as error:
             raise UnsendableError(
-                f"{method}() is cpu_bound, and what it is given cannot be pickled: {error}"
+                f"{method}() is cpu_bound, but it or what it is given cannot be pickled: {error}"
             ) from error
         job = Call(name, self._pickled[name], request, self._timeouts[name])
         self._enqueue(job)

@@ -38,7 +38,8 @@ def main() -> None:
     while True:
         seconds, request = waiting.get()
         if seconds:  # the watchdog needs nothing of the interpreter, which may be stuck
-            faulthandler.dump_traceback_later(seconds + _GRACE, exit=True, file=silence)
+            limit = min(seconds + _GRACE, threading.TIMEOUT_MAX)
+            faulthandler.dump_traceback_later(limit, exit=True, file=silence)
         answer = _answer(components, request)
         if os.getpid() != process:  # a fork that user code left: it has nobody to answer
             os._exit(0)

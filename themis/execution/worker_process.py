@@ -134,7 +134,7 @@ class Worker:
         """Take a job, and have a process to do it."""
         with self._lock:
             self._job = job
-        if self._process is not None and self._process.poll() is not None:
+        if self._process is not None and _has_ended(self._process):  # while it had nothing to do
             self._reap()
         if self._process is not None:
             return

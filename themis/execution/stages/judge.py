@@ -28,7 +28,7 @@ from themis.core.models import ConversationTrace, GenerationResult, Score, Workf
 from themis.core.results import StepFailure
 from themis.execution.calls import call_inline
 from themis.execution.engine import PASS_THROUGH
-from themis.execution.failures import ExplainedError, failure_of, said
+from themis.execution.failures import ExplainedError, category_of, failure_of, said
 from themis.execution.flight import Candidate, CaseRun, gather, own_copy
 from themis.execution.stage import take
 from themis.execution.stages.score import checked_number
@@ -184,7 +184,9 @@ async def _call(
         score = await call_inline(lambda: method("score_judgment")(call, judgment, context))
         canonical([judgment.model_dump(mode="json"), score.model_dump(mode="json")])
     except Exception as error:  # noqa: BLE001 - the boundary to user code
-        return _Asked(failure=_failed(call, UNREADABLE, said(error)))
+        # A worker process that ended says nothing about the judge's answer.
+        category = category_of(error, UNREADABLE) if metric.cpu_bound else UNREADABLE
+        return _Asked(failure=_failed(call, category, said(error)))
     return _Asked(judgment, score)
 
 
