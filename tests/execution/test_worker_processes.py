@@ -207,8 +207,9 @@ def test_workflow_methods_run_in_workers_too() -> None:
 
 def test_a_worker_that_dies_over_a_judges_answer_is_an_outage_and_repeats_no_judge_call() -> None:
     judge = ScriptedJudge()
-    one = experiment(cases=_data("sigkill", 2), metrics=[HeavyJudged("judged")], judges=[judge])
+    one = experiment(cases=_data("sigkill", "ok"), metrics=[HeavyJudged("judged")], judges=[judge])
     assert one.run().status == "partial_failure"
+    assert judge.count() == 2
     result = one.run()
     failures = [case.evaluation_failures for case in result.cases]
     assert [len(of_case) for of_case in failures] == [1, 0]

@@ -141,7 +141,8 @@ class HeavyWorkflow:
         return [JudgeCall(call_id="one", judge=self.judge)]
 
     def render_prompt(self, call: JudgeCall, subject: Any, ctx: Any) -> RenderedJudgePrompt:
-        return RenderedJudgePrompt(text="Is it?", instructions=f"process {os.getpid()}")
+        told = None if isinstance(ctx.case.input, str) else f"process {os.getpid()}"
+        return RenderedJudgePrompt(text="Is it?", instructions=told)
 
     def parse_judgment(self, call: JudgeCall, response: Any, ctx: Any) -> ParsedJudgment:
         if isinstance(ctx.case.input, str):
