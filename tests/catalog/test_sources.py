@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from themis.catalog.sources import FileSource
+from themis.catalog.sources import file_source
 from themis.core.errors import DefinitionError
 from themis.core.models import Dataset
 
@@ -52,7 +52,7 @@ def test_csv_rows_become_cases_with_text_values(tmp_path: Path) -> None:
 
 def test_reading_holds_one_line_at_a_time(tmp_path: Path) -> None:
     path = _file(tmp_path, "big.jsonl", '{"input": "x"}\nnot json\n')
-    cases = iter(FileSource(path=path, form="jsonl"))
+    cases = iter(file_source(path, "jsonl"))
     assert next(cases).input == "x"  # the broken line is not looked at before its turn
     with pytest.raises(DefinitionError, match="line 2: not JSON"):
         next(cases)
@@ -71,7 +71,7 @@ def test_reading_holds_one_line_at_a_time(tmp_path: Path) -> None:
 def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, text: str, said: str) -> None:
     path = _file(tmp_path, "data.jsonl", text)
     with pytest.raises(DefinitionError, match=f"data.jsonl {said}"):
-        list(FileSource(path=path, form="jsonl"))
+        list(file_source(path, "jsonl"))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, text: str, said: st
 def test_a_row_that_cannot_be_read_is_named(tmp_path: Path, text: str, said: str) -> None:
     path = _file(tmp_path, "data.csv", text)
     with pytest.raises(DefinitionError, match=said):
-        list(FileSource(path=path, form="csv"))
+        list(file_source(path, "csv"))
 
 
 @pytest.mark.parametrize("keys", [{"expected_output": "anwser"}, {"case_id": "idd"}])
@@ -107,12 +107,12 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     path.write_bytes(b'{"input": "\xff\xfe"}\n')
     with pytest.raises(DefinitionError, match="is not UTF-8 text"):
-        list(FileSource(path=path, form="jsonl"))
+        list(file_source(path, "jsonl"))
 
 
 def test_an_empty_file_has_no_cases(tmp_path: Path) -> None:
-    assert list(FileSource(path=_file(tmp_path, "a.csv", ""), form="csv")) == []
-    assert list(FileSource(path=_file(tmp_path, "a.jsonl", ""), form="jsonl")) == []
+    assert list(file_source(_file(tmp_path, "a.csv", ""), "csv")) == []
+    assert list(file_source(_file(tmp_path, "a.jsonl", ""), "jsonl")) == []
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_data_files_are_found_beside_the_config(tmp_path: Path, name: str) -> No
     both = read_experiment(written(folder, data), ["datasets.0.take=null"])["datasets"][0]
     assert len(list(both)) == 2
     drawn = ["datasets.0.take=null", "datasets.0.sample={n: 1, seed: 3}"]
-    assert len(read_experiment(written(folder, data), drawn)["datasets"][0].cases) == 1
+    assert len(list(read_experiment(written(folder, data), drawn)["datasets"][0])) == 1
 
 
 def test_an_own_component_is_imported_from_beside_the_config(

@@ -1,158 +1,271 @@
-"""Reading cases from data files: JSON Lines and CSV, one line at a time, as often as asked.
+"""From records to cases: which key is the input, which the gold answer, which the id.
 
-Nothing is held in memory, nothing is guessed and nothing is fetched from anywhere. An error names
-the file, the line and the key.
+A source is read anew at each pass. Nothing is held in memory, nothing is guessed, and nothing is
+fetched from anywhere but by ``hub_rows``. An error names the place, the line or row, and the key.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from themis.catalog.data_files import FORMS, Record, Records
+from themis.catalog.hub_rows import HubRows
+from themis.catalog.spool import Spool
 from themis.core.errors import DefinitionError, did_you_mean
-from themis.core.models import Case
+from themis.core.models import Case, CaseSource
 
 DEFAULT_EXPECTED = "expected_output"
 DEFAULT_ID = "case_id"
+Key = str | Sequence[str] | Callable[[Record], Any] | None
 
 
-class _TwiceError(Exception):
-    """A JSON object has a key twice: which of the values is meant, nobody can say."""
+class RecordSource:
+    """Cases made of records.
 
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _TwiceError(f"the key '{twice}' stands twice")
-    return found
-
-
-class FileSource:
-    """The cases of one file, read anew at each iteration.
-
-    Keys that are not asked for become the case's metadata. A case without the id key goes by the
-    number of its line. A key that was chosen (that is not the default) must be in the first record.
+    A key's value is taken as it is; a list of keys gives an object of these; a function is given
+    the record. Keys that were not asked for become the case's metadata, or of them those that
+    ``metadata_keys`` names. A case without the id key goes by its record's number. A key that was
+    chosen (that is not the default) must be in the first record.
 
     Args:
-        path: the file.
-        form: "jsonl" or "csv".
-        input_key: key of the input.
-        expected_key: key of the expected output; None for none.
-        id_key: key of the case id; None for line numbers.
+        records: where they are read from.
+        given: the input: a key, a list of keys, or a function.
+        expected: the expected output, likewise; None for none.
+        case_id: the case id: a key or a function; None for numbers.
+        metadata_keys: the keys that become metadata; None for all that are left.
     """
 
     def __init__(
         self,
+        records: Records,
         *,
-        path: str | Path,
-        form: str,
-        input_key: str = "input",
-        expected_key: str | None = DEFAULT_EXPECTED,
-        id_key: str | None = DEFAULT_ID,
+        given: Key = "input",
+        expected: Key = DEFAULT_EXPECTED,
+        case_id: Key = DEFAULT_ID,
+        metadata_keys: Sequence[str] | None = None,
     ) -> None:
-        self._path = Path(path)
-        if form not in ("jsonl", "csv"):
-            raise DefinitionError(f"form = {form!r}: must be 'jsonl' or 'csv'", field="form")
-        if not self._path.is_file():
-            what = "a folder" if self._path.is_dir() else "not there"
-            raise DefinitionError(f"data file '{path}' is {what}", field="path", value=str(path))
-        self._form = form
-        self._input_key = input_key
-        self._expected_key = expected_key
-        self._id_key = id_key
+        if given is None:
+            raise DefinitionError("input is None: name the key of the input", field="input")
+        self._records = records
+        self._given = _checked("input", given)
+        self._expected = _checked("expected_output", expected)
+        self._id = _checked("case_id", case_id)
+        if isinstance(self._id, list):
+            raise DefinitionError(
+                f"case_id is {self._id!r}: give one key, or a function of the record",
+                field="case_id",
+            )
+        self._metadata = None if metadata_keys is None else _names("metadata_keys", metadata_keys)
+        self._used: set[str] = set()
+        for key in (self._given, self._expected, self._id):
+            if key is not None and not callable(key):
+                self._used.update([key] if isinstance(key, str) else key)
 
     @property
-    def stem(self) -> str:
-        """The file's name without its ending."""
-        return self._path.stem
+    def name(self) -> str:
+        """What a dataset of these cases is called, if nothing else is said."""
+        return self._records.name
 
     def __iter__(self) -> Iterator[Case]:
-        """Yield the cases in the file's order.
+        """Yield the cases in the records' order.
 
         Raises:
-            DefinitionError: a line cannot be read; the message names file, line and key.
+            DefinitionError: a record cannot be read; the message names place and key.
         """
-        records = self._json_lines() if self._form == "jsonl" else self._csv_rows()
         is_first = True
-        try:
-            for line, record in records:
-                if is_first:
-                    self._check_keys(line, record)
-                    is_first = False
-                yield self._case(line, record)
-        except UnicodeDecodeError as error:
-            raise DefinitionError(f"{self._path} is not UTF-8 text: {error.reason}") from None
-        except OSError as error:
-            raise DefinitionError(f"{self._path} cannot be read: {error.strerror}") from None
+        for place, number, record in self._records.read(self._keys()):
+            if is_first:
+                self._check_keys(place, record)
+                is_first = False
+            yield self._case(place, number, record)
 
-    def _json_lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        with self._path.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line, object_pairs_hook=_once_each)
-                except _TwiceError as error:
-                    raise self._error(number, str(error)) from None
-                except (ValueError, RecursionError) as error:
-                    raise self._error(number, f"not JSON: {error}") from None
-                if not isinstance(record, dict):
-                    kind = type(record).__name__
-                    raise self._error(number, f"a JSON object is wanted, not a {kind}")
-                yield number, record
+    def _keys(self) -> list[str] | None:
+        """Return the keys that are looked at; None where it may be any."""
+        if self._metadata is None:
+            return None
+        mapped = (self._given, self._expected, self._id)
+        return None if any(map(callable, mapped)) else [*self._metadata, *self._used]
 
-    def _csv_rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        with self._path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = csv.reader(lines, strict=True)
-            try:
-                header = next(rows, None)
-                if header is None:
-                    return
-                if len(set(header)) != len(header):
-                    raise self._error(1, "the header names a column twice")
-                number = rows.line_num + 1
-                for row in rows:
-                    if row:
-                        if len(row) != len(header):
-                            raise self._error(
-                                number, f"{len(row)} cells, but the header has {len(header)}"
-                            )
-                        yield number, dict(zip(header, row, strict=True))
-                    number = rows.line_num + 1
-            except csv.Error as error:
-                raise self._error(rows.line_num, f"not CSV: {error}") from None
-
-    def _check_keys(self, line: int, record: dict[str, Any]) -> None:
-        chosen = [
+    def _check_keys(self, place: str, record: Record) -> None:
+        chosen = list(self._metadata or ())
+        chosen += [
             key
-            for key, default in ((self._expected_key, DEFAULT_EXPECTED), (self._id_key, DEFAULT_ID))
-            if key is not None and key != default
+            for key, default in ((self._expected, DEFAULT_EXPECTED), (self._id, DEFAULT_ID))
+            if isinstance(key, str) and key != default
         ]
         for key in chosen:
             if key not in record:
-                raise self._error(line, f"no key '{key}'{did_you_mean(key, record)}", field=key)
+                self._refuse_missing(place, key, record)
 
-    def _case(self, line: int, record: dict[str, Any]) -> Case:
-        rest = dict(record)
-        if self._input_key not in rest:
-            hint = did_you_mean(self._input_key, rest)
-            raise self._error(line, f"no key '{self._input_key}'{hint}", field=self._input_key)
-        given = rest.pop(self._input_key)
-        expected = rest.pop(self._expected_key, None) if self._expected_key is not None else None
-        case_id = rest.pop(self._id_key, None) if self._id_key is not None else None
+    def _case(self, place: str, number: int, record: Record) -> Case:
+        fields = {
+            "input": self._value("input", self._given, place, record),
+            "expected_output": self._value("expected_output", self._expected, place, record),
+            "metadata": self._rest(record),
+        }
+        case_id = self._value("case_id", self._id, place, record)
         if case_id is None or case_id == "":
-            case_id = line
+            case_id = number
         if type(case_id) not in (int, str):
-            raise self._error(line, f"'{self._id_key}' is {case_id!r}: an id is text or an integer")
+            named = f"'{self._id}'" if isinstance(self._id, str) else "case_id"
+            self._refuse(place, f"{named} is {case_id!r}: an id is text or an integer", "case_id")
         try:
-            return Case(case_id=str(case_id), input=given, expected_output=expected, metadata=rest)
+            return Case(case_id=str(case_id), **fields)
         except DefinitionError as error:
-            raise self._error(line, str(error), field=error.field) from None
+            keys = {"input": self._given, "expected_output": self._expected}
+            key = keys.get(error.field or "")
+            told = f" (key '{key}')" if isinstance(key, str) and key != error.field else ""
+            self._refuse(place, f"{error}{told}", error.field)
 
-    def _error(self, line: int, what: str, field: str | None = None) -> DefinitionError:
-        return DefinitionError(f"{self._path} line {line}: {what}", field=field)
+    def _value(self, field: str, key: Key, place: str, record: Record) -> Any:
+        if key is None:
+            return None
+        if isinstance(key, str):
+            if field == "input" and key not in record:
+                self._refuse_missing(place, key, record)
+            return record.get(key)
+        if callable(key):
+            try:
+                return key(dict(record))
+            except Exception as error:
+                raise DefinitionError(
+                    f"{self._where(place)}: the function for {field} raised "
+                    f"{type(error).__name__}: {error}",
+                    field=field,
+                ) from error
+        for one in key:
+            if one not in record:
+                self._refuse_missing(place, one, record)
+        return {one: record[one] for one in key}
+
+    def _rest(self, record: Record) -> Record:
+        if self._metadata is not None:
+            return {key: record[key] for key in self._metadata if key in record}
+        return {key: value for key, value in record.items() if key not in self._used}
+
+    def _refuse_missing(self, place: str, key: str, record: Record) -> NoReturn:
+        self._refuse(place, f"no key '{key}'{did_you_mean(key, record)}", key)
+
+    def _refuse(self, place: str, what: str, field: str | None) -> NoReturn:
+        raise DefinitionError(f"{self._where(place)}: {what}", field=field) from None
+
+    def _where(self, place: str) -> str:
+        return f"{getattr(self._records, 'path', self._records.name)} {place}"
+
+
+def file_source(path: str | Path, form: str, **mapping: Any) -> RecordSource:
+    """Return the cases of a data file.
+
+    Args:
+        path: the file; for "jsonl" and "csv" packed or not (.gz, .zst).
+        form: "jsonl", "csv" or "parquet".
+        **mapping: see ``RecordSource``.
+
+    Raises:
+        DefinitionError: there is no such file.
+        MissingExtraError: pyarrow is needed and not installed.
+    """
+    return RecordSource(FORMS[form](path), **mapping)
+
+
+def hub_source(path: Any, options: Mapping[str, Any], **mapping: Any) -> RecordSource:
+    """Return the cases of a data set that ``datasets`` loads. See ``HubRows``."""
+    return RecordSource(HubRows(path, **options), **mapping)
+
+
+def again(source: Any) -> CaseSource:
+    """Return a source of cases that can be read more than once.
+
+    What gives a new iterator each time is read anew, and so is what a function returns. An
+    iterator, which can be read once, is spooled to a temporary file while it is read.
+
+    Args:
+        source: an iterable of cases (or of mappings with their fields), an iterator, or a function
+            that returns one.
+
+    Raises:
+        DefinitionError: it is none of these.
+    """
+    if isinstance(source, Iterator):
+        return Spool(as_cases(source))
+    if isinstance(source, (str, bytes, Mapping)) or not (
+        isinstance(source, Iterable) or callable(source)
+    ):
+        raise DefinitionError(
+            f"source is {type(source).__name__}: give an iterable of cases, or a function that "
+            "returns one",
+            field="source",
+        )
+    return _Anew(source)
+
+
+class _Anew:
+    """Cases of an iterable, or of what a function returns, from the first one on each time."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._last: Any = None
+
+    def __iter__(self) -> Iterator[Case]:
+        source = self._source
+        items = source if isinstance(source, Iterable) else source()
+        if not isinstance(items, Iterable):
+            raise DefinitionError(
+                f"the source's function returned {type(items).__name__}, not an iterable of cases",
+                field="source",
+            )
+        if items is self._last and isinstance(items, Iterator):
+            raise DefinitionError(
+                "the source's function returned the same iterator twice, which is read once; "
+                "let it make a new one each time",
+                field="source",
+            )
+        self._last = items
+        return as_cases(items)
+
+
+def as_cases(items: Iterable[Any]) -> Iterator[Case]:
+    """Yield cases, mappings being read as such; one without ``case_id`` is numbered from 1.
+
+    Raises:
+        DefinitionError: an item is neither.
+    """
+    for number, item in enumerate(items, start=1):
+        if isinstance(item, Case):
+            yield item
+        elif isinstance(item, Mapping):
+            try:
+                yield Case.read({"case_id": str(number), **item}, f"case {number}")
+            except DefinitionError as error:
+                raise DefinitionError(f"case {number}: {error}", field=error.field) from None
+        else:
+            raise DefinitionError(
+                f"case {number} is {type(item).__name__}; it must be a Case, or a mapping with "
+                "'input'",
+                field="source",
+                value=item,
+            )
+
+
+def _checked(field: str, key: Key) -> Key:
+    """Return a key as it is used; several as a list."""
+    if key is None or callable(key):
+        return key
+    if isinstance(key, str):
+        if not key:
+            raise DefinitionError(f"{field} is '': name a key", field=field)
+        return key
+    return _names(field, key)
+
+
+def _names(field: str, keys: Any) -> list[str]:
+    wrong = isinstance(keys, str) or not isinstance(keys, Sequence)
+    if wrong or not all(isinstance(one, str) and one for one in keys):
+        raise DefinitionError(f"{field} is {keys!r}: it must be a list of keys", field=field)
+    if len(set(keys)) < len(keys) or (not keys and field != "metadata_keys"):
+        raise DefinitionError(
+            f"{field} is {list(keys)!r}: name one key or more, each once", field=field
+        )
+    return list(keys)

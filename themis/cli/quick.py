@@ -67,7 +67,7 @@ def inline(
 
 @quick.command("file")
 def from_file(
-    path: Annotated[Path, typer.Argument(help="A .jsonl or .csv file.")],
+    path: Annotated[Path, typer.Argument(help="A .jsonl, .csv or .parquet file.")],
     model: Model,
     metric: Metrics = None,
     parser: Parser = None,

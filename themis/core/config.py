@@ -191,6 +191,12 @@ class RuntimeConfig(Model):
     judge_retry_attempts: int = 4
     judge_retry_delay: float = 1.0
     judge_retry_backoff: float = 2.0
+    cpu_workers: int | None = None
+    """Worker processes for ``cpu_bound`` parsers and metrics at most; None for as many as there are
+    processors."""
+    cpu_timeout: float | None = 60.0
+    """Seconds for one call in a worker process, where the component does not declare its own
+    ``cpu_timeout``; then the process is ended."""
     store_retry_attempts: int = 4
     """Tries of a write to a store that is away."""
     store_retry_delay: float = 0.5
@@ -243,7 +249,9 @@ class RuntimeConfig(Model):
             "store_retry_attempts",
         ):
             _at_least_one(name, getattr(self, name))
-        for name in ("generation_timeout", "judge_timeout"):
+        if self.cpu_workers is not None:
+            _at_least_one("cpu_workers", self.cpu_workers)
+        for name in ("generation_timeout", "judge_timeout", "cpu_timeout"):
             seconds = getattr(self, name)
             if seconds is not None and not seconds > 0:
                 raise DefinitionError(

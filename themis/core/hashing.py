@@ -95,6 +95,11 @@ def digest(kind: str, data: bytes) -> bytes:
     return blake2b(_tag(kind) + data, digest_size=DIGEST_BYTES).digest()
 
 
+def hasher(kind: str) -> blake2b:
+    """Return what gives the digest that ``digest`` gives, of data that comes in pieces."""
+    return blake2b(_tag(kind), digest_size=DIGEST_BYTES)
+
+
 @lru_cache(maxsize=256)
 def _tag(kind: str) -> bytes:
     return f"{SCHEME}\0{kind}\0".encode()

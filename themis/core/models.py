@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from operator import attrgetter
 from typing import Any, Protocol, Self
 
 from pydantic import Field, PrivateAttr, field_validator
 
 from themis.core.base import JSONObject, JSONValue, Model
 from themis.core.errors import DefinitionError
+from themis.core.selections import First, Sample, Those
+
+FromRecord = Callable[[dict[str, Any]], Any]
+"""Makes a part of a case of a data file's record."""
+KeyOf = str | Sequence[str] | FromRecord
+"""Where a part of a case is found in a record: a key, several, or a function."""
 
 
 class Case(Model):
@@ -42,8 +51,9 @@ class CaseSource(Protocol):
 class Dataset(Model):
     """An ordered set of cases under one name.
 
-    Cases are given as a list, or come lazily from a file (``from_jsonl``, ``from_csv``). Iterating
-    a dataset yields its cases either way.
+    Cases are given as a list, or come lazily from a file or another source (``from_jsonl``,
+    ``from_csv``, ``from_parquet``, ``from_huggingface``, ``from_source``): then they are read anew
+    at each pass, and never held. Iterating a dataset yields its cases either way.
     """
 
     dataset_id: str
@@ -67,97 +77,204 @@ class Dataset(Model):
 
     @classmethod
     def from_source(
-        cls, source: CaseSource, *, dataset_id: str, revision: str | None = None
+        cls,
+        source: Iterable[Case | Mapping[str, Any]] | Callable[[], Iterable[Any]],
+        *,
+        dataset_id: str,
+        revision: str | None = None,
     ) -> Self:
-        """Return a dataset that reads its cases from ``source`` whenever it is iterated."""
-        made = cls(dataset_id=dataset_id, revision=revision)
-        made._source = source
-        return made
+        """Return a dataset that reads its cases from ``source`` whenever it is iterated.
+
+        Args:
+            source: an iterable of cases, or of mappings with a case's fields; or a function that
+                returns one, called at each pass. An iterator (a generator object, say) can be read
+                once: it is kept in a temporary file while it is read, which is removed with the
+                dataset.
+            dataset_id: name of the dataset.
+            revision: version of the data.
+
+        Raises:
+            DefinitionError: it is nothing of the kind.
+        """
+        return cls._over(_sources().again(source), dataset_id, revision)
 
     @classmethod
     def from_jsonl(
         cls,
-        path: str,
+        path: str | os.PathLike[str],
         *,
-        input: str = "input",  # noqa: A002 - the field's own name
-        expected_output: str | None = "expected_output",
-        case_id: str | None = "case_id",
+        input: KeyOf = "input",  # noqa: A002 - the field's own name
+        expected_output: KeyOf | None = "expected_output",
+        case_id: str | FromRecord | None = "case_id",
+        metadata_keys: Sequence[str] | None = None,
         dataset_id: str | None = None,
         revision: str | None = None,
     ) -> Self:
         """Return a dataset over a JSON Lines file, read lazily.
 
         Args:
-            path: the file; one JSON object a line.
-            input: key of the input.
-            expected_output: key of the gold answer, None for none.
-            case_id: key of the case id; where a line lacks it, the line's number is the id.
-            dataset_id: name of the dataset; the file's stem by default.
+            path: the file, packed (.gz, .zst) or not; one JSON object a line.
+            input: the input: a key; a list of keys, for an object of these; or a function that is
+                given the record, a dict of its own.
+            expected_output: the gold answer, likewise; None for none. A key (unlike a list's) may
+                be missing from a record: it then has none.
+            case_id: the case id: a key or a function; where a record lacks it, its line's number.
+            metadata_keys: the keys that become the case's metadata; None for all that are neither
+                input, gold answer nor id.
+            dataset_id: name of the dataset; by default the file's, without its ending.
             revision: version of the data.
+
+        Raises:
+            DefinitionError: there is no such file. When it is read: a line is no JSON object, lacks
+                a key, or holds what is not JSON; the message names file, line and key.
         """
-        return cls._read("jsonl", path, input, expected_output, case_id, dataset_id, revision)
+        mapping = _mapping(input, expected_output, case_id, metadata_keys)
+        source = _sources().file_source(path, "jsonl", **mapping)
+        return cls._over(source, dataset_id or source.name, revision)
 
     @classmethod
     def from_csv(
         cls,
-        path: str,
+        path: str | os.PathLike[str],
         *,
-        input: str = "input",  # noqa: A002 - the field's own name
-        expected_output: str | None = "expected_output",
-        case_id: str | None = "case_id",
+        input: KeyOf = "input",  # noqa: A002 - the field's own name
+        expected_output: KeyOf | None = "expected_output",
+        case_id: str | FromRecord | None = "case_id",
+        metadata_keys: Sequence[str] | None = None,
         dataset_id: str | None = None,
         revision: str | None = None,
     ) -> Self:
-        """Return a dataset over a CSV file with a header line, read lazily; values are text."""
-        return cls._read("csv", path, input, expected_output, case_id, dataset_id, revision)
+        """Return a dataset over a CSV file with a header line, read lazily.
+
+        Every value is text, an empty cell the empty text. Arguments as of ``from_jsonl``.
+        """
+        mapping = _mapping(input, expected_output, case_id, metadata_keys)
+        source = _sources().file_source(path, "csv", **mapping)
+        return cls._over(source, dataset_id or source.name, revision)
 
     @classmethod
-    def _read(
+    def from_parquet(
         cls,
-        form: str,
-        path: str,
-        input_key: str,
-        expected_key: str | None,
-        id_key: str | None,
-        dataset_id: str | None,
-        revision: str | None,
+        path: str | os.PathLike[str],
+        *,
+        input: KeyOf = "input",  # noqa: A002 - the field's own name
+        expected_output: KeyOf | None = "expected_output",
+        case_id: str | FromRecord | None = "case_id",
+        metadata_keys: Sequence[str] | None = None,
+        dataset_id: str | None = None,
+        revision: str | None = None,
     ) -> Self:
-        # The reader lives above core and is reached by name, as catalog components are.
-        from importlib import import_module
+        """Return a dataset over a Parquet file, read lazily, a batch of rows at a time.
 
-        sources: Any = import_module("themis.catalog.sources")
-        source = sources.FileSource(
-            path=path, form=form, input_key=input_key, expected_key=expected_key, id_key=id_key
-        )
-        return cls.from_source(source, dataset_id=dataset_id or source.stem, revision=revision)
+        Arguments as of ``from_jsonl``. With ``metadata_keys`` and without functions, only the
+        columns that are named are read; it is also how to leave out a column of dates or bytes,
+        which are not JSON and are refused.
+
+        Raises:
+            MissingExtraError: pyarrow is not installed (extra "parquet").
+        """
+        mapping = _mapping(input, expected_output, case_id, metadata_keys)
+        source = _sources().file_source(path, "parquet", **mapping)
+        return cls._over(source, dataset_id or source.name, revision)
+
+    @classmethod
+    def from_huggingface(
+        cls,
+        path: Any,
+        *,
+        input: KeyOf = "input",  # noqa: A002 - the field's own name
+        expected_output: KeyOf | None = "expected_output",
+        case_id: str | FromRecord | None = "case_id",
+        metadata_keys: Sequence[str] | None = None,
+        name: str | None = None,
+        split: str | None = None,
+        revision: str | None = None,
+        streaming: bool = False,
+        dataset_id: str | None = None,
+    ) -> Self:
+        """Return a dataset over one that the library ``datasets`` loads, when it is first read.
+
+        Args:
+            path: its name on the Hugging Face hub; a folder, of data files or as ``save_to_disk``
+                wrote it; or one that is loaded already.
+            input: see ``from_jsonl``, as for the next three; a record without an id goes by its
+                row's number.
+            expected_output: the gold answer.
+            case_id: the case id.
+            metadata_keys: the columns that become metadata.
+            name: its configuration.
+            split: which split; needed where it has several.
+            revision: its revision on the hub.
+            streaming: read from the hub at each pass, and keep no copy on disk.
+            dataset_id: name of the dataset; by default path, configuration and split.
+
+        Raises:
+            MissingExtraError: ``datasets`` is not installed (extra "huggingface").
+        """
+        options = {"name": name, "split": split, "revision": revision, "streaming": streaming}
+        mapping = _mapping(input, expected_output, case_id, metadata_keys)
+        source = _sources().hub_source(path, options, **mapping)
+        return cls._over(source, dataset_id or source.name, revision)
+
+    @classmethod
+    def _over(cls, source: CaseSource, dataset_id: str, revision: str | None) -> Self:
+        made = cls(dataset_id=dataset_id, revision=revision)
+        made._source = source
+        return made
 
     def take(self, n: int) -> Dataset:
-        """Return a dataset of the first ``n`` cases."""
+        """Return a dataset of the first ``n`` cases, or of all where there are fewer."""
         if n < 0:
             raise DefinitionError(f"take({n}): the number of cases cannot be negative", value=n)
-        return self._of(case for _, case in zip(range(n), self, strict=False))
+        return self._part(First(self, n))
 
     def filter(self, fn: Callable[[Case], bool]) -> Dataset:
-        """Return a dataset of the cases for which ``fn`` is true."""
-        return self._of(case for case in self if fn(case))
+        """Return a dataset of the cases for which ``fn`` is true.
+
+        Of a lazy dataset, ``fn`` is asked at each pass, and must answer alike each time.
+        """
+        return self._part(Those(self, fn))
 
     def sample(self, n: int, *, seed: int) -> Dataset:
-        """Return ``n`` cases drawn without replacement, in dataset order; fixed by ``seed``."""
-        from random import Random
+        """Return ``n`` cases drawn without replacement, in dataset order; fixed by ``seed``.
 
-        cases = list(self)
-        if not 0 <= n <= len(cases):
-            raise DefinitionError(f"sample({n}) of {len(cases)} cases", value=n)
-        chosen = sorted(Random(seed).sample(range(len(cases)), n))
-        return self._of(cases[index] for index in chosen)
+        What is drawn depends on the seed and the case ids alone, not on the cases' order or
+        number: a larger sample of one seed holds each smaller one, and data that grows changes
+        only few of a sample's cases, so that earlier work is reused.
 
-    def _of(self, cases: Iterable[Case]) -> Dataset:
-        return Dataset(
-            dataset_id=self.dataset_id,
-            cases=list(cases),
-            revision=self.revision,
-            metadata=self.metadata,
+        Raises:
+            DefinitionError: there are fewer than ``n``; of a lazy dataset, when it is read.
+        """
+        if n < 0:
+            raise DefinitionError(f"sample({n}): the number of cases cannot be negative", value=n)
+        return self._part(Sample(self, n, seed=seed, name=attrgetter("case_id")))
+
+    def _part(self, part: Iterable[Case]) -> Dataset:
+        """Return a dataset of some of the cases: in memory where these are, or else lazy."""
+        if self._source is None:
+            return self.model_copy(update={"cases": list(part)})
+        return self._over(part, self.dataset_id, self.revision).model_copy(
+            update={"metadata": self.metadata}
         )
+
+
+def _sources() -> Any:
+    # The readers live above core and are reached by name, as catalog components are.
+    return import_module("themis.catalog.sources")
+
+
+def _mapping(
+    given: KeyOf,
+    expected: KeyOf | None,
+    case_id: str | FromRecord | None,
+    metadata_keys: Sequence[str] | None,
+) -> dict[str, Any]:
+    return {
+        "given": given,
+        "expected": expected,
+        "case_id": case_id,
+        "metadata_keys": metadata_keys,
+    }
 
 
 class Message(Model):

@@ -6,10 +6,10 @@ A method may be sync or async; Themis takes both. Read where present, and option
   what is asked and where, by which prices are found.
 - ``estimate_tokens``, ``bound_tokens`` (generator, judge): prompt tokens expected, for limits and
   estimates, and at most, for budgets; of ``(case, ctx)`` or ``(prompt)``. ``max_output_tokens``:
-  the cap on output tokens that each request carries.
+  the cap on output tokens that each request carries. ``aopen``, ``aclose``: awaited around a run.
 - ``reads``: what of the case is read, of {"input", "expected_output", "metadata"}; all by default.
   The rest is blanked. ``reads_parsed`` (reducer): it is given the samples' parsed values.
-- ``cpu_bound`` (parser, metric): run off the loop. ``aopen``, ``aclose``: awaited before and after.
+- ``cpu_bound`` (parser, metric): run in worker processes, ``cpu_timeout`` seconds a call at most.
 - on metrics ``kind`` ("binary" or "value"), ``value_range``, ``higher_is_better``, ``unit``,
   ``unparsed`` ("incorrect" or "error"), ``subject`` ("candidate", "candidates", "conversation",
   "trace") for judged ones, ``scores_refusals``: it is given what the model refused, as text.

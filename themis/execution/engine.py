@@ -22,6 +22,7 @@ from themis.execution.failures import WorkStoppedError
 from themis.execution.hooks import Hooks
 from themis.execution.journal import Journal
 from themis.execution.limits import Limits
+from themis.execution.processes import ProcessPool, pool_for, pool_name
 from themis.execution.retry import CallPolicy, policies
 from themis.execution.step import Step
 from themis.planning.prices import Price, find_price, price_names
@@ -68,6 +69,7 @@ class Engine:
         self._stop = asyncio.Event()
         self._notes: set[str] = set()
         self._away: dict[int, bool] = {}
+        self._pool: ProcessPool | None = None
         self.flights: dict[ArtifactKey, asyncio.Future[None]] = {}
         """Paid work being done now; who needs the same waits for it to land."""
         self.uncommitted: dict[ArtifactKey, Artifact] = {}
@@ -123,6 +125,8 @@ class Engine:
         for opening in self._opening.values():
             opening.cancel()
         self.threads.close()
+        if self._pool is not None:
+            self._pool.close()
 
     def price_of(self, bound: Bound) -> Price | None:
         """Return the price of what a component asks; None where it is unknown."""
@@ -220,24 +224,35 @@ class Engine:
             )
         )
 
-    def runs_away(self, bound: Bound, method: Callable[..., Any], *, pure: bool) -> bool:
-        """Return whether a component's method runs in a thread.
+    def runs_away(self, bound: Bound, method: Callable[..., Any]) -> bool:
+        """Return whether the method of a component that may wait runs in a thread."""
+        found = self._away.get(id(bound))
+        if found is None:
+            found = not inspect.iscoroutinefunction(method) and bound.code is not None
+            self._away[id(bound)] = found
+        return found
+
+    def method(self, bound: Bound, name: str, *, of: Any = None) -> Callable[..., Any]:
+        """Return how a method of a pure component is called: as it is, or in a worker process.
 
         Args:
             bound: the component.
-            method: its method.
-            pure: whether the stage is one of pure steps, which run on the loop unless
-                ``cpu_bound`` is declared.
+            name: the method.
+            of: an object that the component made, in its place.
         """
-        found = self._away.get(id(bound))
-        if found is None:
-            asynchronous = inspect.iscoroutinefunction(method)
-            if pure:
-                found = bool(getattr(bound.component, "cpu_bound", False)) and not asynchronous
-            else:
-                found = not asynchronous and bound.code is not None
-            self._away[id(bound)] = found
-        return found
+        method = getattr(bound.component if of is None else of, name)
+        if not bound.cpu_bound or inspect.iscoroutinefunction(method):
+            return cast("Callable[..., Any]", method)
+        if self._pool is None:
+            self._pool = pool_for(self.run, self.runtime)
+        pool = self._pool
+
+        def call(*args: Any) -> Any:
+            if self.stopping:
+                raise WorkStoppedError
+            return pool.call(pool_name(bound), name, args, of=of)
+
+        return call
 
     def code_of(self, bound: Bound) -> str | None:
         """Return what an artifact's ``code`` must be for it to be reused; None where none need be.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import Any
 
-from themis.core.errors import ComponentError, ProviderError
+from themis.core.errors import ComponentError, InvalidResultError, ProviderError
 from themis.core.models import TraceStep
 from themis.core.results import StepFailure
 
@@ -35,6 +35,12 @@ class ExplainedError(ComponentError):
         self.outage = outage
         """Whether another run may do better; what the model did stays as it is."""
         self.execution = execution
+
+
+class UnsendableError(InvalidResultError):
+    """What goes to a worker process, or comes back from it, cannot be pickled."""
+
+    retryable = False
 
 
 class NotAskedError(ComponentError):
@@ -131,7 +137,10 @@ def _trace_of(error: BaseException) -> list[TraceStep]:
 
 
 def _shown(error: BaseException) -> str | None:
-    """The traceback below the engine's own frames."""
+    """The traceback below the engine's own frames; where it was another process's, that one."""
+    remote: str | None = getattr(error, "remote_traceback", None)
+    if remote is not None:
+        return remote
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from themis.catalog import registry
+from themis.catalog.data_files import KNOWN_SUFFIXES, form_of
 from themis.core.config import (
     POLICY_KEYS,
     EvaluationConfig,
@@ -39,10 +40,16 @@ _NEEDED = {
     "datasets": "datasets: [{path: data.jsonl}]",
 }
 _DATASET_KEYS = ("dataset_id", "revision", "metadata", "take", "sample")
-_FILE_KEYS = ("input", "expected_output", "case_id")
+_FILE_KEYS = ("input", "expected_output", "case_id", "metadata_keys")
+_KEY_LISTS = ("input", "expected_output", "metadata_keys")
+"""Keys of a data file that may be several."""
 _SAMPLE_KEYS = ("n", "seed")
 _PATH_PARAMETERS = ("path", "root")
-_FORMS = {".jsonl": Dataset.from_jsonl, ".ndjson": Dataset.from_jsonl, ".csv": Dataset.from_csv}
+_FORMS = {
+    "jsonl": Dataset.from_jsonl,
+    "csv": Dataset.from_csv,
+    "parquet": Dataset.from_parquet,
+}
 
 
 def read_experiment(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -210,15 +217,17 @@ class _ExperimentReader(ConfigReader):
 
     def _from_file(self, fields: Mapping[str, Any], where: str) -> Dataset:
         path = self.absolute(self.typed(fields["path"], str, f"{where}.path"))
-        reads = _FORMS.get(Path(path).suffix.lower())
-        if reads is None:
-            known = ", ".join(_FORMS)
+        form = form_of(path)
+        if form is None:
+            known = ", ".join(KNOWN_SUFFIXES)
             self.refuse(f"{where}.path '{fields['path']}' must end in one of {known}", where)
         for key in ("dataset_id", "revision", *_FILE_KEYS):
-            self.typed(fields.get(key) or "", str, f"{where}.{key}")
+            if key not in _KEY_LISTS or not isinstance(fields.get(key), list):
+                kind = list if key == "metadata_keys" else str
+                self.typed(fields.get(key) or kind(), kind, f"{where}.{key}")
         options = {key: fields[key] for key in _FILE_KEYS if key in fields}
         try:
-            dataset = reads(
+            dataset = _FORMS[form](
                 path,
                 dataset_id=fields.get("dataset_id"),
                 revision=fields.get("revision"),

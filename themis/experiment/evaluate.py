@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from themis.experiment.result import RunResult
 
 DEFAULT_PATH = Path(".themis") / "runs.db"
-Data = Dataset | Sequence[Dataset] | Sequence[Mapping[str, Any]]
+Data = (
+    Dataset
+    | Sequence[Dataset]
+    | Sequence[Mapping[str, Any]]
+    | Iterator[Mapping[str, Any]]
+    | Callable[[], Iterable[Mapping[str, Any]]]
+)
 
 
 class EvaluateOptions(TypedDict, total=False):
@@ -70,7 +76,8 @@ def evaluate(
 
     Args:
         model: a generator: an id, an import path, ``use(...)``, an adapter or an own object.
-        data: a Dataset, several, or mappings with ``input`` and ``expected_output``.
+        data: a Dataset, several, or mappings with ``input`` and ``expected_output``: a list of
+            them, an iterator, or a function that returns one.
         metric: a metric or several; none only generates.
         **options: see ``EvaluateOptions``.
 
@@ -97,14 +104,18 @@ async def evaluate_async(
 def as_datasets(data: Data) -> list[Dataset]:
     """Return data as datasets.
 
-    Mappings become one dataset named "data"; a mapping without ``case_id`` is numbered from 1.
+    Mappings become one dataset named "data"; a mapping without ``case_id`` is numbered from 1. A
+    list is checked at once; what yields them, an iterator or a function, is read lazily.
 
     Raises:
         DefinitionError: it is neither datasets nor mappings.
     """
     if isinstance(data, Dataset):
         return [data]
-    if isinstance(data, (str, bytes, Mapping)) or not isinstance(data, Sequence):
+    if isinstance(data, Iterator) or callable(data):
+        return [Dataset.from_source(data, dataset_id="data")]
+    given: object = data  # whatever its type promises
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Sequence):
         raise DefinitionError(
             f"data is {type(data).__name__}: give a Dataset, several, or a list of mappings; "
             "for a file, Dataset.from_jsonl(path); for a DataFrame, frame.to_dict('records')",

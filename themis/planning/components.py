@@ -14,6 +14,7 @@ from themis.core.hashing import check_json
 from themis.core.snapshot import ALL_READS, ComponentRef, MetricFacts
 from themis.planning.behaviour import code_digest
 from themis.planning.keys import component_digest
+from themis.planning.sendable import check_cpu_bound
 from themis.planning.work import Bound
 
 Role = Literal["generator", "selector", "reducer", "parser", "metric", "judge"]
@@ -93,6 +94,7 @@ def bind_object(
         code=code_digest(component),
         across_runs=bool(getattr(component, "reuse_across_runs", True)),
         provider_key=getattr(component, "provider_key", None),
+        cpu_bound=check_cpu_bound(component, role, where),
     )
 
 

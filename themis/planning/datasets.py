@@ -1,18 +1,19 @@
 """One pass over the data before a run: digests in order, duplicate ids, template fields.
 
 Memory stays bounded: 16 bytes a case for its digest and 8 for its id. Ids are compared by short
-digests, and in full only where two of these agree.
+digests, a bucket of these at a time, and in full only where two of them agree.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
 from themis.core.errors import DefinitionError
-from themis.core.hashing import DIGEST_BYTES, digest, digest_parts, digest_value, encode
+from themis.core.hashing import DIGEST_BYTES, digest_parts, digest_value, encode, hasher
 from themis.core.models import Case, Dataset
 from themis.core.prompts import PromptSpec
 from themis.core.protocols import StoredCase
@@ -20,7 +21,8 @@ from themis.core.snapshot import DatasetRef
 from themis.planning.keys import CaseDigests
 from themis.planning.work import Manifest
 
-_SMALL = 50_000
+_BUCKETS = 256
+_SHIFT = 56
 
 
 def read_datasets(
@@ -76,26 +78,30 @@ def stored_case(case: Case, digests: CaseDigests) -> StoredCase:
 
 def _read(dataset: Dataset, prompt_spec: PromptSpec | None) -> Manifest:
     digests = bytearray()
-    ids = array("Q")
+    ids = [array("Q") for _ in range(_BUCKETS)]
     fills = prompt_spec is not None and prompt_spec.template is not None
     for case in dataset:
         if fills:
             assert prompt_spec is not None
             _fill(prompt_spec, case, dataset.dataset_id)
         digests += CaseDigests(case).whole
-        ids.append(_short(case.case_id))
-    if not ids:
+        short = _short(case.case_id)
+        ids[short >> _SHIFT].append(short)
+    if not digests:
         raise DefinitionError(
             f"dataset '{dataset.dataset_id}' has no cases: give it at least one",
             field="datasets",
             value=dataset.dataset_id,
         )
-    if _any_twice(ids):
-        _refuse_duplicate(dataset)
+    twice = _twice(ids)
+    if twice:
+        _refuse_duplicate(dataset, twice)
     facts = digest_value("dataset", [dataset.revision, dataset.metadata])
-    fingerprint = digest_parts("dataset", [facts, digest("cases", bytes(digests))])
+    cases = hasher("cases")
+    cases.update(digests)
+    fingerprint = digest_parts("dataset", [facts, cases.digest()])
     return Manifest(
-        fingerprint=fingerprint.hex(), n_cases=len(digests) // DIGEST_BYTES, digests=bytes(digests)
+        fingerprint=fingerprint.hex(), n_cases=len(digests) // DIGEST_BYTES, digests=digests
     )
 
 
@@ -113,24 +119,31 @@ def _short(case_id: str) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
 
 
-def _any_twice(ids: array[int]) -> bool:
-    if len(ids) <= _SMALL:
-        return len(set(ids)) < len(ids)
-    import numpy
+def _twice(ids: Sequence[array[int]]) -> set[int]:
+    """Return the short digests that stand twice or more."""
+    found: set[int] = set()
+    for bucket in ids:
+        if len(set(bucket)) < len(bucket):
+            counts = Counter(bucket)
+            found.update(short for short, count in counts.items() if count > 1)
+    return found
 
-    ordered = numpy.sort(numpy.frombuffer(ids, dtype=numpy.uint64))
-    return bool((ordered[1:] == ordered[:-1]).any())
 
+def _refuse_duplicate(dataset: Dataset, twice: set[int]) -> None:
+    """Name the first id that stands twice. Equal short digests of different ids pass.
 
-def _refuse_duplicate(dataset: Iterable[Case]) -> None:
-    """Name the first id that stands twice. Equal short digests of different ids pass."""
+    Args:
+        dataset: read once more.
+        twice: the short digests of all ids that may; only such ids are held.
+    """
     seen: set[str] = set()
     for position, case in enumerate(dataset):
+        if _short(case.case_id) not in twice:
+            continue
         if case.case_id in seen:
-            name = getattr(dataset, "dataset_id", "")
             raise DefinitionError(
-                f"dataset '{name}' has the case_id '{case.case_id}' twice (the second is case "
-                f"{position + 1}); case ids are unique within a dataset",
+                f"dataset '{dataset.dataset_id}' has the case_id '{case.case_id}' twice (the "
+                f"second is case {position + 1}); case ids are unique within a dataset",
                 field="datasets",
                 value=case.case_id,
             )

@@ -28,6 +28,8 @@ class Bound:
     across_runs: bool
     """Whether its fingerprint covers its behaviour, so that other runs' results may be reused."""
     provider_key: str | None
+    cpu_bound: bool = False
+    """Whether it runs in worker processes."""
 
     @property
     def name(self) -> str:
@@ -56,12 +58,12 @@ class Manifest:
 
     fingerprint: str
     n_cases: int
-    digests: bytes
+    digests: bytearray
     """16 bytes a case, in order."""
 
     def digest_at(self, position: int) -> bytes:
         """Return the digest of the case at a position."""
-        return self.digests[16 * position : 16 * position + 16]
+        return bytes(self.digests[16 * position : 16 * position + 16])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,7 @@ async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
         call=lambda: component.generate(case.view_for(bound), context),
         seal=seal,
         category="generation",
-        away=engine.runs_away(bound, component.generate, pure=False),
+        away=engine.runs_away(bound, component.generate),
         paid=True,
         known_absent=True,
         tokens=(lambda: int(component.estimate_tokens(view, context)))

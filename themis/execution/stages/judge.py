@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from themis.core.base import CandidateId
@@ -27,7 +28,7 @@ from themis.core.models import ConversationTrace, GenerationResult, Score, Workf
 from themis.core.results import StepFailure
 from themis.execution.calls import call_inline
 from themis.execution.engine import PASS_THROUGH
-from themis.execution.failures import ExplainedError, failure_of, said
+from themis.execution.failures import ExplainedError, category_of, failure_of, said
 from themis.execution.flight import Candidate, CaseRun, gather, own_copy
 from themis.execution.stage import take
 from themis.execution.stages.score import checked_number
@@ -59,15 +60,17 @@ async def judge(
     """
     one = candidates[0] if metric.facts.subject != "candidates" else None
     candidate_id = None if one is None else one.candidate_id
+    engine = case.engine
     context = _context(case, metric, candidate_id)
     address = StepAddress(Stage.JUDGE, sample, metric.name)
     try:
         subject = subject_of(metric, candidates)
-        workflow = await call_inline(lambda: metric.component.build_workflow(subject, context))
-        calls = list(await call_inline(workflow.judge_calls))
+        build = engine.method(metric, "build_workflow")
+        workflow = await call_inline(lambda: build(subject, context))
+        calls = list(await call_inline(engine.method(metric, "judge_calls", of=workflow)))
         _check_calls(calls, case)
         asked = await gather(
-            [_call(case, workflow, call, subject, context, address) for call in calls]
+            [_call(case, metric, workflow, call, subject, context, address) for call in calls]
         )
     except PASS_THROUGH:
         raise
@@ -132,7 +135,7 @@ async def ask(
         barred=lambda: engine.closed_judges.get(judge.name),
         seal=seal,
         category="judge",
-        away=engine.runs_away(judge, component.judge, pure=False),
+        away=engine.runs_away(judge, component.judge),
         paid=True,
         tokens=(lambda: int(component.estimate_tokens(prompt)))
         if hasattr(component, "estimate_tokens")
@@ -152,14 +155,16 @@ async def ask(
 
 async def _call(
     case: CaseRun,
+    metric: Bound,
     workflow: Any,
     call: JudgeCall,
     subject: Any,
     context: EvalScoreContext,
-    metric: StepAddress,
+    address: StepAddress,
 ) -> _Asked:
     """Ask one question and read the answer."""
-    prompt = await call_inline(lambda: workflow.render_prompt(call, subject, context))
+    method = partial(case.engine.method, metric, of=workflow)
+    prompt = await call_inline(lambda: method("render_prompt")(call, subject, context))
     judge = case.engine.run.judges[call.judge]
     twin = case.engine.run.twin(judge)
     draw = (call.repeat, twin) if twin else (call.repeat,)
@@ -169,17 +174,19 @@ async def _call(
         prompt,
         seed=derived_seed(case.case.case_id, "judge", *draw),
         call=call,
-        address=metric._replace(call=call.call_id),
+        address=address._replace(call=call.call_id),
         candidate_id=context.candidate_id,
     )
     if isinstance(response, StepFailure):
         return _Asked(failure=_failed(call, response.category, response.message))
     try:
-        judgment = await call_inline(lambda: workflow.parse_judgment(call, response, context))
-        score = await call_inline(lambda: workflow.score_judgment(call, judgment, context))
+        judgment = await call_inline(lambda: method("parse_judgment")(call, response, context))
+        score = await call_inline(lambda: method("score_judgment")(call, judgment, context))
         canonical([judgment.model_dump(mode="json"), score.model_dump(mode="json")])
     except Exception as error:  # noqa: BLE001 - the boundary to user code
-        return _Asked(failure=_failed(call, UNREADABLE, said(error)))
+        # A worker process that ended says nothing about the judge's answer.
+        category = category_of(error, UNREADABLE) if metric.cpu_bound else UNREADABLE
+        return _Asked(failure=_failed(call, category, said(error)))
     return _Asked(judgment, score)
 
 
@@ -209,7 +216,8 @@ async def _aggregate(
         if len(judgments) < needed or not judgments:
             heard = f"{len(judgments)} of {len(calls)} judgments, {needed} needed"
             raise _too_few(heard, failures, execution)
-        return workflow.aggregate(judgments, scores, context)
+        aggregate = case.engine.method(metric, "aggregate", of=workflow)
+        return aggregate(judgments, scores, context)
 
     def seal(value: Any) -> Payload:
         if not isinstance(value, AggregationResult):

@@ -13,7 +13,13 @@ from themis.core.endings import REFUSED
 from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import ParsedOutput
-from themis.execution.failures import as_storable, is_retryable, said
+from themis.execution.failures import (
+    ExplainedError,
+    UnsendableError,
+    as_storable,
+    is_retryable,
+    said,
+)
 from themis.execution.flight import Candidate, CaseRun, Parsed, shown_to
 from themis.execution.stage import take
 from themis.execution.step import Payload, Step
@@ -28,8 +34,7 @@ async def parse(case: CaseRun, parser: Bound, subject: Candidate) -> Parsed:
     engine = case.engine
     reads = parser.reads & _SHOWN
     context = ParseContext(**case.common(parser), candidate_id=CandidateId(subject.candidate_id))
-    component = parser.component
-    call = _Call(component.parse, shown_to(parser, subject), context)
+    call = _Call(engine.method(parser, "parse"), shown_to(parser, subject), context)
     taken = await take(
         case,
         Step(
@@ -39,7 +44,6 @@ async def parse(case: CaseRun, parser: Bound, subject: Candidate) -> Parsed:
             call=call if subject.refused is None else lambda: _refused(subject),
             seal=_seal,
             category="parser",
-            away=subject.refused is None and engine.runs_away(parser, component.parse, pure=True),
             candidate_id=subject.candidate_id,
         ),
     )
@@ -120,7 +124,8 @@ def _refused(subject: Candidate) -> _Unread:
 
 
 def _as_failure(error: Exception) -> _Unread:
-    if is_retryable(error):  # a connection or a timeout says nothing about the model
+    # A connection, a timeout or a worker process that ended says nothing about the model.
+    if is_retryable(error) or isinstance(error, (ExplainedError, UnsendableError)):
         raise error
     failure = {
         "category": "parse_failure",

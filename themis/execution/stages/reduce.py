@@ -50,7 +50,7 @@ async def reduce(case: CaseRun, candidates: Sequence[Candidate]) -> Candidate | 
         call=lambda: component.reduce(shown, context),
         seal=seal,
         category="reduction",
-        away=engine.runs_away(bound, component.reduce, pure=False),
+        away=engine.runs_away(bound, component.reduce),
         # A reducer of the user's may call out; the shipped ones compute.
         paid=bound.code is not None or inspect.iscoroutinefunction(component.reduce),
         timeout=engine.runtime.generation_timeout,

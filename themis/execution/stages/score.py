@@ -41,14 +41,14 @@ async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed
         dataset_metadata=own_copy(metric, case.dataset_metadata),
         candidate_id=CandidateId(subject.candidate_id),
     )
-    component = metric.component
+    method = engine.method(metric, "score")
 
     def call() -> Any:
         if parsed.output is None:
             if parsed.outage:
                 raise ExplainedError(parsed.message or "", category=parsed.category or "parse")
             return ByRule(by_rule(facts, parsed.category or "parse_failure", parsed.message or ""))
-        return component.score(parsed_for(metric, parsed.output), context.case, context)
+        return method(parsed_for(metric, parsed.output), context.case, context)
 
     await take(
         case,
@@ -64,7 +64,6 @@ async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed
             call=call,
             seal=lambda value: seal(value, facts),
             category="scoring",
-            away=engine.runs_away(metric, component.score, pure=True),
             candidate_id=subject.candidate_id,
         ),
     )

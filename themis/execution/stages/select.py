@@ -39,7 +39,7 @@ async def select(case: CaseRun, candidates: Sequence[Candidate]) -> list[Candida
     )
     shown = [shown_to(bound, one) for one in candidates]
     component = bound.component
-    away = engine.runs_away(bound, component.select, pure=False)
+    away = engine.runs_away(bound, component.select)
 
     async def call() -> Any:
         try:
