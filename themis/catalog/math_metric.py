@@ -1,0 +1,187 @@
+r"""Whether two mathematical answers are one, as Math-Verify decides it.
+
+Math-Verify bounds its work by alarm signals, which only a process's main thread can set. There it
+is called as it is; in any other thread the work goes to a process of its own, so that the bound
+holds everywhere. Source: https://github.com/huggingface/Math-Verify
+"""
+
+from __future__ import annotations
+
+import atexit
+import re
+import threading
+import time
+from concurrent.futures import TimeoutError as FutureTimeout
+from functools import lru_cache
+from importlib import import_module
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+
+from themis.catalog.gold import TextMetric
+from themis.catalog.shipped import needs_extra
+from themis.core.base import JSONObject
+from themis.core.models import Case, Score, ScoreError
+
+_DELIMITED = re.compile(r"\$|\\\(|\\\[|\\boxed|\\begin")
+_COMMAND = re.compile(r"\\(?:text\w*|mathrm|mbox|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+")
+_WORD = re.compile(r"[A-Za-z]{2,}")
+_PLAIN = re.compile(r"[\s\d.,/%+-]*")
+
+
+class Verdict(NamedTuple):
+    """What Math-Verify made of an answer and the right ones."""
+
+    equal: bool
+    note: str | None = None
+    """What could not be read, or took too long."""
+
+
+class MathEquivalence(TextMetric):
+    r"""1 where the answer and the expected one are mathematically equal, else 0.
+
+    Both are read by Math-Verify's ``parse`` and compared by its ``verify``, the expected one as
+    gold: 1/2, 0.5 and ``\frac{1}{2}`` are one answer. Math-Verify reads LaTeX between delimiters
+    only; a text that is an expression without any (``2\sqrt{3}``, as data sets and
+    ``builtin/math_answer`` give it) is put between dollar signs first. Of several expected answers
+    one suffices. What cannot be read is incorrect, as Math-Verify has it, and the details say so.
+
+    It runs off the loop, and each reading and comparison within ``timeout``. Needs the extra
+    "math".
+
+    Args:
+        float_rounding: decimals to which floats are compared.
+        numeric_precision: digits with which expressions are evaluated.
+        strict: whether variables must be the same, and sets are no tuples.
+        timeout: whole seconds for each reading and each comparison.
+        unread_gold: "incorrect", or "error" for expected answers that Math-Verify cannot read.
+    """
+
+    component_id = "builtin/math_equivalence"
+    kind = "binary"
+    cpu_bound = True
+
+    def __init__(
+        self,
+        *,
+        float_rounding: int = 6,
+        numeric_precision: int = 15,
+        strict: bool = True,
+        timeout: int = 5,
+        unread_gold: str = "incorrect",
+    ) -> None:
+        super().__init__(
+            {
+                "float_rounding": float_rounding,
+                "numeric_precision": numeric_precision,
+                "strict": strict,
+                "timeout": timeout,
+                "unread_gold": unread_gold,
+            }
+        )
+        needs_extra("math_verify", extra="math", needed_for=self.component_id)
+        self._options: JSONObject = {
+            "float_rounding": self.count_param("float_rounding", float_rounding, least=0),
+            "numeric_precision": self.count_param("numeric_precision", numeric_precision),
+            "strict": self.flag_param("strict", strict),
+        }
+        self._timeout = self.count_param("timeout", timeout)
+        self._unread = self.one_of("unread_gold", unread_gold, ("incorrect", "error"))
+
+    def compare(self, answer: str, accepted: list[str], case: Case) -> Score | ScoreError:
+        """Return 1 or 0."""
+        if not accepted:
+            return self.lacks_gold(case)
+        right = [delimited(one) for one in accepted]
+        verdict = judged(delimited(answer), right, self._timeout, self._options)
+        if verdict.note == UNREAD_GOLD and self._unread == "error":
+            return ScoreError(
+                metric_id=self.component_id, reason=f"case '{case.case_id}': {UNREAD_GOLD}"
+            )
+        details: JSONObject = {} if verdict.note is None else {"note": verdict.note}
+        return Score(
+            metric_id=self.component_id, value=1.0 if verdict.equal else 0.0, details=details
+        )
+
+
+UNREAD_GOLD = "Math-Verify reads no expression in the expected output"
+_UNREAD = "Math-Verify reads no expression in the answer"
+_TOO_LONG = "it took too long"
+
+
+def delimited(text: str) -> str:
+    """Return a text as Math-Verify is to be given it: a bare expression between dollar signs."""
+    bare = text.strip()
+    if not bare or _DELIMITED.search(bare) or _PLAIN.fullmatch(bare):
+        return text
+    return text if _WORD.search(_COMMAND.sub(" ", bare)) else f"${bare}$"
+
+
+def judged(answer: str, right: list[str], timeout: int, options: JSONObject) -> Verdict:
+    """Return Math-Verify's verdict, wherever this is called; see ``compare`` for what is taken."""
+    if threading.current_thread() is threading.main_thread():
+        return compare(answer, right, timeout, options)
+    # Signals bound the work there, too; the process is ended where it does not hear them.
+    bound = timeout * (1 + 5 * len(right)) + _STARTING
+    future = _pool().schedule(compare, args=(answer, right, timeout, options), timeout=bound)
+    try:
+        verdict: Verdict = future.result()
+    except FutureTimeout:
+        return Verdict(equal=False, note=_TOO_LONG)
+    return verdict
+
+
+_STARTING = 30
+"""Seconds that a process may take to be there."""
+
+
+def compare(answer: str, right: list[str], timeout: int, options: JSONObject) -> Verdict:
+    """Return Math-Verify's verdict; to be called in a process's main thread.
+
+    Args:
+        answer: what was answered.
+        right: answers of which any is right.
+        timeout: whole seconds for each reading and each comparison.
+        options: of Math-Verify's ``verify``.
+    """
+    package: Any = import_module("math_verify")
+    given, too_long = _read(package, answer, timeout)
+    gold_read = False
+    for one in right:
+        wanted, late = _read(package, one, timeout)
+        too_long = too_long or late
+        gold_read = gold_read or bool(wanted)
+        began = time.monotonic()
+        if package.verify(wanted, given, timeout_seconds=timeout, **options):
+            return Verdict(equal=True)
+        too_long = too_long or time.monotonic() - began >= timeout
+    if too_long:
+        return Verdict(equal=False, note=_TOO_LONG)
+    if not gold_read:
+        return Verdict(equal=False, note=UNREAD_GOLD)
+    return Verdict(equal=False, note=None if given else _UNREAD)
+
+
+def _read(package: Any, text: str, timeout: int) -> tuple[Any, bool]:
+    """Return what Math-Verify reads in a text, and whether that took too long."""
+    too_long: Any = import_module("math_verify.errors").TimeoutException
+    try:
+        return package.parse(text, parsing_timeout=timeout, raise_on_error=True), False
+    except too_long:  # no Exception, but a BaseException of Math-Verify's own
+        return [], True
+    except Exception:  # noqa: BLE001 - whatever goes wrong in there, nothing was read
+        return [], False
+
+
+def _pool() -> Any:
+    with _POOL_LOCK:
+        return _made_pool()
+
+
+_POOL_LOCK = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _made_pool() -> Any:
+    pool: Any = import_module("pebble").ProcessPool(max_workers=1, context=get_context("spawn"))
+    atexit.register(pool.stop)
+    return pool
