@@ -14,16 +14,16 @@ from themis.core.errors import ParseError
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _FINAL = (
-    re.compile(r"####[ \t]*(?P<answer>[^\n]*)"),
+    re.compile(r"####[ \t]*(?=(?P<answer>[^\n]{0,400}))"),
     re.compile(r"<answer>(?P<answer>.*?)</answer>", re.IGNORECASE | re.DOTALL),
     re.compile(
         r"\bfinal\s+(?:answer|result)\b[^\n:=.]{0,40}?(?:\s+is\b|\s*[:=])(?:\s*(?:the\s+)?final\s+answer\s+is\b)?"
-        r"[:\s]*(?P<answer>[^\n]*)",
+        r"[:\s]*(?=(?P<answer>[^\n]{0,400}))",
         re.IGNORECASE,
     ),
 )
 _SAID = re.compile(
-    r"\b(?:answer|result|solution)\b[^\n:=.?]{0,60}?(?:\s+is\b|\s+must\s+be\b|\s*[:=])[:\s]*(?P<answer>[^\n]*)",
+    r"\b(?:answer|result|solution)\b[^\n:=.?]{0,60}?(?:\s+is\b|\s+must\s+be\b|\s*[:=])[:\s]*(?=(?P<answer>[^\n]{0,400}))",
     re.IGNORECASE,
 )
 _NOT_SAID = re.compile(r"(?:not|n't|wrong|incorrect)\b", re.IGNORECASE)

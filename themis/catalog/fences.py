@@ -9,7 +9,7 @@ end. Source: https://spec.commonmark.org/0.31.2/#fenced-code-blocks
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 _OPENS = re.compile(r"(?P<indent>[ \t]*(?:>[ \t]?)?)(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)")
@@ -31,20 +31,32 @@ class Block(NamedTuple):
 
 def fenced_blocks(text: str) -> list[Block]:
     """Return a text's fenced blocks in order; those on one line where there are no others."""
-    blocks: list[Block] = []
+    blocks = [part for part in _parts(text) if isinstance(part, Block)]
+    return blocks or [Block("", one["content"], closed=True) for one in _ONE_LINE.finditer(text)]
+
+
+def without_blocks(text: str, keep: Callable[[Block], bool]) -> str:
+    """Return a text without its fenced blocks, but for the content of those to keep."""
+    return "".join(
+        part if isinstance(part, str) else (part.content if keep(part) else "\n")
+        for part in _parts(text)
+    )
+
+
+def _parts(text: str) -> Iterator[Block | str]:
+    """Yield a text's blocks, and the lines outside of them."""
     lines = iter(text.splitlines(keepends=True))
     for line in lines:
         bare = line.rstrip("\r\n")
         opening = _OPENS.fullmatch(bare) or _OPENS_AFTER_WORDS.fullmatch(bare)
         if opening is None or (opening["fence"][0] == "`" and "`" in opening["info"]):
+            yield line
             continue
+        yield bare[len(opening["indent"]) : opening.start("fence")]
         words = opening["info"].split()
         language = words[0].strip("{}.") if words else ""
         content, closed = _content(lines, opening["fence"], opening["indent"])
-        blocks.append(Block(language, content, closed))
-    if blocks:
-        return blocks
-    return [Block("", found["content"], closed=True) for found in _ONE_LINE.finditer(text)]
+        yield Block(language, content, closed)
 
 
 def _content(lines: Iterator[str], fence: str, indent: str) -> tuple[str, bool]:

@@ -10,7 +10,7 @@ import json
 import re
 from typing import NamedTuple
 
-from themis.catalog.fences import fenced_blocks
+from themis.catalog.fences import Block, fenced_blocks, without_blocks
 from themis.core.base import JSONValue
 from themis.core.errors import DefinitionError, ParseError
 from themis.core.hashing import check_json
@@ -56,17 +56,21 @@ def json_in(text: str) -> list[Found]:
         try:
             fenced.append(Found(read_json(block.content), "fence"))
         except ValueError as error:
-            if block.language.lower() in ("json", "jsonc", "json5"):
+            if block.language and _may_be_json(block):
                 complaint = complaint or f"a fenced block is not JSON: {error}"
     if fenced:
         return fenced
-    found, broken = _in_prose(text)
+    found, broken = _in_prose(without_blocks(text, _may_be_json))
     if found:
         return found
     complaint = complaint or broken
     if complaint is not None:
         raise ParseError(complaint, reason="invalid")
     raise ParseError("the text holds no JSON", reason="nothing_found")
+
+
+def _may_be_json(block: Block) -> bool:
+    return block.language.lower() in ("", "json", "jsonc", "json5", "jsonl")
 
 
 def _in_prose(text: str) -> tuple[list[Found], str | None]:
@@ -84,11 +88,11 @@ def _in_prose(text: str) -> tuple[list[Found], str | None]:
             found.append(Found(_checked(value), "prose"))
         except RecursionError:  # and from the next bracket on it would be as deep
             raise ParseError(
-                f"what begins at position {start} is {_TOO_DEEP}", reason="invalid"
+                f"what begins with {text[start : start + 20]!r} is {_TOO_DEEP}", reason="invalid"
             ) from None
         except ValueError as error:
             if broken is None and text[start] == "{":
-                broken = f"what begins at position {start} is not JSON: {error}"
+                broken = f"what begins with {text[start : start + 20]!r} is not JSON: {error}"
             position = start + 1
     return found, broken
 

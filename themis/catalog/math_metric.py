@@ -7,17 +7,14 @@ holds everywhere. Source: https://github.com/huggingface/Math-Verify
 
 from __future__ import annotations
 
-import atexit
 import re
 import threading
 import time
-from concurrent.futures import TimeoutError as FutureTimeout
-from functools import lru_cache
 from importlib import import_module
-from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 from themis.catalog.gold import TextMetric
+from themis.catalog.math_process import MathProcess
 from themis.catalog.shipped import needs_extra
 from themis.core.base import JSONObject
 from themis.core.models import Case, Score, ScoreError
@@ -106,6 +103,7 @@ class MathEquivalence(TextMetric):
 UNREAD_GOLD = "Math-Verify reads no expression in the expected output"
 _UNREAD = "Math-Verify reads no expression in the answer"
 _TOO_LONG = "it took too long"
+_PROCESS = MathProcess()
 
 
 def delimited(text: str) -> str:
@@ -120,18 +118,10 @@ def judged(answer: str, right: list[str], timeout: int, options: JSONObject) -> 
     """Return Math-Verify's verdict, wherever this is called; see ``compare`` for what is taken."""
     if threading.current_thread() is threading.main_thread():
         return compare(answer, right, timeout, options)
-    # Signals bound the work there, too; the process is ended where it does not hear them.
-    bound = timeout * (1 + 5 * len(right)) + _STARTING
-    future = _pool().schedule(compare, args=(answer, right, timeout, options), timeout=bound)
-    try:
-        verdict: Verdict = future.result()
-    except FutureTimeout:
-        return Verdict(equal=False, note=_TOO_LONG)
-    return verdict
-
-
-_STARTING = 30
-"""Seconds that a process may take to be there."""
+    # Alarms bound the work there, too; the process is ended where it does not hear them.
+    within = timeout * (1 + 5 * len(right)) + 5.0
+    found = _PROCESS.ask([answer, right, timeout, options], within=within)
+    return Verdict(equal=False, note=_TOO_LONG) if found is None else Verdict(*found)
 
 
 def compare(answer: str, right: list[str], timeout: int, options: JSONObject) -> Verdict:
@@ -170,18 +160,3 @@ def _read(package: Any, text: str, timeout: int) -> tuple[Any, bool]:
         return [], True
     except Exception:  # noqa: BLE001 - whatever goes wrong in there, nothing was read
         return [], False
-
-
-def _pool() -> Any:
-    with _POOL_LOCK:
-        return _made_pool()
-
-
-_POOL_LOCK = threading.Lock()
-
-
-@lru_cache(maxsize=1)
-def _made_pool() -> Any:
-    pool: Any = import_module("pebble").ProcessPool(max_workers=1, context=get_context("spawn"))
-    atexit.register(pool.stop)
-    return pool

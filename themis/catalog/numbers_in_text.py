@@ -44,7 +44,7 @@ _NUMBER = re.compile(
 _LOOKS_LIKE_ONE = re.compile(
     r"(?<![\w.,/:])(?<![A-Za-z]-)[-+]?[0-9.](?:[0-9]|[.,:/'’_^*\u00a0\u2009\u202f-](?=[0-9]))*"
 )
-_LARGEST_EXPONENT = 308
+_LARGEST_EXPONENT = 400
 
 
 class Number(NamedTuple):
@@ -160,7 +160,10 @@ def _decimal(found: re.Match[str]) -> Fraction | float:
     if exponent is not None:
         if abs(int(exponent)) > _LARGEST_EXPONENT:
             raise ValueError("beyond a float")
-        return float(f"{base}e{int(exponent)}")
+        number = float(f"{base}e{int(exponent)}")
+        if number == 0 and base.strip("0."):
+            raise ValueError("less than a float")
+        return number
     return float(base) if "." in base else Fraction(int(base))
 
 
