@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from themis.catalog.answers_in_text import boxed
+from themis.catalog.answers_in_text import boxed, declared_answers
 from themis.catalog.number_parsers import MathAnswer, NumberIn
 from themis.catalog.numbers_in_text import numbers_in, whole_number
 from themis.core.contexts import ParseContext
@@ -155,10 +155,28 @@ def test_any_text_is_read_or_has_no_number(text: str) -> None:
         assert one.value is None or isinstance(one.value, (int, float))
 
 
-@pytest.mark.parametrize("text", ["1st " * 50_000, "9" * 200_000 + "k", "1," * 100_000, "- " * 100_000,
-    "1 " * 50_000, "$" * 100_000, "1/2/" * 50_000, "1.2.3 " * 30_000])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1st " * 50_000,
+        "9" * 200_000 + "k",
+        "1," * 100_000,
+        "- " * 100_000,
+        "1 " * 50_000,
+        "$" * 100_000,
+        "1/2/" * 50_000,
+        "1.2.3 " * 30_000,
+        "the answer is " * 20_000,
+        "\\boxed{" * 20_000,
+    ],
+    ids=lambda text: text[:12],
+)
 def test_long_texts_are_read_in_time_that_grows_with_their_length(text: str) -> None:
     numbers_in(text)
+    try:
+        declared_answers(text)
+    except ParseError as error:
+        assert error.reason == "invalid"
 
 
 # ── math_answer ───────────────────────────────────────────────────────────────────────────────────
@@ -231,8 +249,10 @@ def test_the_last_number_is_taken_only_where_asked_for(parse: Any) -> None:
 
 
 BRACED = st.recursive(
-    st.text("ab1+ ", max_size=3), lambda inner: st.lists(inner, max_size=3).map(lambda parts: "{" + "".join(parts) + "}"), max_leaves=8
-)  # fmt: skip
+    st.text("ab1+ ", max_size=3),
+    lambda inner: st.lists(inner, max_size=3).map(lambda parts: "{" + "".join(parts) + "}"),
+    max_leaves=8,
+)
 
 
 @given(st.lists(BRACED, max_size=4).map("".join), st.text("ab $", max_size=5))
