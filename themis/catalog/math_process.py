@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 _STARTING = 30.0
@@ -65,9 +66,11 @@ class MathProcess:
     def _end(self) -> None:
         if self._process is not None:
             atexit.unregister(self.close)
-            self._process.kill()
-            with self._process:  # closes the pipes, and waits
-                self._process = None
+            process, self._process = self._process, None
+            process.kill()
+            with suppress(OSError), process:  # closes the pipes, one of them broken, and waits
+                pass
+            process.wait()
 
 
 def _started() -> subprocess.Popen[str]:
