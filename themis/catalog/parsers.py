@@ -258,6 +258,7 @@ class ChoiceLetter(ShippedComponent):
     """
 
     component_id = "builtin/choice_letter"
+    version = "2"
     reads: frozenset[str] = frozenset()
 
     def __init__(self, *, choices: int | str | None = None) -> None:
