@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from themis.catalog import math_metric
+from themis.catalog import math_verdicts
 from themis.catalog.json_difference import difference
-from themis.catalog.math_metric import MathEquivalence, Verdict, delimited, judged
+from themis.catalog.math_metric import MathEquivalence, delimited, judged
 from themis.catalog.math_process import MathProcess
+from themis.catalog.math_verdicts import Verdict
 from themis.catalog.registry import make
 from themis.core.config import use
 from themis.core.contexts import ScoreContext
@@ -311,7 +312,7 @@ def test_what_math_verify_cannot_read_is_said() -> None:
     metric = MathEquivalence()
     case = Case(case_id="c", input="q", expected_output="no idea")
     found: Any = metric.score(ParsedOutput(value="1"), case, None)  # type: ignore[arg-type]
-    assert (found.value, found.details) == (0.0, {"note": math_metric.UNREAD_GOLD})
+    assert (found.value, found.details) == (0.0, {"note": math_verdicts.UNREAD_GOLD})
     strict = MathEquivalence(unread_gold="error")
     refused: Any = strict.score(ParsedOutput(value="1"), case, None)  # type: ignore[arg-type]
     assert isinstance(refused, ScoreError)

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import re
 import threading
-import time
-from importlib import import_module
-from typing import Any, NamedTuple
 
 from themis.catalog.gold import TextMetric
 from themis.catalog.math_process import MathProcess
+from themis.catalog.math_verdicts import TOO_LONG, UNREAD_GOLD, Verdict, compare
 from themis.catalog.shipped import needs_extra
 from themis.core.base import JSONObject
 from themis.core.models import Case, Score, ScoreError
@@ -23,14 +21,6 @@ _DELIMITED = re.compile(r"\$|\\\(|\\\[|\\boxed|\\begin")
 _COMMAND = re.compile(r"\\(?:text\w*|mathrm|mbox|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _PLAIN = re.compile(r"[\s\d.,/%+-]*")
-
-
-class Verdict(NamedTuple):
-    """What Math-Verify made of an answer and the right ones."""
-
-    equal: bool
-    note: str | None = None
-    """What could not be read, or took too long."""
 
 
 class MathEquivalence(TextMetric):
@@ -100,9 +90,6 @@ class MathEquivalence(TextMetric):
         )
 
 
-UNREAD_GOLD = "Math-Verify reads no expression in the expected output"
-_UNREAD = "Math-Verify reads no expression in the answer"
-_TOO_LONG = "it took too long"
 _PROCESS = MathProcess()
 
 
@@ -121,42 +108,4 @@ def judged(answer: str, right: list[str], timeout: int, options: JSONObject) -> 
     # Alarms bound the work there, too; the process is ended where it does not hear them.
     within = timeout * (1 + 5 * len(right)) + 5.0
     found = _PROCESS.ask([answer, right, timeout, options], within=within)
-    return Verdict(equal=False, note=_TOO_LONG) if found is None else Verdict(*found)
-
-
-def compare(answer: str, right: list[str], timeout: int, options: JSONObject) -> Verdict:
-    """Return Math-Verify's verdict; to be called in a process's main thread.
-
-    Args:
-        answer: what was answered.
-        right: answers of which any is right.
-        timeout: whole seconds for each reading and each comparison.
-        options: of Math-Verify's ``verify``.
-    """
-    package: Any = import_module("math_verify")
-    given, too_long = _read(package, answer, timeout)
-    gold_read = False
-    for one in right:
-        wanted, late = _read(package, one, timeout)
-        too_long = too_long or late
-        gold_read = gold_read or bool(wanted)
-        began = time.monotonic()
-        if package.verify(wanted, given, timeout_seconds=timeout, **options):
-            return Verdict(equal=True)
-        too_long = too_long or time.monotonic() - began >= timeout
-    if too_long:
-        return Verdict(equal=False, note=_TOO_LONG)
-    if not gold_read:
-        return Verdict(equal=False, note=UNREAD_GOLD)
-    return Verdict(equal=False, note=None if given else _UNREAD)
-
-
-def _read(package: Any, text: str, timeout: int) -> tuple[Any, bool]:
-    """Return what Math-Verify reads in a text, and whether that took too long."""
-    too_long: Any = import_module("math_verify.errors").TimeoutException
-    try:
-        return package.parse(text, parsing_timeout=timeout, raise_on_error=True), False
-    except too_long:  # no Exception, but a BaseException of Math-Verify's own
-        return [], True
-    except Exception:  # noqa: BLE001 - whatever goes wrong in there, nothing was read
-        return [], False
+    return Verdict(equal=False, note=TOO_LONG) if found is None else Verdict(*found)

@@ -16,6 +16,8 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+from themis.catalog.math_verdicts import compare
+
 _STARTING = 30.0
 """Seconds that the process may take to be there."""
 
@@ -28,7 +30,7 @@ class MathProcess:
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, question: list[Any], *, within: float) -> list[Any] | None:
-        """Return what ``math_metric.compare`` gives, or None where it took longer than that.
+        """Return what ``math_verdicts.compare`` gives, or None where it took longer than that.
 
         Args:
             question: its arguments.
@@ -86,8 +88,6 @@ def _started() -> subprocess.Popen[str]:
 
 def main() -> None:
     """Answer the questions that come in, until there are no more."""
-    from themis.catalog.math_metric import compare
-
     answers, sys.stdout = sys.stdout, sys.stderr  # whatever is printed in there is no answer
     for line in sys.stdin:
         answers.write(json.dumps(compare(*json.loads(line))) + "\n")
