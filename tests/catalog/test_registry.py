@@ -15,6 +15,7 @@ from themis.core.errors import DefinitionError, UnknownComponentError
 PARAMS: dict[str, dict[str, Any]] = {
     "builtin/llm_rubric": {"rubric": "Is it right?"},
     "builtin/panel_of_judges": {"rubric": "Is it right?"},
+    "builtin/regex": {"pattern": "x"},
 }
 
 
@@ -139,7 +140,7 @@ def test_params_are_checked_before_anything_is_made(own_module: Any) -> None:
     with pytest.raises(DefinitionError, match="has no param 'chioces'; did you mean 'choices'"):
         make(use("builtin/choice_letter", chioces=4), "parser")
     with pytest.raises(DefinitionError, match="has no param 'x'; it takes none"):
-        make(use("builtin/exact_match", x=1), "metric")
+        make(use("builtin/text", x=1), "parser")
     with pytest.raises(DefinitionError, match="needs the param 'rubric'"):
         make("builtin/llm_rubric", "metric")
     with pytest.raises(DefinitionError, match="param 'mark' is set, not a JSON value"):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from themis.core.errors import ParseError
 
 ALL_LETTERS = string.ascii_uppercase
-_QUOTES = str.maketrans("‘’“”", "''\"\"")
+_QUOTES = str.maketrans("‘’“”。", "''\"\".", "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
 
 
 class Choice(NamedTuple):
@@ -92,9 +92,9 @@ _BE = (
 _BE_INLINE = _BE.replace(r"\s*", r"[ \t]*")
 _FILLER = (
     r"(?i:(?:(?:clearly|definitely|probably|therefore|thus|indeed|most\s+likely|likely|simply|just"
-    r"|the|correct|right|letter|option|choice|answer)[\s:]+){0,6})"
+    r"|the|correct|right|letter|number|option|choice|answer)[\s:]+){0,6})"
 )
-_ABOUT = r"(?i:\s+(?:to|for|of|here|among|from)\b[^.\n:?!]{0,60}?)?"
+_ABOUT = r"(?i:\s+(?:to|for|of|here|among|from|that)\b[^.\n:?!]{0,60}?)?"
 _PICK = (
     r"(?i:\b(?:choos(?:e|ing)|pick(?:ing)?|select(?:ing)?|go(?:ing)?\s+(?:with|for)|vote\s+for"
     r"|opt\s+for|settle\s+on)\s+)"
@@ -105,13 +105,24 @@ _THINK = (
 )
 _HENCE = (
     r"(?i:\b(?:so|thus|hence|therefore|definitely|clearly|probably|surely|obviously|certainly"
-    r"|it's|it\s+is|(?:it\s+)?must\s+be|that's|that\s+is|that\s+leaves|leaving)[,:]?\s+)"
+    r"|it's|it\s+is|(?:it\s+)?must\s+be|that's|that\s+is|(?:it|that)\s+would\s+be|that\s+leaves"
+    r"|leaving|but(?:\s+rather)?)[,:]?\s+)"
 )
 _RIGHT = (
-    r"(?i:\s+(?:is|must\s+be|would\s+be|seems(?:\s+to\s+be)?|looks|has\s+to\s+be)\s+"
-    r"(?:(?:clearly|definitely|probably|indeed|the|most|only)\s+){0,5}"
-    r"(?:right|correct|true|best|answer|accurate|appropriate|valid)\b)"
+    r"(?i:\s+(?:(?:is|must\s+be|would\s+be|seems(?:\s+to\s+be)?|looks|has\s+to\s+be)\s+"
+    r"(?:(?:clearly|definitely|probably|indeed|the|my|most|more|only)\s+){0,5}"
+    r"(?:right|correct|true|best|answer|choice|pick|accurate|appropriate|valid|one(?=\s*[.,!]|\s*$))"
+    r"|fits\s+(?:the\s+)?best|works\s+best|makes\s+(?:the\s+)?most\s+sense)\b)"
 )
+# "The answer is", as some other languages have it; NFKC has made their colons ours.
+_ELSEWHERE = (
+    r"(?i:(?:答案|正解|答え|정답|\b(?:antwort|respuesta|r[ée]ponse|resposta|risposta|ответ))"
+    r"(?:\s+(?:correcta|correcte|correta|corretta))?"
+    r"\s*(?:(?:应该|應該)?(?:是|为|為|选|選|は|은|는)|\b(?:ist|es|est|è|é)\b|[:=])\s*[:=]?\s*)"
+)
+# What stands before a colon where the rest of the line is a letter alone.
+_MARKER = r"(?i:a|letter|label|output|result|prediction|assistant|(?:question|q)\s*\d{1,4})"
+_ALONE = r"[)\].]?[ \t]*(?m:$)"
 # Repetitions are bounded, so that no text takes longer than its length warrants.
 # What may stand before "C is right": otherwise the letter is part of a name ("vitamin C is ...").
 _OPENS = (
@@ -122,22 +133,23 @@ _OPENS = (
 _DENIAL = re.compile(
     r"\b(?:not|never|neither|nor|cannot|except|rather\s+than|instead\s+of|unlikely|i\s+doubt"
     r"|rul(?:e|es|ed|ing)\s+out|eliminat\w+|exclud\w+|discard\w*|reject\w*|incorrect|wrong|false"
-    r"|if|suppos\w+|assum\w+|unless|whether|might|may|could|thought|initially|at\s+first)\b|n't\b",
+    r"|if|although|while|some\s+(?:\w+\s+)?think|suppos\w+|assum\w+|unless|whether|might|may|could|thought|initially|at\s+first)\b|n't\b",
     re.IGNORECASE,
 )
 _REJECTION = re.compile(
-    r"[^.,;\n]{0,60}?\b(?:(?:is|are|was|were|seems|looks)\s+(?:\w+ly\s+|also\s+|both\s+|all\s+)?"
+    r"(?:(?!\b(?:because|since|as|while|whereas|but|so)\b)[^.,;\n]){0,60}?\b(?:(?:is|are|was|were|seems|looks)\s+(?:\w+ly\s+|also\s+|both\s+|all\s+)?"
     r"(?:wrong|incorrect|false|impossible|out\b|not\b)"
     r"|(?:isn't|aren't|wasn't|can't\s+be|cannot\s+be)\b)",
     re.IGNORECASE,
 )
 _CLAUSE_END = re.compile(r"[.!?;,:\n]|\b(?:but|so|then|however|yet)\b", re.IGNORECASE)
 _AFTER_LETTER = re.compile(
-    r"\s+(?:because|since|as|with|and|or|but|not|rather|instead|which|due|given|here|based|if|when|so|then)\b"
+    r"\s+(?:because|since|as|with|and|or|but|not|rather|instead|which|due|given|here|based|if|when|so|then|on|over)\b"
     r"|\s*/\s*[A-Za-z]\b|\s*[(\[]|\s+[-–—=&]|\s*$|\s*\n|[.:;!)\]}>\"]+(?![A-Za-z0-9?])|,",
     re.IGNORECASE,
 )
-_AFTER_ARTICLE = frozenset({"as", "based", "due", "given", "here", "not", "so", "with"})
+_AFTER_ARTICLE = frozenset({"as", "based", "due", "given", "here", "not", "over", "so", "with"})
+_NEW_CLAUSE = re.compile(r"\s+(?:is|was|seems|looks|would|could|might|may)\b", re.IGNORECASE)
 _AFTER_IN_LIST = re.compile(
     r"\s+(?:is|are|would|could|might|may|seems?|looks?|both)\b", re.IGNORECASE
 )
@@ -148,7 +160,7 @@ def _rules(letters: str) -> _Rules:
     any_case = f"[{letters}{letters.lower()}]"
     not_i = f"[{letters.replace('I', '')}]"  # "the option I like"
     token = rf"[(\[{{<\"']*(?P<x>{any_case})(?![A-Za-z0-9?]|'[a-z]|[)\]]*\?)"
-    answer = r"(?i:\b(?:answer|response|solution|verdict)\b)"
+    answer = r"(?i:\b(?:answer|ans|response|solution|verdict)\b[.\])]?(?:\s+\d{1,4}\b)?)"
     # "Consider each option:" may stand over the options, so that its letter is on the same line.
     option = r"(?i:\b(?:choice|option|selection|select|pick|correct)\b)"
     line = rf"(?m:^)[ \t>#\-–•]*(?:\d+[.)][ \t]+)?[(\[\"']*(?P<x>{any_case})"
@@ -156,16 +168,20 @@ def _rules(letters: str) -> _Rules:
         whole=re.compile(rf"[^\w?]*(?P<x>{any_case})[\s)\]}}>\"'.!:;,]*"),
         final=(
             re.compile(
-                rf"\\boxed\s*\{{\s*[(\[]?(?P<x>{any_case})(?P<sure>[)\].]?\s*\}}|[)\]]|[.:]\s)"
+                rf"\\?\bboxed\s*\{{\s*[(\[]?(?P<x>{any_case})(?P<sure>[)\].]?\s*\}}|[)\]]|[.:]\s)"
             ),
             re.compile(
                 rf"(?i:<answer>)\s*[(\[]?(?P<x>{any_case})(?P<sure>[)\].]?\s*(?i:</answer>))"
             ),
-            re.compile(rf"(?i:\bfinal\s+(?:answer|choice)){_BE}{_FILLER}{token}"),
+            re.compile(rf"(?i:\bfinal(?:\s+(?:answer|choice|decision))?){_BE}{_FILLER}{token}"),
+            re.compile(rf"(?i:\[answer\])\s*{token}"),
         ),
         statement=(
             re.compile(rf"{answer}{_ABOUT}{_BE}{_FILLER}{token}"),
             re.compile(rf"{option}{_ABOUT}{_BE_INLINE}{_FILLER}{token}"),
+            re.compile(rf"(?i:\b(?:correct|right|best)\s+one){_BE_INLINE}{token}"),
+            re.compile(rf"{_ELSEWHERE}{token}"),
+            re.compile(rf"(?m:^)[ \t]*{_MARKER}[ \t]*:[ \t]*(?P<x>{any_case})(?P<sure>{_ALONE})"),
             re.compile(rf"{_PICK}{_FILLER}{token}"),
             re.compile(rf"{_THINK}{_FILLER}{token}"),
             re.compile(rf"{_HENCE}{_FILLER}{token}"),
@@ -175,6 +191,7 @@ def _rules(letters: str) -> _Rules:
         label=(
             re.compile(rf"{line}(?P<sure>\s*[).:\]](?=\s|$|[)\]\"']))"),
             re.compile(rf"{line}(?P<sure>[)\]\"']*\s*$)", re.MULTILINE),
+            re.compile(rf"(?<!vs)[.!…]\s+[(\[\"']*(?P<x>[{letters}])(?P<sure>[)\]\"'.!]*\s*\Z)"),
             re.compile(rf"{line}(?=\s+[-–—=(\[]|,|\s+(?:because|since|as|and|or)\b)"),
             re.compile(
                 rf"(?<![A-Za-z0-9)\]])[(\[](?P<x>{any_case})(?P<sure>[)\]])(?![A-Za-z0-9(?])"
@@ -220,6 +237,8 @@ def _mentioned(match: re.Match[str], rules: _Rules) -> tuple[set[str], int]:
         is_letter = is_letter or _is_clear(text, start, after)
         if not is_letter and not _AFTER_IN_LIST.match(text, after):
             break
+        if more[0][: start - more.start()].strip() == "," and _NEW_CLAUSE.match(text, after):
+            break  # "it is C, D is wrong"
         named.add(letter.upper())
         end = after
     return named, end

@@ -1,9 +1,8 @@
-"""From an id to a component: the one table of names, and the checks between a name and an object.
+"""From an id to a component: the checks between a name and an object.
 
-Ids resolve to strings, so that asking for one part loads that part only. What is not in the table
-may be another package's (``plugins``), under a name that the table does not have. The registry
-makes components and checks that they can be what they are used as; it never calls them, and it
-gives no meaning to what they declare.
+What is not in the table of names (``table``) may be another package's (``plugins``), under a name
+that the table does not have. The registry makes components and checks that they can be what they
+are used as; it never calls them, and it gives no meaning to what they declare.
 """
 
 from __future__ import annotations
@@ -11,9 +10,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import Any, Literal, cast, get_args, get_type_hints
+from typing import Any, TypeAlias, cast, get_args, get_type_hints
 
-from themis.catalog import plugins
+from themis.catalog import plugins, table
+from themis.catalog.table import ADAPTERS, CATALOG
 from themis.core.base import JSONObject
 from themis.core.config import ComponentUse
 from themis.core.errors import (
@@ -25,42 +25,8 @@ from themis.core.errors import (
 )
 from themis.core.hashing import check_json
 
-Kind = Literal["generator", "selector", "reducer", "parser", "metric", "judge"]
+Kind: TypeAlias = table.Kind
 KINDS: tuple[Kind, ...] = get_args(Kind)
-
-_CATALOG: Mapping[Kind, Mapping[str, str]] = {
-    "generator": {"builtin/demo_generator": "themis.catalog.generators:DemoGenerator"},
-    "selector": {"builtin/best_of_n": "themis.catalog.selectors:BestOfN"},
-    "reducer": {"builtin/majority_vote": "themis.catalog.reducers:MajorityVote"},
-    "parser": {
-        "builtin/choice_letter": "themis.catalog.parsers:ChoiceLetter",
-        "builtin/json_identity": "themis.catalog.parsers:JsonIdentity",
-        "builtin/text": "themis.catalog.parsers:Text",
-    },
-    "metric": {
-        "builtin/choice_accuracy": "themis.catalog.metrics:ChoiceAccuracy",
-        "builtin/exact_match": "themis.catalog.metrics:ExactMatch",
-        "builtin/llm_rubric": "themis.catalog.judged:LLMRubric",
-        "builtin/panel_of_judges": "themis.catalog.judged:PanelOfJudges",
-    },
-    "judge": {"builtin/demo_judge": "themis.catalog.judges:DemoJudge"},
-}
-
-# Adapters go by short names. They fingerprint their own arguments, some of which (an address that
-# stands behind a model_id, a key) are no part of identity, so that no params are recorded for them.
-_ADAPTERS: Mapping[Kind, Mapping[str, str]] = {
-    "generator": {
-        "function": "themis.adapters:function",
-        "http": "themis.adapters:http",
-        "langgraph": "themis.adapters:langgraph",
-        "openai": "themis.adapters:openai",
-        "vllm": "themis.adapters:vllm",
-    },
-    "judge": {
-        "openai_judge": "themis.adapters:openai_judge",
-        "vllm_judge": "themis.adapters:vllm_judge",
-    },
-}
 
 _METHODS: Mapping[Kind, tuple[str, ...]] = {
     "generator": ("generate",),
@@ -90,18 +56,18 @@ _ADVICE = {
 def ids(kind: Kind | None = None) -> list[str]:
     """Return the catalog's ids, sorted; those of one kind, if given."""
     kinds = KINDS if kind is None else (kind,)
-    return sorted(component_id for one in kinds for component_id in _CATALOG[one])
+    return sorted(component_id for one in kinds for component_id in CATALOG[one])
 
 
 def adapter_names(kind: Kind) -> list[str]:
     """Return the short names of the adapters of a kind, which are used with params."""
-    return sorted(_ADAPTERS.get(kind, ()))
+    return sorted(ADAPTERS.get(kind, ()))
 
 
 def kind_of(component_id: str) -> Kind | None:
     """Return the kind of a known id or adapter name, or None."""
-    for table in (_CATALOG, _ADAPTERS):
-        for kind, known in table.items():
+    for names in (CATALOG, ADAPTERS):
+        for kind, known in names.items():
             if component_id in known:
                 return kind
     return None
@@ -109,7 +75,7 @@ def kind_of(component_id: str) -> Kind | None:
 
 def is_adapter(name: str) -> bool:
     """Return whether a name is an adapter's short one."""
-    return any(name in known for known in _ADAPTERS.values())
+    return any(name in known for known in ADAPTERS.values())
 
 
 def kinds_of(thing: object) -> list[Kind]:
@@ -159,7 +125,7 @@ def load(component_id: str, kind: Kind) -> Callable[..., Any]:
     """
     known = kind_of(component_id)
     if known == kind:
-        return _resolve(_CATALOG[kind].get(component_id) or _ADAPTERS[kind][component_id])
+        return _resolve(CATALOG[kind].get(component_id) or ADAPTERS[kind][component_id])
     if known is not None:
         raise DefinitionError(
             f"{component_id} is a {known}, not a {kind}{_of_kind(kind)}", value=component_id
@@ -168,7 +134,7 @@ def load(component_id: str, kind: Kind) -> Callable[..., Any]:
         return _resolve(component_id)
     if (plugin := plugins.find(component_id)) is not None:
         return _plugged(plugin, kind)
-    options = [*_CATALOG[kind], *_ADAPTERS.get(kind, ()), *plugins.usable_ids()]
+    options = [*CATALOG[kind], *ADAPTERS.get(kind, ()), *plugins.usable_ids()]
     raise UnknownComponentError(
         f"no {kind} '{component_id}'{did_you_mean(component_id, options)}"
         + (
@@ -248,7 +214,7 @@ def check_use(component_id: str, params: Mapping[str, Any], kind: Kind) -> None:
     Raises:
         UnknownComponentError, DefinitionError: as ``make`` does.
     """
-    if component_id in _CATALOG[kind]:
+    if component_id in CATALOG[kind]:
         _make(component_id, dict(params), kind)
         return
     factory: Any = load(component_id, kind)

@@ -7,16 +7,28 @@ anything else has no place in the catalog.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
-from themis.core.errors import DefinitionError
+from themis.core.errors import DefinitionError, MissingExtraError, nearest
 from themis.core.hashing import digest_value, text
 
 
 def params_fingerprint(**params: Any) -> str:
     """Return a digest text over a component's parameters, as canonical JSON."""
     return text(digest_value("params", params))
+
+
+def needs_extra(module: str, *, extra: str, needed_for: str) -> None:
+    """Check that an optional package is there, without importing it.
+
+    Raises:
+        MissingExtraError: it is not; the message names the extra.
+    """
+    if find_spec(module) is None:
+        raise MissingExtraError(extra=extra, needed_for=needed_for)
 
 
 class ShippedComponent:
@@ -55,6 +67,28 @@ class ShippedComponent:
         if not (math.isfinite(value) and 0 <= value <= greatest):
             raise self.refuse(name, value, wanted)
         return float(value)
+
+    def flag_param(self, name: str, value: object) -> bool:
+        """Return a parameter that must be true or false."""
+        if not isinstance(value, bool):
+            raise self.refuse(name, value, "true or false")
+        return value
+
+    def one_of(self, name: str, value: object, known: Sequence[str]) -> str:
+        """Return a parameter that must be one of some words."""
+        if not isinstance(value, str) or value not in known:
+            wanted = " or ".join(f'"{word}"' for word in known)
+            guess = nearest(value, known) if isinstance(value, str) else None
+            raise self.refuse(name, value, wanted + (f"; did you mean '{guess}'?" if guess else ""))
+        return value
+
+    def pattern_param(self, name: str, value: object) -> re.Pattern[str]:
+        """Return a parameter that must be a regular expression, compiled."""
+        text_of_it = self.text_param(name, value, "a regular expression")
+        try:
+            return re.compile(text_of_it)
+        except re.error as error:
+            raise self.refuse(name, value, f"a regular expression ({error})") from None
 
     def refuse(self, name: str, value: object, wanted: str) -> DefinitionError:
         """Return the error that says what a parameter must be."""
