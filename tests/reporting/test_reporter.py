@@ -419,8 +419,10 @@ def test_a_quick_look_says_why_a_run_stopped_and_what_it_cost() -> None:
     assert result.state.reason == result.reason
     shown = repr(result).splitlines()
     assert shown[1] == "stopped early: the budget of 2,000 tokens is spent"
-    assert shown[-2:] == [
+    assert shown[-3:] == [
         "answers: 1 truncated",
+        "steps reused: 0 of 4, generations made: 1970-01-01 00:16:42 UTC to "
+        "1970-01-01 00:16:44 UTC",
         "tokens: 2,014 (14 completion, 2,000 prompt), cost: $0.0123 + 1 call at an unknown price",
     ]
 
