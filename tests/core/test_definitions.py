@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from typing import Any
 
 import pytest
@@ -160,6 +161,18 @@ def test_a_bad_definition_is_refused_in_one_line_that_names_it(make: Any, named:
         assert name in words
     assert isinstance(refused.value, ThemisError)
     assert isinstance(refused.value, ValueError)
+
+
+def test_a_model_made_unchecked_is_the_one_that_checking_would_have_made() -> None:
+    fields: dict[str, Any] = {"case_id": "a", "input": {"q": [1]}, "expected_output": 2}
+    checked = Case(**fields, metadata={"m": 1})
+    made = Case.unchecked(**fields, metadata={"m": 1})
+    assert made == checked
+    assert made.model_dump() == checked.model_dump()
+    assert made.model_copy(update={"case_id": "b"}) == checked.model_copy(update={"case_id": "b"})
+    assert pickle.loads(pickle.dumps(made)) == checked
+    with pytest.raises((DefinitionError, ValueError)):
+        made.case_id = "c"
 
 
 def test_models_are_frozen() -> None:

@@ -19,6 +19,7 @@ from themis.core.hashing import (
     digest_parts,
     digest_value,
     encode,
+    normalise,
     text,
 )
 
@@ -74,6 +75,12 @@ def test_what_is_stored_reads_back_as_it_was(value: Any) -> None:
     assert same(back, value)
     assert canonical(back) == canonical(value)
     json.loads(encode(value))
+
+
+@given(VALUES)
+def test_a_value_taken_as_it_is_has_the_form_that_normalising_gives(value: Any) -> None:
+    assert canonical(value) == canonical(normalise(value))
+    assert same(json.loads(canonical(value)), normalise(value))
 
 
 @given(VALUES)

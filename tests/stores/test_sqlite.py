@@ -346,6 +346,19 @@ def test_an_append_reads_no_artifact_where_nothing_collides(tmp_path: Path) -> N
     assert sum(text.startswith("COMMIT") for text in statements) == 1
 
 
+@pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 200])
+def test_an_append_takes_few_statements_and_keeps_every_row(tmp_path: Path, n: int) -> None:
+    store = sqlite_store(tmp_path / "runs.db")
+    statements: list[str] = []
+    with store._database.reading() as db:
+        db.set_trace_callback(statements.append)
+    store.append(RUN, [done(i, artifact(f"{i}")) for i in range(1, n + 1)], epoch=0)
+    inserts = [text for text in statements if text.startswith("INSERT INTO events")]
+    assert len(inserts) <= n // 64 + 6
+    assert [event.seq for event in store.events(RUN)] == list(range(1, n + 1))
+    assert [event.key for event in store.events(RUN)] == [key(f"{i}") for i in range(1, n + 1)]
+
+
 def test_looking_up_many_keys_takes_few_statements(tmp_path: Path) -> None:
     store = sqlite_store(tmp_path / "runs.db")
     statements: list[str] = []

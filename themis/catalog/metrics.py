@@ -34,7 +34,8 @@ class _Binary(ShippedComponent):
     reads = frozenset({"expected_output"})
 
     def right(self, is_right: bool, **details: JSONValue) -> Score:
-        return Score(metric_id=self.component_id, value=1.0 if is_right else 0.0, details=details)
+        make = Score if details else Score.unchecked
+        return make(metric_id=self.component_id, value=1.0 if is_right else 0.0, details=details)
 
 
 class ExactMatch(_Binary):

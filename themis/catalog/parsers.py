@@ -41,7 +41,7 @@ class JsonIdentity(ShippedComponent):
         del ctx
         output = candidate.final_output
         value = _read_json(output) if isinstance(output, str) else output
-        return ParsedOutput(value=value, format="json")
+        return ParsedOutput.unchecked(value=value, format="json", metadata={})
 
 
 class Text(ShippedComponent):
@@ -59,7 +59,7 @@ class Text(ShippedComponent):
         found = "" if output is None else as_text(output).strip()
         if not found:
             raise ParseError("the final output is empty", reason="nothing_found")
-        return ParsedOutput(value=found, format="text")
+        return ParsedOutput.unchecked(value=found, format="text", metadata={})
 
 
 class Json(ShippedComponent):

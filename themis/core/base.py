@@ -55,6 +55,20 @@ class Model(BaseModel):
                 raise _refusal(type(self), error) from None
 
     @classmethod
+    def unchecked(cls, **fields: Any) -> Self:
+        """Return the model of values known to be right, every field given: nothing is checked.
+
+        What ``model_construct`` does beyond this (defaults, aliases, extras) takes it several
+        times as long, and steps make many models of what was checked before.
+        """
+        one = cls.__new__(cls)
+        object.__setattr__(one, "__dict__", fields)
+        object.__setattr__(one, "__pydantic_fields_set__", set(fields))
+        object.__setattr__(one, "__pydantic_extra__", None)
+        object.__setattr__(one, "__pydantic_private__", None)
+        return one
+
+    @classmethod
     def read(cls, data: object, where: str | None = None) -> Self:
         """Build the model from plain data, as read from a file or a store.
 

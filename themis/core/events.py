@@ -25,6 +25,8 @@ class Stage(StrEnum):
     SCORE = "score"
     JUDGE = "judge"
 
+    __hash__ = str.__hash__  # what Enum brings is slow, and these stand in the keys of hot tables
+
     @property
     def order(self) -> int:
         """Position among the stages, from 0."""
@@ -57,6 +59,8 @@ class EventKind(StrEnum):
     BUDGET_DRAWN = "budget_drawn"
     RUN_FINISHED = "run_finished"
     NOTE = "note"
+
+    __hash__ = str.__hash__  # as with Stage
 
 
 class StepAddress(NamedTuple):

@@ -161,7 +161,10 @@ class Budget:
 
     def settle(self, reserved: Spent, used: Spent) -> None:
         """Give back what was reserved and count what was used."""
-        self._reserved = self._reserved.minus(reserved)
+        if reserved is not NOTHING:
+            self._reserved = self._reserved.minus(reserved)
+        elif used is NOTHING:
+            return  # nobody waits for what was never held
         self.count(used)
 
     def count(self, used: Spent) -> None:

@@ -16,22 +16,22 @@ from themis.execution.stages.select import select
 
 async def walk(case: CaseRun) -> None:
     """Carry a case through the stages."""
-    run, attempt = case.engine.run, case.engine.attempt
+    run, reaches = case.engine.run, case.engine.reaches
     case.outages = 0
-    samples = run.snapshot.identity.num_samples
+    samples = case.engine.num_samples
     candidates = await gather([generate(case, sample) for sample in range(samples)])
     made = [one for one in candidates if isinstance(one, Candidate)]
     case.generated = len(made)
     subjects = made
     whole = len(made) == len(candidates)
-    if run.selector is not None and attempt.reaches(Stage.SELECT):
+    if run.selector is not None and reaches[Stage.SELECT]:
         chosen = await select(case, made) if whole else None
         subjects, whole = chosen or [], chosen is not None
-    if run.reducer is not None and attempt.reaches(Stage.REDUCE):
+    if run.reducer is not None and reaches[Stage.REDUCE]:
         # A vote over what happens to be there would be another vote than the one asked for.
         reduced = await reduce(case, subjects) if whole else None
         subjects = [] if reduced is None else [reduced]
-    if attempt.reaches(Stage.PARSE):
+    if reaches[Stage.PARSE]:
         await evaluate(case, subjects, made if whole or run.selector is None else [])
     case.finish()
 
@@ -41,7 +41,7 @@ async def evaluate(
 ) -> None:
     """Parse, score and judge the subjects, and judge the samples together where a metric does."""
     await gather([evaluate_subject(case, subject) for subject in subjects])
-    if case.engine.attempt.reaches(Stage.JUDGE) and len(samples) == len(case.generate_keys):
+    if case.engine.reaches[Stage.JUDGE] and len(samples) == len(case.generate_keys):
         together = [
             one
             for one in case.engine.run.metrics
@@ -52,17 +52,17 @@ async def evaluate(
 
 async def evaluate_subject(case: CaseRun, subject: Candidate) -> None:
     """Take every parse, score and judge step of one subject."""
-    run, attempt = case.engine.run, case.engine.attempt
+    run, reaches = case.engine.run, case.engine.reaches
     parsed: dict[str | None, Parsed] = {}
     for name, parser in run.parsers.items():
         parsed[name] = await parse(case, parser, subject)
     for metric in run.metrics:
-        if not metric.facts.judged and attempt.reaches(Stage.SCORE):
+        if not metric.facts.judged and reaches[Stage.SCORE]:
             reads_from = metric.ref.parser
             if reads_from not in parsed:
                 parsed[reads_from] = unparsed(subject)
             await score(case, metric, subject, parsed[reads_from])
-    if attempt.reaches(Stage.JUDGE):
+    if reaches[Stage.JUDGE]:
         judged = [
             metric
             for metric in run.metrics

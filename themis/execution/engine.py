@@ -47,9 +47,13 @@ class Engine:
         spent: Spent = NOTHING,
     ) -> None:
         self.run = run
+        self.run_id = run.run_id
+        self.num_samples = run.snapshot.identity.num_samples
         self.runtime = runtime
         self.journal = journal
         self.attempt = attempt
+        self.reaches = {stage: attempt.reaches(stage) for stage in Stage}
+        """Whether the attempt goes as far as a stage."""
         self.hooks = hooks
         self.limits = Limits(runtime)
         self.policies: dict[Stage, CallPolicy] = policies(runtime)
@@ -101,6 +105,10 @@ class Engine:
         if self.spent_out is None:
             self.spent_out = reason
         self.stop()
+
+    def is_open(self, bound: Bound) -> bool:
+        """Return whether a component has got ready."""
+        return id(bound) in self._open
 
     async def open(self, bound: Bound) -> None:
         """Let a component get ready, once, before its first call and outside of its timeout."""

@@ -128,7 +128,7 @@ class CaseFeed:
             keys.extend(one.generate_keys)
         start = chunk[0][0]
         span = (first, first + len(chunk)) if made and self._has_history else None
-        found, events = await self._engine.journal.request(
+        found, events = await self._engine.journal.ask(
             lambda: self._visit_store(source, start, stored, keys, span)
         )
         for one in made:
@@ -166,6 +166,10 @@ class CaseFeed:
         identity = run.snapshot.identity
         read = digests.read_by(run.generator.reads)
         key: CaseKey = case_key(source.dataset.dataset_id, case.case_id)
+        seeds = [
+            sample_seed(identity.seeds, case.case_id, sample)
+            for sample in range(identity.num_samples)
+        ]
         return CaseRun(
             self._engine,
             case,
@@ -176,15 +180,10 @@ class CaseFeed:
             case_key=key,
             digests=digests,
             generate_keys=[
-                generate_key(
-                    run.generator.digest,
-                    run.prompt,
-                    read,
-                    sample,
-                    sample_seed(identity.seeds, case.case_id, sample),
-                )
-                for sample in range(identity.num_samples)
+                generate_key(run.generator.digest, run.prompt, read, sample, seed)
+                for sample, seed in enumerate(seeds)
             ],
+            seeds=seeds,
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from themis.core.base import ArtifactKey, CandidateId, CaseId, CaseKey, DatasetId
+from themis.core.base import ArtifactKey, CaseKey
 from themis.core.errors import InvalidResultError
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.models import Case, GenerationResult, ParsedOutput, ReducedCandidate
@@ -20,6 +20,7 @@ from themis.planning.seeds import derived_seed
 from themis.planning.work import Bound
 
 T = TypeVar("T")
+_CONTAINERS = frozenset({dict, list})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ class CaseRun:
         "remade",
         "reusing",
         "said_finished",
+        "seeds",
     )
 
     def __init__(
@@ -94,6 +96,7 @@ class CaseRun:
         case_key: CaseKey,
         digests: CaseDigests,
         generate_keys: Sequence[ArtifactKey],
+        seeds: Sequence[int],
     ) -> None:
         self.engine = engine
         self.case = case
@@ -104,6 +107,8 @@ class CaseRun:
         self.case_key = case_key
         self.digests = digests
         self.generate_keys = generate_keys
+        self.seeds = seeds
+        """One for each sample."""
         self.found: Mapping[ArtifactKey, Artifact] = {}
         """What the store has under the keys asked for beforehand."""
         self.prior: dict[StepAddress, Event] = {}
@@ -129,7 +134,7 @@ class CaseRun:
 
     def earlier(self, step: Step) -> Artifact | None:
         """Return what this run has of a step already, if it still holds."""
-        event = self.prior.get(step.address)
+        event = self.prior.get(step.address) if self.prior else None
         if event is None or event.key != step.key or event.artifact is None:
             return None
         attempt = self.engine.attempt
@@ -173,7 +178,7 @@ class CaseRun:
         view = self.view(bound.reads)
         if bound.code is None:
             return view
-        return Case.model_construct(
+        return Case.unchecked(
             case_id=view.case_id,
             input=_copied(view.input),
             expected_output=_copied(view.expected_output),
@@ -187,7 +192,7 @@ class CaseRun:
         found = self._views.get(reads)
         if found is None:
             case = self.case
-            found = self._views[reads] = Case.model_construct(
+            found = self._views[reads] = Case.unchecked(
                 case_id=case.case_id,
                 input=case.input if "input" in reads else None,
                 expected_output=case.expected_output if "expected_output" in reads else None,
@@ -200,9 +205,9 @@ class CaseRun:
         if self._seed is None:
             self._seed = derived_seed(self.case.case_id, "case")
         return {
-            "run_id": self.engine.run.run_id,
-            "case_id": CaseId(self.case.case_id),
-            "dataset_id": DatasetId(self.dataset_id),
+            "run_id": self.engine.run_id,
+            "case_id": self.case.case_id,
+            "dataset_id": self.dataset_id,
             "case_key": self.case_key,
             "seed": self._seed,
             "metadata": own_copy(bound, self.case.metadata) if "metadata" in bound.reads else {},
@@ -218,8 +223,7 @@ class CaseRun:
 
     def sample_id(self, given: str, sample: int) -> str:
         """Return a sample's id: the generator's own, told apart where there are several."""
-        several = self.engine.run.snapshot.identity.num_samples > 1
-        return CandidateId(f"{given}#{sample}" if several else given)
+        return f"{given}#{sample}" if self.engine.num_samples > 1 else given
 
     def drop_beyond(self, until: Stage) -> int:
         """Journal that what later stages made of what is new in this case no longer holds.
@@ -291,7 +295,7 @@ def check_id(candidate_id: str) -> None:
     Raises:
         InvalidResultError: it holds a lone surrogate.
     """
-    if as_storable(candidate_id) != candidate_id:
+    if not candidate_id.isascii() and as_storable(candidate_id) != candidate_id:
         raise InvalidResultError(f"candidate_id {candidate_id!a} holds a lone surrogate")
 
 
@@ -311,14 +315,16 @@ def parsed_for(bound: Bound, output: ParsedOutput) -> ParsedOutput:
 
 
 def _is_container(value: Any) -> bool:
-    return type(value) in (list, dict)
+    return type(value) in _CONTAINERS
 
 
 def _copied(value: Any) -> Any:
     if type(value) is dict:
-        return {key: _copied(item) for key, item in value.items()}
+        return {
+            key: _copied(item) if type(item) in _CONTAINERS else item for key, item in value.items()
+        }
     if type(value) is list:
-        return [_copied(item) for item in value]
+        return [_copied(item) if type(item) in _CONTAINERS else item for item in value]
     return value
 
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 Committed = Callable[[Sequence[Event], Sequence[ArtifactKey]], None]
 
 _BATCH = 512
-_LINGER = 0.004
+_LINGER = 0.02
 _BOUND = 8192
 
 
@@ -52,12 +52,14 @@ class Journal:
         self._wake = threading.Condition()
         self._events: list[Event] = []
         self._lookups: list[tuple[ArtifactKey, asyncio.Future[Artifact | None]]] = []
+        self._questions: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._requests: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._in_flight = 0
         self._room: asyncio.Event = asyncio.Event()
         self._room.set()
         self._closing = False
         self._sleeping = False
+        self._lingering = False
         self.error: BaseException | None = None
         """Why writing ended early: a store that stayed away, a lease that was lost."""
         self.failed = asyncio.Event()
@@ -71,7 +73,7 @@ class Journal:
         self._in_flight += 1
         if self._in_flight > _BOUND:
             self._room.clear()
-        if self._sleeping:
+        if self._sleeping or (self._lingering and len(self._events) >= _BATCH):
             self._rouse()
 
     async def room(self) -> None:
@@ -83,7 +85,18 @@ class Journal:
         """Return the latest artifact under a key; many cases' questions go as one."""
         future: asyncio.Future[Artifact | None] = self._loop.create_future()
         self._lookups.append((key, future))
-        if self._sleeping:
+        if self._sleeping or self._lingering:
+            self._rouse()
+        return await future
+
+    async def ask(self, function: Callable[[], T]) -> T:
+        """Run a function of the store in the journal's thread, soon: no commit is hurried for it.
+
+        What is queued may be committed after it.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._questions.append((function, future))
+        if self._sleeping or self._lingering:
             self._rouse()
         return await future
 
@@ -121,33 +134,47 @@ class Journal:
     def _work(self) -> None:
         while True:
             with self._wake:
-                if not (self._events or self._lookups or self._requests or self._closing):
+                if not (self._events or self._is_awaited()):
                     self._sleeping = True
-                    if not (self._events or self._lookups or self._requests):
+                    if not (self._events or self._is_awaited()):
                         self._wake.wait(timeout=TTL / 6)
                     self._sleeping = False
                 closing = self._closing
             self._renew()
-            self._answer_lookups()
+            self._answer_questions()
             self._commit_gathered(linger=not closing)
             self._carry_out_requests()
-            if closing and not (self._events or self._requests or self._lookups):
+            if closing and not (self._events or self._requests or self._lookups or self._questions):
                 return
+
+    def _is_awaited(self) -> bool:
+        return bool(self._lookups or self._questions or self._requests or self._closing)
 
     def _commit_gathered(self, *, linger: bool) -> None:
         if not self._events:
             return
-        if linger and len(self._events) < _BATCH and not self._requests:
-            deadline = time.monotonic() + _LINGER
-            while time.monotonic() < deadline and len(self._events) < _BATCH:
-                time.sleep(_LINGER / 4)
-                self._answer_lookups()
+        if linger:
+            self._linger()
         while self._events:
             batch = self._events[:_BATCH]
             del self._events[: len(batch)]
             self._commit(batch)
-            if len(self._events) < _BATCH // 4:
+            if len(self._events) < _BATCH:
                 break
+
+    def _linger(self) -> None:
+        """Wait a little for more events, or for somebody who waits; answer questions meanwhile."""
+        deadline = time.monotonic() + _LINGER
+        while len(self._events) < _BATCH and not (self._requests or self._closing):
+            with self._wake:
+                self._lingering = True
+                left = deadline - time.monotonic()
+                if left > 0 and len(self._events) < _BATCH and not self._is_awaited():
+                    self._wake.wait(timeout=left)
+                self._lingering = False
+            if left <= 0:
+                return
+            self._answer_questions()
 
     def _commit(self, batch: list[Event]) -> None:
         lost: Sequence[ArtifactKey] = ()
@@ -184,6 +211,12 @@ class Journal:
         else:
             self._committed(batch, lost)
 
+    def _answer_questions(self) -> None:
+        self._answer_lookups()
+        waiting = self._questions[:]
+        del self._questions[: len(waiting)]
+        self._answer_each(waiting)
+
     def _answer_lookups(self) -> None:
         waiting = self._lookups[:]
         if not waiting:
@@ -207,6 +240,11 @@ class Journal:
             del self._events[: len(batch)]
             self._commit(batch)
         del self._requests[: len(waiting)]
+        self._answer_each(waiting)
+
+    def _answer_each(
+        self, waiting: Sequence[tuple[Callable[[], Any], asyncio.Future[Any]]]
+    ) -> None:
         for function, future in waiting:
             try:
                 value = self._patiently(function)

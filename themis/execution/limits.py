@@ -64,6 +64,10 @@ class Limits:
         """Return whether calls to this endpoint need a token estimate."""
         return provider is not None and self._endpoint(provider).pace.counts_tokens
 
+    def has_stage(self, stage: Stage) -> bool:
+        """Return whether a stage has a limit of its own."""
+        return stage in self._stages
+
     def of_stage(self, stage: Stage) -> AbstractAsyncContextManager[object]:
         """Return what holds a stage's slot, for a step that makes no call of its own."""
         return self._stages.get(stage) or nullcontext()
@@ -80,7 +84,7 @@ class Limits:
             WorkStoppedError: the limits were closed while it waited.
         """
         permit = Permit()
-        by_stage = self._stages.get(stage)
+        by_stage = self._stages.get(stage) if self._stages else None
         shared = [self._tasks] if by_stage is None else [by_stage, self._tasks]
         try:
             if provider is None:

@@ -34,16 +34,17 @@ async def take(case: CaseRun, step: Step) -> Taken:
     if artifact is not None:
         return Taken(artifact.payload)
     redone = engine.attempt.redoes(step.address)
-    artifact = await _find(case, step, redone)
+    artifact = case.found.get(step.key)
+    if artifact is None and _is_worth_asking_for(case, step, redone):
+        artifact = await engine.lookup(step.key)
     if artifact is not None:
         if not case.was_redone(step, artifact) and engine.accepts(artifact, step):
-            _journal_reuse(case, step, artifact)
-            return Taken(artifact.payload)
+            return _journal_reuse(case, step, artifact)
         step.renews = not redone and engine.attempt.is_too_old(artifact)
     supersedes = redone or artifact is not None
-    return await (
-        _take_once(case, step, supersedes) if step.paid else _make(case, step, supersedes)
-    )
+    if step.paid:
+        return await _take_once(case, step, supersedes)
+    return await _make(case, step, supersedes)
 
 
 async def _take_once(case: CaseRun, step: Step, supersedes: bool) -> Taken:
@@ -53,8 +54,7 @@ async def _take_once(case: CaseRun, step: Step, supersedes: bool) -> Taken:
     while True:
         made = engine.uncommitted.get(step.key)
         if made is not None:
-            _journal_shared(case, step, made)
-            return Taken(made.payload)
+            return _journal_shared(case, step, made)
         flying = engine.flights.get(step.key)
         if flying is not None:
             await asyncio.shield(flying)
@@ -67,8 +67,7 @@ async def _take_once(case: CaseRun, step: Step, supersedes: bool) -> Taken:
             asked = True
             kept = await engine.lookup(step.key)
             if kept is not None and engine.accepts(kept, step):
-                _journal_reuse(case, step, kept)
-                return Taken(kept.payload)
+                return _journal_reuse(case, step, kept)
     landed = engine.flights[step.key] = asyncio.get_running_loop().create_future()
     try:
         return await _make(case, step, supersedes)
@@ -120,22 +119,20 @@ async def _make(case: CaseRun, step: Step, supersedes: bool) -> Taken:
     return Taken(payload, value)
 
 
-async def _find(case: CaseRun, step: Step, redone: bool) -> Artifact | None:
-    """Return what the store has under the step's key, where that is worth asking."""
+def _is_worth_asking_for(case: CaseRun, step: Step, redone: bool) -> bool:
+    """Return whether the store may have a step that was not among what was read beforehand."""
     engine = case.engine
-    found = case.found.get(step.key)
-    absent = step.known_absent and step.key not in engine.recent
-    if found is None and not absent:
-        # Pure work that is done again needs no question. Within a bound of age it does: the store
-        # would refer to what stands under an equal key, however old it is.
-        by_age = engine.attempt.not_before is not None
-        if step.paid or (not redone and (case.reusing or by_age)):
-            found = await engine.lookup(step.key)
-    return found
+    if step.known_absent and step.key not in engine.recent:
+        return False
+    # Pure work that is done again needs no question. Within a bound of age it does: the store
+    # would refer to what stands under an equal key, however old it is.
+    by_age = engine.attempt.not_before is not None
+    return step.paid or (not redone and (case.reusing or by_age))
 
 
-def _journal_shared(case: CaseRun, step: Step, made: Artifact) -> None:
+def _journal_shared(case: CaseRun, step: Step, made: Artifact) -> Taken:
     """Journal that the step is done, by what another step of this run has just been given."""
+    payload = made.payload
     case.emit(
         Event(
             kind=EventKind.STEP_DONE,
@@ -143,16 +140,18 @@ def _journal_shared(case: CaseRun, step: Step, made: Artifact) -> None:
             at=time.time(),
             case_index=case.index,
             address=step.address,
-            candidate_id=step.candidate_id or case.candidate_name(step.address, made.payload),
+            candidate_id=step.candidate_id or case.candidate_name(step.address, payload),
             key=step.key,
             reused=True,
             artifact=Artifact(key=made.key, raw=made.raw, at=made.at, code=made.code),
         )
     )
+    return Taken(payload)
 
 
-def _journal_reuse(case: CaseRun, step: Step, artifact: Artifact) -> None:
+def _journal_reuse(case: CaseRun, step: Step, artifact: Artifact) -> Taken:
     """Journal that the step is done, by an artifact that was there before."""
+    payload = artifact.payload
     case.emit(
         Event(
             kind=EventKind.STEP_DONE,
@@ -160,12 +159,13 @@ def _journal_reuse(case: CaseRun, step: Step, artifact: Artifact) -> None:
             at=time.time(),
             case_index=case.index,
             address=step.address,
-            candidate_id=step.candidate_id or case.candidate_name(step.address, artifact.payload),
+            candidate_id=step.candidate_id or case.candidate_name(step.address, payload),
             key=step.key,
             version=artifact.version,
             reused=True,
         )
     )
+    return Taken(payload)
 
 
 def _journal_failure(

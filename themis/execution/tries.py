@@ -9,7 +9,6 @@ What is called, and what becomes of the result, is the step's business.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 from themis.core.errors import ComponentError, ProviderError
 from themis.core.events import Stage
 from themis.execution.budget import NOTHING, Spent
+from themis.execution.calls import Begun, is_promise
 from themis.execution.engine import PASS_THROUGH, Engine
 from themis.execution.failures import (
     AttemptTimeoutError,
@@ -58,6 +58,10 @@ async def work(case: CaseRun, step: Step, tries: list[dict[str, Any]]) -> Work:
     stage = step.called_as or step.address.stage
     policy = engine.policies.get(stage) if step.paid else None
     if policy is None:
+        if step.timeout is None and not (
+            step.away or engine.hooks.traces or engine.limits.has_stage(stage)
+        ):
+            return await _unlimited(step)
         once = _ONCE if step.timeout is None else CallPolicy(timeout=step.timeout)
         async with engine.limits.of_stage(stage):
             return Work(*await _traced(case, step, 1, once))
@@ -78,13 +82,23 @@ async def work(case: CaseRun, step: Step, tries: list[dict[str, Any]]) -> Work:
         await engine.pause(wait)
 
 
+async def _unlimited(step: Step) -> Work:
+    """Take a step that nothing holds up or watches: most of a run's steps are such."""
+    with _BOUNDARY:
+        value = step.call()
+        if is_promise(value):
+            value = await value
+    return Work(value, step.seal(value))
+
+
 async def _paid(case: CaseRun, step: Step, stage: Stage, number: int, policy: CallPolicy) -> Work:
     """Make one try within limits and budget."""
     engine = case.engine
     budget, limits = engine.budget, engine.limits
     price = engine.price_of(step.bound)
     step.check_asked()
-    await _guarded(lambda: engine.open(step.bound), _OPENING_SECONDS)
+    if not engine.is_open(step.bound):
+        await _guarded(lambda: engine.open(step.bound), _OPENING_SECONDS)
     reserved = NOTHING
     if budget.reserves:
         reserved = await budget.reserve(_most(step, price))
@@ -192,11 +206,14 @@ def _give_up(engine: Engine, step: Step, error: Exception, *, last: bool) -> boo
 async def _traced(
     case: CaseRun, step: Step, number: int, policy: CallPolicy
 ) -> tuple[Any, Payload]:
-    if not case.engine.hooks.traces:
-        return await _once(case.engine, step, policy)
+    """Make one try, within its timeout, and tell who traces of it."""
+    engine = case.engine
+    if not engine.hooks.traces:
+        value = await _guarded(lambda: _call(engine, step), policy.timeout)
+        return value, step.seal(value)
     address = step.address
     attributes = {
-        "themis.run_id": case.engine.run.run_id,
+        "themis.run_id": engine.run.run_id,
         "themis.case_id": case.case.case_id,
         "themis.stage": address.stage.value,
         "themis.component": step.bound.name,
@@ -204,44 +221,63 @@ async def _traced(
     }
     if address.sample is not None:
         attributes["themis.sample"] = address.sample
-    with case.engine.hooks.span(f"themis.{address.stage.value}", attributes):
-        return await _once(case.engine, step, policy)
-
-
-async def _once(engine: Engine, step: Step, policy: CallPolicy) -> tuple[Any, Payload]:
-    """Make one try, within its timeout."""
-    value = await _guarded(lambda: _call(engine, step), policy.timeout)
-    return value, step.seal(value)
+    with engine.hooks.span(f"themis.{address.stage.value}", attributes):
+        value = await _guarded(lambda: _call(engine, step), policy.timeout)
+        return value, step.seal(value)
 
 
 async def _guarded(make: Callable[[], Awaitable[Any]], seconds: float | None) -> Any:
     """Run a component's code for so long, whatever it raises being an exception of its step."""
-    try:
-        async with asyncio.timeout(seconds) as limit:
+    with _BOUNDARY:
+        if seconds is None:
             return await make()
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise AttemptTimeoutError(f"no answer within {seconds:g} s") from None
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        # Nobody cancelled this step: its component let a cancellation of its own escape.
-        raise ComponentError("the call cancelled itself") from error
-    except (KeyboardInterrupt, GeneratorExit, Exception, *PASS_THROUGH):
-        raise
-    except SystemExit as error:
-        raise ComponentError(f"the call tried to exit the process ({error.code})") from error
-    except BaseException as error:  # an exception of the component's own making
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        begun = Begun(make())
+        if begun.is_over:
+            return begun.value
+        try:
+            async with asyncio.timeout_at(deadline) as limit:
+                return await begun
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise AttemptTimeoutError(f"no answer within {seconds:g} s") from None
+
+
+class _Boundary:
+    """The boundary to a component's code: what it raises leaves as an exception of its step."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        """Let exceptions pass, and a stop of the task; turn into exceptions what is neither."""
+        if error is None or isinstance(error, _LEAVE_AS_THEY_ARE):
+            return
+        if isinstance(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                return
+            # Nobody cancelled this step: its component let a cancellation of its own escape.
+            raise ComponentError("the call cancelled itself") from error
+        if isinstance(error, SystemExit):
+            raise ComponentError(f"the call tried to exit the process ({error.code})") from error
+        # An exception of the component's own making.
         raise ComponentError(f"{type(error).__name__}: {said(error)}") from error
+
+
+_LEAVE_AS_THEY_ARE = (Exception, KeyboardInterrupt, GeneratorExit, *PASS_THROUGH)
+_BOUNDARY = _Boundary()
 
 
 async def _call(engine: Engine, step: Step) -> Any:
     if step.away:
         return await engine.threads.run(step.call)
     value = step.call()
-    return await value if inspect.isawaitable(value) else value
+    return await value if is_promise(value) else value
 
 
 def _try(error: Exception, step: Step, began: float) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from themis.core.snapshot import RunSnapshot
 from themis.stores.leasing import held, lost, owner_of, plain_owner
 from themis.stores.rows import KIND_NUMBERS, cell_of, event_of, text_of
 from themis.stores.sqlite_database import Database, Synchronous
-from themis.stores.sqlite_journal import Batch, chunked, put_blobs, shelve, unshelve
+from themis.stores.sqlite_journal import Batch, chunked, insert, put_blobs, shelve, unshelve
 
 _PAGE_ROWS = 512
 _PAGE_BYTES = 4 * 1024 * 1024
@@ -217,12 +217,16 @@ class SqliteRunStore:
                 "SELECT ref FROM datasets WHERE fingerprint = ?", (fingerprint,)
             ).fetchone()[0]
             put_blobs(db, [blob for _, _, blob in shelved if blob is not None])
-            db.executemany(
-                "INSERT OR IGNORE INTO cases VALUES (?, ?, ?)",
+            insert(
+                db,
+                "INSERT OR IGNORE INTO cases",
+                "(?,?,?)",
                 [(case.digest, raw, blob and blob[0]) for case, raw, blob in shelved],
             )
-            db.executemany(
-                "INSERT OR IGNORE INTO manifests VALUES (?, ?, ?, ?)",
+            insert(
+                db,
+                "INSERT OR IGNORE INTO manifests",
+                "(?,?,?,?)",
                 [
                     (dataset, position, case.case_id, case.digest)
                     for position, case in enumerate(cases, start=start)

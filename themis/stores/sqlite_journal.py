@@ -10,7 +10,8 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 from themis.core.base import ArtifactKey, RunId
 from themis.core.errors import JournalConflictError, StoreError
@@ -22,6 +23,7 @@ LARGE_BYTES = 64 * 1024
 """Payloads above this go compressed into the blobs."""
 _LEVEL = 3
 _CHUNK = 256
+_ROWS_A_STATEMENT = 64
 
 _PUT_BLOB = "INSERT OR IGNORE INTO blobs (digest, data, asked) VALUES (?, ?, 0)"
 _STANDING = "SELECT key, max(version), code, id FROM artifacts WHERE key IN ({marks}) GROUP BY key"
@@ -89,6 +91,29 @@ def chunked(keys: Iterable[ArtifactKey]) -> Iterator[tuple[str, list[Cell]]]:
         yield ",".join("?" * len(chunk)), chunk
 
 
+def insert(db: sqlite3.Connection, into: str, marks: str, rows: Sequence[Sequence[Any]]) -> int:
+    """Insert rows, many in one statement, and return how many were.
+
+    One at a time they would cost a hand-over of the interpreter's lock each, which a busy loop
+    takes its time to give back.
+
+    Args:
+        db: the connection.
+        into: the statement, up to VALUES.
+        marks: the values of a row, in parentheses.
+        rows: what stands for the marks.
+    """
+    inserted = start = 0
+    size = _ROWS_A_STATEMENT
+    while start < len(rows):
+        while size > len(rows) - start:
+            size //= 2  # by powers of two, so that few statements are prepared
+        values = list(chain.from_iterable(rows[start : start + size]))
+        inserted += db.execute(f"{into} VALUES {','.join([marks] * size)}", values).rowcount
+        start += size
+    return inserted
+
+
 class Batch:
     """Events on their way into a run's journal.
 
@@ -111,10 +136,10 @@ class Batch:
         for place, event in enumerate(events):
             if event.artifact is not None:
                 self._places.append(place)
-                self._bring(event.artifact)
+                self._bring(event.artifact, self._rows[place].key)
         self.lost: list[ArtifactKey] = []
 
-    def _bring(self, artifact: Artifact) -> None:
+    def _bring(self, artifact: Artifact, key: Cell | None) -> None:
         payload, blob = shelve(artifact.raw)
         if blob is not None:
             self._blobs[blob[0]] = blob[1]
@@ -122,7 +147,7 @@ class Batch:
         self._brought.append(artifact)
         self._artifacts.append(
             ArtifactRow(
-                cell_of(artifact.key),
+                cell_of(artifact.key) if key is None else key,
                 0,
                 None if artifact.code is None else cell_of(artifact.code),
                 artifact.at,
@@ -143,9 +168,9 @@ class Batch:
             else:
                 self._place(db, run)
         # The run's number stands in the statement, which so needs no other form of the rows.
-        statement = f"INSERT INTO events VALUES ({run:d}, ?, ?, ?, ?, ?, ?, ?, ?)"
+        marks = f"({run:d},?,?,?,?,?,?,?,?)"
         try:
-            db.executemany(statement, self._rows)
+            insert(db, "INSERT INTO events", marks, self._rows)
         except sqlite3.IntegrityError:
             raise JournalConflictError(self._conflict(run_id)) from None
 
@@ -204,11 +229,8 @@ class Batch:
 
 def _insert(db: sqlite3.Connection, run: int, rows: list[ArtifactRow]) -> int:
     """Insert artifacts whose (key, version) is free and return how many there were."""
-    return db.executemany(
-        "INSERT OR IGNORE INTO artifacts (key, version, code, at, run, payload, blob)"
-        f" VALUES (?, ?, ?, ?, {run:d}, ?, ?)",
-        rows,
-    ).rowcount
+    into = "INSERT OR IGNORE INTO artifacts (key, version, code, at, run, payload, blob)"
+    return insert(db, into, f"(?,?,?,?,{run:d},?,?)", rows)
 
 
 def _standing(db: sqlite3.Connection, keys: Collection[ArtifactKey]) -> dict[Cell, _Standing]:

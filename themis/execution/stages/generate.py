@@ -14,17 +14,19 @@ from themis.execution.flight import Candidate, CaseRun, check_id
 from themis.execution.stage import take
 from themis.execution.step import Payload, Step
 from themis.planning.keys import output_digest, refused_digest
-from themis.planning.seeds import sample_seed
 
 
 async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
     """Return one sample's candidate, or why there is none."""
     engine, bound = case.engine, case.engine.run.generator
     address = StepAddress(Stage.GENERATE, sample)
-    view = case.view(bound.reads)
-    common = case.common(bound)
-    common["seed"] = sample_seed(engine.run.snapshot.identity.seeds, case.case.case_id, sample)
-    context = GenerateContext(**common, prompt_spec=engine.run.prompt_spec, sample_index=sample)
+    component = bound.component
+
+    def context() -> GenerateContext:
+        common = case.common(bound)
+        common["seed"] = case.seeds[sample]
+        return GenerateContext(**common, prompt_spec=engine.run.prompt_spec, sample_index=sample)
+
     content = b""
 
     def seal(value: Any) -> Payload:
@@ -36,21 +38,20 @@ async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
         step.candidate_id = case.sample_id(value.candidate_id, sample)
         return payload_of(value)
 
-    component = bound.component
     step = Step(
         address=address,
         key=case.generate_keys[sample],
         bound=bound,
-        call=lambda: component.generate(case.view_for(bound), context),
+        call=lambda: component.generate(case.view_for(bound), context()),
         seal=seal,
         category="generation",
         away=engine.runs_away(bound, component.generate),
         paid=True,
         known_absent=True,
-        tokens=(lambda: int(component.estimate_tokens(view, context)))
+        tokens=(lambda: int(component.estimate_tokens(case.view(bound.reads), context())))
         if hasattr(component, "estimate_tokens")
         else None,
-        bound_tokens=lambda: int(component.bound_tokens(view, context)),
+        bound_tokens=lambda: int(component.bound_tokens(case.view(bound.reads), context())),
     )
     taken = await take(case, step)
     if taken.failure is not None:
@@ -92,8 +93,19 @@ def payload_of(result: GenerationResult) -> Payload:
 
 def result_of(payload: Payload) -> GenerationResult:
     """Return a generation as it was stored."""
-    fields = {name: value for name, value in payload.items() if name != "tries"}
-    return GenerationResult(**fields)
+    if "trace" in payload or "conversation" in payload:
+        return GenerationResult(
+            **{name: value for name, value in payload.items() if name != "tries"}
+        )
+    return GenerationResult.unchecked(
+        candidate_id=payload["candidate_id"],
+        final_output=payload["final_output"],
+        trace=None,
+        conversation=None,
+        artifacts=payload.get("artifacts"),
+        token_usage=payload.get("token_usage"),
+        latency_ms=payload.get("latency_ms"),
+    )
 
 
 def _without_evidence(result: GenerationResult, candidate_id: str) -> GenerationResult:
@@ -105,8 +117,15 @@ def _without_evidence(result: GenerationResult, candidate_id: str) -> Generation
         and result.candidate_id == candidate_id
     ):
         return result
-    blank = {"artifacts": None, "token_usage": None, "latency_ms": None}
-    return result.model_copy(update={**blank, "candidate_id": candidate_id})
+    return GenerationResult.unchecked(
+        candidate_id=candidate_id,
+        final_output=result.final_output,
+        trace=result.trace,
+        conversation=result.conversation,
+        artifacts=None,
+        token_usage=None,
+        latency_ms=None,
+    )
 
 
 def _named(value: object) -> str:

@@ -13,6 +13,7 @@ from themis.core.endings import REFUSED
 from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import ParsedOutput
+from themis.execution.calls import is_promise
 from themis.execution.failures import (
     ExplainedError,
     UnsendableError,
@@ -26,23 +27,38 @@ from themis.execution.step import Payload, Step
 from themis.planning.keys import failure_digest, parse_key, parsed_digest
 from themis.planning.work import Bound
 
-_SHOWN = frozenset({"metadata"})
+_METADATA = frozenset({"metadata"})
+_NOTHING: frozenset[str] = frozenset()
 
 
 async def parse(case: CaseRun, parser: Bound, subject: Candidate) -> Parsed:
     """Return what a parser reads out of a subject."""
     engine = case.engine
-    reads = parser.reads & _SHOWN
-    context = ParseContext(**case.common(parser), candidate_id=CandidateId(subject.candidate_id))
-    call = _Call(engine.method(parser, "parse"), shown_to(parser, subject), context)
+    reads = _METADATA if "metadata" in parser.reads else _NOTHING
+    method = engine.method(parser, "parse")
+    content = b""
+
+    def seal(value: Any) -> Payload:
+        nonlocal content
+        payload, content = _sealed(value)
+        return payload
+
+    def call() -> Any:
+        if subject.refused is not None:
+            return _refused(subject)
+        context = ParseContext(
+            **case.common(parser), candidate_id=CandidateId(subject.candidate_id)
+        )
+        return _called(method, shown_to(parser, subject), context)
+
     taken = await take(
         case,
         Step(
             address=StepAddress(Stage.PARSE, subject.sample, parser.name),
             key=parse_key(parser.digest, subject.content, case.digests.read_by(reads)),
             bound=parser,
-            call=call if subject.refused is None else lambda: _refused(subject),
-            seal=_seal,
+            call=call,
+            seal=seal,
             category="parser",
             candidate_id=subject.candidate_id,
         ),
@@ -55,9 +71,9 @@ async def parse(case: CaseRun, parser: Bound, subject: Candidate) -> Parsed:
     output = taken.value if isinstance(taken.value, ParsedOutput) else None
     if output is None:
         output = parsed_of(taken.payload)
-    return Parsed(
-        output=output, content=parsed_digest(output.value, output.format, output.metadata)
-    )
+    if not content:  # it was found, not made
+        content = parsed_digest(output.value, output.format, output.metadata)
+    return Parsed(output=output, content=content)
 
 
 def unparsed(subject: Candidate) -> Parsed:
@@ -74,40 +90,33 @@ def as_refusal(subject: Candidate) -> Parsed:
 
 def _as_it_is(subject: Candidate, metadata: JSONObject) -> Parsed:
     value = subject.shown.final_output
-    output = ParsedOutput.model_construct(value=value, format=None, metadata=metadata)
+    output = ParsedOutput.unchecked(value=value, format=None, metadata=metadata)
     return Parsed(output=output, content=parsed_digest(value, None, metadata))
 
 
 def parsed_of(payload: Payload) -> ParsedOutput:
     """Return a parsed output as it was stored."""
-    return ParsedOutput(
+    return ParsedOutput.unchecked(
         value=payload["value"],
         format=payload.get("format"),
         metadata=payload.get("metadata", {}),
     )
 
 
-class _Call:
-    """Calls a parser and turns what it raises into the model's failure, sync or async."""
+def _called(method: Any, *args: Any) -> Any:
+    """Call a parser and turn what it raises into the model's failure, sync or async."""
+    try:
+        value = method(*args)
+    except Exception as error:  # noqa: BLE001 - the boundary to user code
+        return _as_failure(error)
+    return _awaited(value) if is_promise(value) else value
 
-    __slots__ = ("args", "method")
 
-    def __init__(self, method: Any, *args: Any) -> None:
-        self.method = method
-        self.args = args
-
-    def __call__(self) -> Any:
-        try:
-            value = self.method(*self.args)
-        except Exception as error:  # noqa: BLE001 - the boundary to user code
-            return _as_failure(error)
-        return self._later(value) if hasattr(value, "__await__") else value
-
-    async def _later(self, promise: Any) -> Any:
-        try:
-            return await promise
-        except Exception as error:  # noqa: BLE001 - the boundary to user code
-            return _as_failure(error)
+async def _awaited(promise: Any) -> Any:
+    try:
+        return await promise
+    except Exception as error:  # noqa: BLE001 - the boundary to user code
+        return _as_failure(error)
 
 
 class _Unread:
@@ -137,20 +146,21 @@ def _as_failure(error: Exception) -> _Unread:
     return _Unread(failure)
 
 
-def _seal(value: Any) -> Payload:
+def _sealed(value: Any) -> tuple[Payload, bytes]:
+    """Return what a parser gave as it is stored, and the digest of it; empty for a failure."""
     if isinstance(value, _Unread):
-        return {"failure": value.failure}
+        return {"failure": value.failure}, b""
     if not isinstance(value, ParsedOutput):
         raise InvalidResultError(f"parse() returned {type(value).__name__}, not a ParsedOutput")
     if value.value is None:
-        return {"failure": {"category": "parse_null", "message": "the parser gave no value"}}
+        return {"failure": {"category": "parse_null", "message": "the parser gave no value"}}, b""
     payload: Payload = {"value": value.value}
     if value.format is not None:
         payload["format"] = value.format
     if value.metadata:
         payload["metadata"] = value.metadata
-    parsed_digest(value.value, value.format, value.metadata)  # refuses what is not JSON
-    return payload
+    # Refuses what is not JSON.
+    return payload, parsed_digest(value.value, value.format, value.metadata)
 
 
 def _failed(category: str, message: str, *, outage: bool = False) -> Parsed:

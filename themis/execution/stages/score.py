@@ -34,13 +34,6 @@ async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed
     engine, facts = case.engine, metric.facts
     if subject.refused is not None and facts.scores_refusals:
         parsed = as_refusal(subject)
-    context = ScoreContext(
-        **case.common(metric),
-        case=case.view_for(metric),
-        parsed_output=parsed.output,
-        dataset_metadata=own_copy(metric, case.dataset_metadata),
-        candidate_id=CandidateId(subject.candidate_id),
-    )
     method = engine.method(metric, "score")
 
     def call() -> Any:
@@ -48,7 +41,15 @@ async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed
             if parsed.outage:
                 raise ExplainedError(parsed.message or "", category=parsed.category or "parse")
             return ByRule(by_rule(facts, parsed.category or "parse_failure", parsed.message or ""))
-        return method(parsed_for(metric, parsed.output), context.case, context)
+        view = case.view_for(metric)
+        context = ScoreContext(
+            **case.common(metric),
+            case=view,
+            parsed_output=parsed.output,
+            dataset_metadata=own_copy(metric, case.dataset_metadata),
+            candidate_id=CandidateId(subject.candidate_id),
+        )
+        return method(parsed_for(metric, parsed.output), view, context)
 
     await take(
         case,
