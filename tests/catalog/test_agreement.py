@@ -49,7 +49,10 @@ def score(score_context: Callable[[Case], ScoreContext]) -> Callable[..., Score]
     return one
 
 
-same = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+same = settings(
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 # ── sacreBLEU ─────────────────────────────────────────────────────────────────────────────────────
