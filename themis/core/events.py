@@ -44,7 +44,8 @@ class EventKind(StrEnum):
     ``step_dropped``: what the step gave no longer holds, and was not made again.
     ``case_finished`` data: through (stage), outages (count of failed steps).
     ``budget_drawn`` data: tokens, dollars; how far the calls of this process may go from here on.
-    ``run_finished`` data: status, through, reason, spent (tokens, dollars, seconds).
+    ``run_finished`` data: status, through, reason, spent (tokens, dollars, seconds), headline (of
+    an attempt that came to its end: see ``views/headline.py``).
     ``note`` data: text; something the user should know, such as code that changed.
     """
 

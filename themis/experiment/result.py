@@ -22,10 +22,10 @@ from themis.core.results import (
     ScoreRow,
 )
 from themis.core.snapshot import RunSnapshot
+from themis.views.headline import Standing, read_standing
 from themis.views.results import case_result, case_results
-from themis.views.scores import ScoresFold, score_rows
-from themis.views.state import ProgressFold, RunHead, run_head, state_of
-from themis.views.steps import fold_cases
+from themis.views.scores import score_rows
+from themis.views.state import RunHead, run_head
 
 
 class CaseResults(Sequence[CaseResult]):
@@ -80,17 +80,14 @@ class RunResult:
         return run_head(self._store, self.run_id)
 
     @cached_property
-    def _folded(self) -> tuple[RunProgress, list[MetricSummary]]:
-        """Progress and scores, folded in one reading of the journal when first asked for."""
-        progress = ProgressFold(self._head, self.snapshot.n_cases)
-        scores = ScoresFold(self.snapshot)
-        fold_cases(self._store, self.snapshot, progress, scores)
-        return progress.progress(), summarize(scores.summaries())
+    def _standing(self) -> Standing:
+        """Progress and scores: as the run has kept them, or folded when first asked for."""
+        return read_standing(self._store, self.snapshot)
 
     @property
     def state(self) -> ExecutionState:
         """How the run stands: attempts, status, progress, notes."""
-        return state_of(self.run_id, self._head, self.progress)
+        return self._standing.state(self.run_id)
 
     @property
     def status(self) -> RunStatus:
@@ -110,7 +107,7 @@ class RunResult:
     @property
     def progress(self) -> RunProgress:
         """Counts of steps, tokens and errors, cost and latencies."""
-        return self._folded[0]
+        return self._standing.headline.progress
 
     @property
     def cost(self) -> str:
@@ -125,7 +122,7 @@ class RunResult:
     @property
     def metrics(self) -> Mapping[str, MetricSummary]:
         """By metric id: value, interval, counts and bounds."""
-        return {one.metric_id: one for one in self._folded[1]}
+        return {one.metric_id: one for one in summarize(self._standing.headline.summaries)}
 
     def score_rows(self) -> Iterator[ScoreRow]:
         """Stream the score table: one row for each metric of each subject of each case."""

@@ -15,10 +15,12 @@ from themis.core.protocols import RunStore
 from themis.core.results import ExecutionState, RunProgress, RunStatus, StageProgress
 from themis.views.exact import Total
 from themis.views.latencies import Latencies
-from themis.views.steps import CaseSteps, fold_cases
+from themis.views.steps import CaseSteps
 
 _ORDER = {stage.value: stage.order for stage in Stage}
 _FIRST = b'"first_token_ms"'
+_GENERATE = Stage.GENERATE
+_DONE = EventKind.STEP_DONE  # looked up once: a fold asks it of every event
 RUN_KINDS = frozenset({EventKind.RUN_STARTED, EventKind.RUN_FINISHED, EventKind.NOTE})
 
 
@@ -128,11 +130,14 @@ class ProgressFold:
         self._finished += self._head.needs_no_more(steps.finished)
         errors = False
         for address, event in steps.newest.items():
-            counts = self._stages.setdefault(address.stage, [0, 0, 0])
-            if event.kind is EventKind.STEP_DONE:
+            stage = address.stage
+            counts = self._stages.get(stage)
+            if counts is None:
+                counts = self._stages[stage] = [0, 0, 0]
+            if event.kind is _DONE:
                 counts[0] += 1
                 counts[1] += event.reused
-                if address.stage is Stage.GENERATE:
+                if stage is _GENERATE:
                     self._date(event)
             else:
                 counts[2] += 1
@@ -144,15 +149,19 @@ class ProgressFold:
         self._with_errors += errors
         for event in steps.events:
             place = event.address
-            if place is None or event.reused or event.kind is not EventKind.STEP_DONE:
+            if place is None or event.reused or event.kind is not _DONE:
                 continue
-            if place.stage is Stage.GENERATE or place.call is not None:
+            if place.stage is _GENERATE or place.call is not None:
                 self._work(event, place)
 
     def _date(self, event: Event) -> None:
         at = event.at if event.artifact is None else event.artifact.at
-        self._oldest = at if self._oldest is None else min(at, self._oldest)
-        self._newest = at if self._newest is None else max(at, self._newest)
+        if self._oldest is None or self._newest is None:
+            self._oldest = self._newest = at
+        elif at > self._newest:
+            self._newest = at
+        elif at < self._oldest:
+            self._oldest = at
 
     def _work(self, event: Event, address: StepAddress) -> None:
         found = _paid_for(event, address)
@@ -235,15 +244,3 @@ def state_of(run_id: RunId, head: RunHead, progress: RunProgress) -> ExecutionSt
         notes=head.notes,
     )
 
-
-def execution_state(store: RunStore, run_id: RunId) -> ExecutionState:
-    """Return how a run stands, reading its whole journal, page by page.
-
-    Raises:
-        RunNotFoundError: the store has no such run.
-    """
-    snapshot = store.load_snapshot(run_id)
-    head = run_head(store, run_id)
-    progress = ProgressFold(head, snapshot.n_cases)
-    fold_cases(store, snapshot, progress)
-    return state_of(run_id, head, progress.progress())
