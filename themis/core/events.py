@@ -139,3 +139,5 @@ class Event:
     artifact: Artifact | None = None
     """What the step gave: on appending None where the store has it already; on reading always there
     for a ``step_done``."""
+    found: Artifact | None = None
+    """On appending, what a reused step refers to; no store writes it."""

@@ -351,6 +351,13 @@ class RunStore(Protocol):
         """Stream the kept cases of a manifest's positions ``start`` to ``stop`` (exclusive)."""
         ...
 
+    def find_case(self, fingerprint: str, case_id: str) -> int | None:
+        """Return the position of a case in a manifest; None where it was not kept yet.
+
+        Opens no case: it may be one of millions.
+        """
+        ...
+
     def put_blob(self, data: bytes) -> str:
         """Keep bytes by content and return their reference."""
         ...

@@ -1,4 +1,4 @@
-"""Which Themis is running: the package's own word, which an installed distribution need not share."""
+"""Which Themis is running: its own word, which an installed distribution need not share."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from themis.core.base import ArtifactKey
@@ -52,7 +53,7 @@ class LiveHeadline:
         try:
             for event in events:
                 self._take(event, lost)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a headline is not worth a run
             self._give_up()
 
     async def keep_in(
@@ -69,19 +70,17 @@ class LiveHeadline:
         await journal.flush()
         try:
             if self._has_history:
-                own = partial(store.events, self._snapshot.run_id, kinds=RUN_KINDS)
-                for one in await journal.request(lambda: list(own())):
+                for one in await journal.request(partial(self._own_events, store)):
                     self._fold.take_event(one)
             for lower, upper in self._unread():
                 if stopping() or not self._is_whole:
                     return
-                page = partial(read_steps, store, self._snapshot.run_id, lower, upper)
-                for steps in await journal.request(lambda page=page: list(page())):
+                for steps in await journal.request(partial(self._page, store, lower, upper)):
                     self._fold.take(steps)
             if self._is_whole:
                 self._fold.take_event(event)
                 keep(event, self._fold.headline())
-        except Exception:
+        except Exception:  # noqa: BLE001 - a headline is not worth a run
             self._give_up()
 
     def _take(self, event: Event, lost: Collection[ArtifactKey]) -> None:
@@ -93,11 +92,13 @@ class LiveHeadline:
         steps = self._in_flight.get(index)
         if steps is None:
             steps = self._in_flight[index] = CaseSteps(index)
-        steps.take(event)
         if event.kind is _DONE:
-            if not _is_kept_as_it_is(event) or event.key in lost:
+            if event.found is not None:
+                event = replace(event, artifact=event.found)
+            elif not _is_kept_as_it_is(event) or event.key in lost:
                 self._doubtful.add(index)
-        elif event.kind is _FINISHED:
+        steps.take(event)
+        if event.kind is _FINISHED:
             del self._in_flight[index]
             if index in self._doubtful:
                 self._doubtful.discard(index)
@@ -114,6 +115,14 @@ class LiveHeadline:
             yield lower, upper
             lower = self._folded.find(0, upper)
 
+    def _own_events(self, store: RunStore) -> list[Event]:
+        """Runs in the journal's thread."""
+        return list(store.events(self._snapshot.run_id, kinds=RUN_KINDS))
+
+    def _page(self, store: RunStore, lower: int, upper: int) -> list[CaseSteps]:
+        """Runs in the journal's thread."""
+        return list(read_steps(store, self._snapshot.run_id, lower, upper))
+
     def _give_up(self) -> None:
         self._is_whole = False
         self._in_flight.clear()
@@ -123,8 +132,8 @@ class LiveHeadline:
 def _is_kept_as_it_is(event: Event) -> bool:
     """Return whether the store gives back what the event brought.
 
-    One that was found refers to what only the store has. An equal artifact that stood there stays
-    in its place, with its own date, which is told of generations.
+    An equal artifact that stood there stays in its place, with its own date, which is told of
+    generations.
     """
     made, address = event.artifact, event.address
     if made is None or address is None:

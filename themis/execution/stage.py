@@ -158,6 +158,7 @@ def _journal_reuse(case: CaseRun, step: Step, artifact: Artifact) -> None:
             key=step.key,
             version=artifact.version,
             reused=True,
+            found=artifact,
         )
     )
 

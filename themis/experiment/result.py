@@ -27,6 +27,9 @@ from themis.views.results import case_result, case_results
 from themis.views.scores import score_rows
 from themis.views.state import RunHead, run_head
 
+_CLOSE = 4
+"""Step of a slice up to which reading all between costs less than reading case by case."""
+
 
 class CaseResults(Sequence[CaseResult]):
     """The run's cases in dataset order, read from the store as they are asked for."""
@@ -46,11 +49,22 @@ class CaseResults(Sequence[CaseResult]):
     def __getitem__(self, index: int | slice) -> CaseResult | list[CaseResult]:
         """Return one case, or a list of those of a slice."""
         if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
+            return self._slice(range(*index.indices(len(self))))
         position = index + len(self) if index < 0 else index
         if not 0 <= position < len(self):
             raise IndexError(f"case {index} of {len(self)}")
         return case_result(self._store, self._snapshot, position)
+
+    def _slice(self, positions: range) -> list[CaseResult]:
+        """Return the cases at some positions, those that lie close together in one reading."""
+        if abs(positions.step) > _CLOSE:
+            return [self[position] for position in positions]
+        ordered = positions if positions.step > 0 else positions[::-1]
+        if not ordered:
+            return []
+        ends = ordered[0], ordered[-1] + 1
+        found = list(case_results(self._store, self._snapshot, *ends, ordered.step))
+        return found if ordered is positions else found[::-1]
 
     def __iter__(self) -> Iterator[CaseResult]:
         """Stream the cases, page by page."""
@@ -83,6 +97,10 @@ class RunResult:
     def _standing(self) -> Standing:
         """Progress and scores: as the run has kept them, or folded when first asked for."""
         return read_standing(self._store, self.snapshot)
+
+    @cached_property
+    def _metrics(self) -> Mapping[str, MetricSummary]:
+        return {one.metric_id: one for one in summarize(self._standing.headline.summaries)}
 
     @property
     def state(self) -> ExecutionState:
@@ -122,7 +140,7 @@ class RunResult:
     @property
     def metrics(self) -> Mapping[str, MetricSummary]:
         """By metric id: value, interval, counts and bounds."""
-        return {one.metric_id: one for one in summarize(self._standing.headline.summaries)}
+        return self._metrics
 
     def score_rows(self) -> Iterator[ScoreRow]:
         """Stream the score table: one row for each metric of each subject of each case."""

@@ -205,6 +205,13 @@ class InMemoryRunStore:
                 return
             yield position, Case.model_construct(case_id=case_id, **decode(raw))
 
+    def find_case(self, fingerprint: str, case_id: str) -> int | None:
+        """Return the position of a case. See ``RunStore.find_case``."""
+        with self._lock:
+            manifest = self._manifests.get(fingerprint, {})
+            found = (position for position, (name, _) in manifest.items() if name == case_id)
+            return min(found, default=None)
+
     def put_blob(self, data: bytes) -> str:
         """Keep bytes by content. See ``RunStore.put_blob``."""
         ref = text(digest("blob", data))

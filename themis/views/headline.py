@@ -93,16 +93,25 @@ def keep(event: Event, headline: Headline) -> None:
     }
 
 
-def read_standing(store: RunStore, snapshot: RunSnapshot) -> Standing:
-    """Return how a run stands: as its end has kept it, else by reading its whole journal."""
-    fold, last = HeadlineFold(snapshot), None
+def fold_journal(store: RunStore, snapshot: RunSnapshot) -> HeadlineFold:
+    """Return the fold of all that a run's journal holds, reading it whole, page by page."""
+    fold = HeadlineFold(snapshot)
     for event in store.events(snapshot.run_id, kinds=RUN_KINDS):
         fold.take_event(event)
+    fold_cases(store, snapshot, fold)
+    return fold
+
+
+def read_standing(store: RunStore, snapshot: RunSnapshot) -> Standing:
+    """Return how a run stands: as its end has kept it, else by reading its whole journal."""
+    head, last = RunHead(), None
+    for event in store.events(snapshot.run_id, kinds=RUN_KINDS):
+        head.take(event)
         last = event
     kept = None if last is None else _kept_in(last)
     if kept is not None and last is not None and _is_end(store, snapshot.run_id, last):
-        return Standing(fold.head, kept)
-    fold_cases(store, snapshot, fold)
+        return Standing(head, kept)
+    fold = fold_journal(store, snapshot)
     return Standing(fold.head, fold.headline())
 
 

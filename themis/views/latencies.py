@@ -52,8 +52,8 @@ class Latencies:
             self._buckets[bucket] = self._buckets.get(bucket, 0) + count
             self._sum.add(ms, count)
             self._count += count
-        self._least = min(self._least, min(seen))
-        self._greatest = max(self._greatest, max(seen))
+        self._least = min(self._least, *seen)
+        self._greatest = max(self._greatest, *seen)
 
     def merge(self, other: Latencies) -> None:
         """Take all that another has taken; the result is that of one which took both."""

@@ -243,4 +243,3 @@ def state_of(run_id: RunId, head: RunHead, progress: RunProgress) -> ExecutionSt
         progress=progress,
         notes=head.notes,
     )
-
