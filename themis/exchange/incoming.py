@@ -16,8 +16,9 @@ from themis.core.base import ArtifactKey, RunId
 from themis.core.errors import DefinitionError, RunNotFoundError
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.hashing import encode
+from themis.core.kept import Lease, StoredCase
 from themis.core.models import Case, Dataset
-from themis.core.protocols import Lease, RunStore, StoredCase
+from themis.core.protocols import RunStore
 from themis.core.snapshot import RunSnapshot
 from themis.exchange.bundle import Bundle, BundleKind
 from themis.execution.ownership import TTL, give_back, take

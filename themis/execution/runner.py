@@ -15,7 +15,8 @@ from themis.core.base import ArtifactKey
 from themis.core.config import RuntimeConfig
 from themis.core.errors import RunExistsError
 from themis.core.events import Event, EventKind
-from themis.core.protocols import Lease, Listener, RunStore, TracingProvider
+from themis.core.kept import Lease
+from themis.core.protocols import Listener, RunStore, TracingProvider
 from themis.core.results import RunStatus, StepFailure
 from themis.core.snapshot import Provenance
 from themis.execution.attempt import Attempt

@@ -16,8 +16,8 @@ from themis.core.base import ArtifactKey, RunId
 from themis.core.errors import JournalConflictError, RunNotFoundError, nearest
 from themis.core.events import Artifact, Event, EventKind
 from themis.core.hashing import decode, digest, text
+from themis.core.kept import Lease, Owner, RunRecord, StoredCase
 from themis.core.models import Case
-from themis.core.protocols import Lease, Owner, RunRecord, StoredCase
 from themis.core.snapshot import RunSnapshot
 from themis.stores.leasing import held, lost
 from themis.stores.rows import KIND_NUMBERS, EventRow, event_of, row_of, text_of

@@ -18,8 +18,8 @@ from themis.core.base import ArtifactKey, RunId
 from themis.core.errors import LeaseLostError, RunNotFoundError, nearest
 from themis.core.events import Artifact, Event, EventKind
 from themis.core.hashing import decode, digest, encode
+from themis.core.kept import Lease, Owner, RunRecord, StoredCase
 from themis.core.models import Case
-from themis.core.protocols import Lease, Owner, RunRecord, StoredCase
 from themis.core.snapshot import RunSnapshot
 from themis.stores.leasing import held, lost, owner_of, plain_owner
 from themis.stores.rows import KIND_NUMBERS, cell_of, event_of, text_of
