@@ -160,8 +160,11 @@ class RunResult:
             pandas: Any = import_module("pandas")
         except ImportError:
             raise MissingExtraError(extra="pandas", needed_for="RunResult.to_pandas()") from None
-        rows = [row.model_dump() for row in self.score_rows()]
-        return pandas.DataFrame(rows, columns=list(ScoreRow.model_fields))
+        columns: dict[str, list[Any]] = {name: [] for name in ScoreRow.model_fields}
+        for row in self.score_rows():  # columns hold no keys, and values rows share are kept once
+            for name, values in columns.items():
+                values.append(getattr(row, name))
+        return pandas.DataFrame(columns)
 
     def report(self, path: str | Path) -> Path:
         """Write a report and return its path; the format follows from the suffix.

@@ -185,7 +185,7 @@ class SqliteRunStore:
         if kinds is not None:
             numbers = ",".join(str(KIND_NUMBERS[kind]) for kind in kinds)
             chosen = f" AND e.kind IN ({numbers})"
-            if _RARE.issuperset(kinds):
+            if kinds and _RARE.issuperset(kinds):
                 index, chosen = " INDEXED BY rare_events", f" AND {RARE_KINDS}{chosen}"
         statement = f"{_EVENTS.format(index=index)}{chosen} AND e.seq > ? ORDER BY e.seq"
         rows, more = self._page(statement, (run_id, after))
