@@ -14,7 +14,7 @@ from themis.core.config import EvaluationConfig, GenerationConfig, StorageConfig
 from themis.core.errors import DefinitionError, RunNotFoundError, StoreUnavailableError
 from themis.core.events import Artifact, EventKind
 from themis.core.models import Case, Dataset, GenerationResult
-from themis.core.protocols import Owner
+from themis.core.kept import Owner
 from themis.exchange.bundles import (
     Bundle,
     export_evaluation_bundle,

@@ -369,7 +369,9 @@ def test_looking_up_many_keys_takes_few_statements(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "statement", ["events", "case_events"], ids=["a run's events", "a case's events"]
+    "statement",
+    ["events", "rare", "case_events", "find_case"],
+    ids=["a run's events", "a run's own events", "a case's events", "a case's position"],
 )
 def test_reading_one_page_never_scans_a_table(tmp_path: Path, statement: str) -> None:
     store = sqlite_store(tmp_path / "runs.db")
@@ -378,12 +380,18 @@ def test_reading_one_page_never_scans_a_table(tmp_path: Path, statement: str) ->
         db.set_trace_callback(statements.append)
         if statement == "events":
             list(store.events(RUN, after=5, kinds=[EventKind.STEP_DONE]))
-        else:
+        elif statement == "rare":
+            list(store.events(RUN, kinds=[EventKind.RUN_STARTED, EventKind.NOTE]))
+        elif statement == "case_events":
             list(store.case_events(RUN, 3, 4))
+        else:
+            store.find_case("t1:data", "c")
         db.set_trace_callback(None)
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statements[0]}")]
     assert plan
     assert not [step for step in plan if "SCAN" in step or "TEMP B-TREE" in step], plan
+    if statement == "rare":
+        assert "rare_events" in plan[0]
 
 
 def test_a_file_that_becomes_a_store_while_it_is_looked_at_is_no_other_programs(

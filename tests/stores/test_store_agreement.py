@@ -186,6 +186,7 @@ class TwoStores(RuleBasedStateMachine):
         self.agree(lambda s: [facts(event) for event in s.case_events(run, start, stop)])
         for fingerprint in FINGERPRINTS:
             self.agree(lambda s, f=fingerprint: list(s.cases(f, start, stop)))  # type: ignore[misc]
+            self.agree(lambda s, f=fingerprint: s.find_case(f, "k"))  # type: ignore[misc]
 
     @invariant()
     def they_answer_alike(self) -> None:

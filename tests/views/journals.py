@@ -7,8 +7,9 @@ from typing import Any
 from themis.core.base import ArtifactKey
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.hashing import encode
+from themis.core.kept import StoredCase
 from themis.core.models import Case
-from themis.core.protocols import RunStore, StoredCase
+from themis.core.protocols import RunStore
 from themis.core.results import MetricSummary
 from themis.core.snapshot import (
     ComponentRef,

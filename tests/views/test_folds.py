@@ -16,10 +16,11 @@ from themis.core.events import Event, Stage, StepAddress
 from themis.core.snapshot import RunSnapshot
 from themis.views.cases import run_cases
 from themis.views.exact import Moments, Total, scaled
+from themis.views.headline import execution_state
 from themis.views.latencies import Latencies
 from themis.views.results import fold_case
 from themis.views.scores import ScoresFold
-from themis.views.state import ProgressFold, RunHead, execution_state, state_of
+from themis.views.state import ProgressFold, RunHead, state_of
 from themis.views.steps import PAGE, CaseSteps, fold_cases, read_steps
 from themis.views.timeline import TimelineFold
 

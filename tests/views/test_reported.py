@@ -14,8 +14,8 @@ from themis.core.results import RunProgress
 from themis.experiment.looking import quickcheck
 from themis.experiment.result import RunResult
 from themis.reporting import Reporter
+from themis.views.headline import execution_state
 from themis.views.reported import ReportedFold
-from themis.views.state import execution_state
 
 
 def _answer(model: Any = "a", build: Any = None) -> dict[str, Any]:

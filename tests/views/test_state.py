@@ -7,7 +7,8 @@ import pytest
 from tests.views.journals import EXACT, Journal, snapshot_of, store_of
 from themis.core.events import Stage, StepAddress
 from themis.core.results import RunStatus
-from themis.views.state import execution_state, run_head
+from themis.views.headline import execution_state
+from themis.views.state import run_head
 from themis.views.timeline import timeline
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 2}

@@ -51,7 +51,8 @@ def report(
     found = [find_shown(kept, name) for name in run_ids]
     runs = found[0] if len(found) == 1 else found
     if output is None:
-        typer.echo(Reporter(kept).render(runs, form or "markdown", metric), nl=False)
+        for piece in Reporter(kept).stream(runs, form or "markdown", metric):
+            typer.echo(piece, nl=False)
     else:
         with writing(output):
             Reporter(kept).write(runs, output, form, metric)

@@ -47,7 +47,8 @@ class EventKind(StrEnum):
     ``step_dropped``: what the step gave no longer holds, and was not made again.
     ``case_finished`` data: through (stage), outages (count of failed steps).
     ``budget_drawn`` data: tokens, dollars; how far the calls of this process may go from here on.
-    ``run_finished`` data: status, through, reason, spent (tokens, dollars, seconds).
+    ``run_finished`` data: status, through, reason, spent (tokens, dollars, seconds), headline (of
+    an attempt that came to its end: see ``views/headline.py``).
     ``note`` data: text; something the user should know, such as code that changed.
     """
 
@@ -143,3 +144,5 @@ class Event:
     artifact: Artifact | None = None
     """What the step gave: on appending None where the store has it already; on reading always there
     for a ``step_done``."""
+    found: Artifact | None = None
+    """On appending, what a reused step refers to; no store writes it."""

@@ -18,7 +18,6 @@ A method may be sync or async; Themis takes both. Read where present, and option
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from themis.core.base import ArtifactKey, RunId
@@ -41,6 +40,7 @@ from themis.core.judging import (
     RenderedJudgePrompt,
     TraceSubject,
 )
+from themis.core.kept import Lease, Owner, RunRecord, StoredCase
 from themis.core.models import (
     Case,
     GenerationResult,
@@ -232,50 +232,6 @@ class TracingProvider(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredCase:
-    """A case as a store keeps it: once by content."""
-
-    case_id: str
-    digest: bytes
-    """16 bytes over the whole case."""
-    raw: bytes
-    """The case as JSON: input, expected_output, metadata."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
-    """A run in a store's list."""
-
-    run_id: RunId
-    created_at: float
-    """Unix seconds at which its snapshot was saved."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """Who holds a run."""
-
-    host: str
-    boot_id: str
-    pid: int
-    process_start: str
-    """When the process began, so that a pid used again is not taken for it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """The right to append to a run."""
-
-    run_id: RunId
-    owner: Owner
-    epoch: int
-    """Grows with each new owner; an append under an older one is refused."""
-    since: float
-    expires: float
-    """Unix seconds."""
-
-
 @runtime_checkable
 class RunStore(Protocol):
     """Keeps runs, events, cases and blobs, and folds nothing.
@@ -349,6 +305,13 @@ class RunStore(Protocol):
 
     def cases(self, fingerprint: str, start: int, stop: int) -> Iterator[tuple[int, Case]]:
         """Stream the kept cases of a manifest's positions ``start`` to ``stop`` (exclusive)."""
+        ...
+
+    def find_case(self, fingerprint: str, case_id: str) -> int | None:
+        """Return the position of a case in a manifest; None where it was not kept yet.
+
+        Opens no case: it may be one of millions.
+        """
         ...
 
     def put_blob(self, data: bytes) -> str:

@@ -16,13 +16,15 @@ from themis.core.base import ArtifactKey, RunId
 from themis.core.errors import DefinitionError, RunNotFoundError
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.hashing import encode
+from themis.core.kept import Lease, StoredCase
 from themis.core.models import Case, Dataset
-from themis.core.protocols import Lease, RunStore, StoredCase
+from themis.core.protocols import RunStore
 from themis.core.snapshot import RunSnapshot
 from themis.exchange.bundle import Bundle, BundleKind
 from themis.execution.ownership import TTL, give_back, take
 from themis.planning.datasets import read_datasets, stored_case
 from themis.planning.keys import CaseDigests
+from themis.views.headline import fold_journal, keep
 from themis.views.steps import PAGE, CaseSteps, read_steps
 
 _CASE_FIELDS = tuple(Case.model_fields)
@@ -167,10 +169,16 @@ class _Arriving:
             if events:
                 yield events
         ended = {"status": manifest["status"], "through": manifest["through"]}
-        yield [
+        last = [
             *(_said(EventKind.NOTE, attempt, {"text": text}) for text in manifest["notes"]),
             _said(EventKind.RUN_FINISHED, attempt, ended),
         ]
+        with suppress(Exception):  # what cannot be folded is for who looks at the run to hear of
+            fold = fold_journal(self._store, self._snapshot)
+            for event in last:
+                fold.take_event(event)
+            keep(last[-1], fold.headline())
+        yield last
 
     def _event(
         self, record: dict[str, Any], standing: CaseSteps | None, attempt: int

@@ -17,8 +17,9 @@ from themis.core.base import ArtifactKey, CaseKey, RunId, case_key
 from themis.core.errors import DefinitionError
 from themis.core.events import Artifact, Event, EventKind
 from themis.core.hashing import digest_value
+from themis.core.kept import StoredCase
 from themis.core.models import Case, Dataset
-from themis.core.protocols import RunStore, StoredCase
+from themis.core.protocols import RunStore
 from themis.execution.engine import Engine
 from themis.execution.flight import CaseRun
 from themis.planning.datasets import stored_case

@@ -32,7 +32,7 @@ class Ledger:
 
     def __init__(self, n_cases: int) -> None:
         self._state = bytearray(n_cases)
-        self._attempt = array("L", bytes(array("L").itemsize * n_cases))
+        self._attempt = array("I", bytes(array("I").itemsize * n_cases))
 
     def record(self, event: Event, *, stale: bool = False) -> None:
         """Take note of a case's end; a ``stale`` one was come to by other code than today's."""

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 from themis.core.base import ArtifactKey
 from themis.core.errors import StoreUnavailableError
 from themis.core.events import Artifact, Event
-from themis.core.protocols import Lease, RunStore
+from themis.core.kept import Lease
+from themis.core.protocols import RunStore
 from themis.execution.ownership import TTL
 
 T = TypeVar("T")

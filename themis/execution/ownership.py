@@ -11,7 +11,8 @@ from pathlib import Path
 
 from themis.core.base import RunId
 from themis.core.errors import RunOwnedError
-from themis.core.protocols import Lease, Owner, RunStore
+from themis.core.kept import Lease, Owner
+from themis.core.protocols import RunStore
 
 TTL = 30.0
 """Seconds a lease lasts without renewal."""

@@ -15,7 +15,8 @@ from themis.core.base import ArtifactKey
 from themis.core.config import RuntimeConfig
 from themis.core.errors import RunExistsError
 from themis.core.events import Event, EventKind
-from themis.core.protocols import Lease, Listener, RunStore, TracingProvider
+from themis.core.kept import Lease
+from themis.core.protocols import Listener, RunStore, TracingProvider
 from themis.core.results import RunStatus, StepFailure
 from themis.core.snapshot import Provenance
 from themis.execution.attempt import Attempt
@@ -25,6 +26,7 @@ from themis.execution.engine import Engine
 from themis.execution.failures import WorkStoppedError
 from themis.execution.feed import CaseFeed, recall
 from themis.execution.flight import CaseRun
+from themis.execution.headline import LiveHeadline
 from themis.execution.history import Decision, History, Ledger, decide, read_history
 from themis.execution.hooks import Hooks
 from themis.execution.journal import Journal
@@ -111,6 +113,7 @@ class _OpenRun:
         self._decision = decision
         self._ledger: Ledger = history.ledger
         self._has_history = history.last_seq > 0
+        self._headline = LiveHeadline(run.snapshot, has_history=self._has_history)
         self._hooks = hooks
         self._listeners = listeners
         self._in_flight: dict[int, CaseRun] = {}
@@ -144,7 +147,7 @@ class _OpenRun:
             await self._move()
             engine.note_what_was_missed()
             status = self._status()
-            self._say(EventKind.RUN_FINISHED, self._end_data(status))
+            await self._say_the_end(status)
             await self._journal.flush()
             return Ended(status=status, fatal=engine.fatal, spent_out=engine.spent_out)
         except BaseException:
@@ -156,6 +159,15 @@ class _OpenRun:
             await self._journal.close()
             engine.close()
             await self._close_components()
+
+    async def _say_the_end(self, status: RunStatus) -> None:
+        """Journal how the attempt ended and, where no case of it is left, its headline."""
+        event = self._event(EventKind.RUN_FINISHED, self._end_data(status))
+        if self._is_whole:
+            await self._headline.keep_in(
+                event, self._journal, self._store, stopping=lambda: self._engine.stopping
+            )
+        self._journal.append(event)
 
     def _begin(self, provenance: Provenance) -> None:
         decision = self._decision
@@ -272,6 +284,7 @@ class _OpenRun:
                 case.lost = True
                 self._lost[index] = case
             case.close()
+        self._headline.committed(events, losers)
         for listener in self._listeners:
             listener(events)
         if self._hooks.listens:
@@ -297,7 +310,7 @@ class _OpenRun:
     def _status(self) -> RunStatus:
         if self._engine.fatal is not None:
             return RunStatus.FAILED
-        if self._left or self._lost:
+        if not self._is_whole:
             return RunStatus.INTERRUPTED
         if not self._ledger.anything_generated():
             return RunStatus.FAILED
@@ -305,8 +318,13 @@ class _OpenRun:
             return RunStatus.PARTIAL_FAILURE
         return RunStatus.COMPLETED
 
+    @property
+    def _is_whole(self) -> bool:
+        """Whether every case of the attempt came to its end."""
+        return not self._left and not self._lost
+
     def _end_data(self, status: RunStatus) -> dict[str, Any]:
-        whole = not self._left and not self._lost
+        whole = self._is_whole
         data: dict[str, Any] = {
             "status": status.value,
             "through": self._ledger.through() if whole else None,
@@ -319,9 +337,10 @@ class _OpenRun:
         return data
 
     def _say(self, kind: EventKind, data: dict[str, Any]) -> None:
-        self._journal.append(
-            Event(kind=kind, attempt=self._decision.attempt.number, at=time.time(), data=data)
-        )
+        self._journal.append(self._event(kind, data))
+
+    def _event(self, kind: EventKind, data: dict[str, Any]) -> Event:
+        return Event(kind=kind, attempt=self._decision.attempt.number, at=time.time(), data=data)
 
     async def _close_components(self) -> None:
         """Let components close what they opened on this loop."""

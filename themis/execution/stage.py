@@ -163,6 +163,7 @@ def _journal_reuse(case: CaseRun, step: Step, artifact: Artifact) -> Taken:
             key=step.key,
             version=artifact.version,
             reused=True,
+            found=artifact,
         )
     )
     return Taken(payload)

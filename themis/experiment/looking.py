@@ -16,8 +16,8 @@ from themis.core.snapshot import RunSnapshot
 from themis.experiment.result import RunResult
 from themis.views.attempts import as_of
 from themis.views.cases import find_case
+from themis.views.headline import execution_state
 from themis.views.results import case_result
-from themis.views.state import execution_state
 
 
 def get_run_snapshot(store: RunStore, run_id: str) -> RunSnapshot:

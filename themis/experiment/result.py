@@ -31,10 +31,13 @@ from themis.core.results import (
 )
 from themis.core.snapshot import RunSnapshot
 from themis.views.attempts import as_of
+from themis.views.headline import Standing, read_standing
 from themis.views.results import case_result, case_results
-from themis.views.scores import ScoresFold, score_rows
-from themis.views.state import ProgressFold, RunHead, run_head, state_of
-from themis.views.steps import fold_cases
+from themis.views.scores import score_rows
+from themis.views.state import RunHead, run_head
+
+_CLOSE = 4
+"""Step of a slice up to which reading all between costs less than reading case by case."""
 
 
 class CaseResults(Sequence[CaseResult]):
@@ -55,11 +58,22 @@ class CaseResults(Sequence[CaseResult]):
     def __getitem__(self, index: int | slice) -> CaseResult | list[CaseResult]:
         """Return one case, or a list of those of a slice."""
         if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
+            return self._slice(range(*index.indices(len(self))))
         position = index + len(self) if index < 0 else index
         if not 0 <= position < len(self):
             raise IndexError(f"case {index} of {len(self)}")
         return case_result(self._store, self._snapshot, position)
+
+    def _slice(self, positions: range) -> list[CaseResult]:
+        """Return the cases at some positions, those that lie close together in one reading."""
+        if abs(positions.step) > _CLOSE:
+            return [self[position] for position in positions]
+        ordered = positions if positions.step > 0 else positions[::-1]
+        if not ordered:
+            return []
+        ends = ordered[0], ordered[-1] + 1
+        found = list(case_results(self._store, self._snapshot, *ends, ordered.step))
+        return found if ordered is positions else found[::-1]
 
     def __iter__(self) -> Iterator[CaseResult]:
         """Stream the cases, page by page."""
@@ -104,17 +118,18 @@ class RunResult:
         return run_head(self._store, self.run_id)
 
     @cached_property
-    def _folded(self) -> tuple[RunProgress, list[MetricSummary]]:
-        """Progress and scores, folded in one reading of the journal when first asked for."""
-        progress = ProgressFold(self._head, self.snapshot.n_cases)
-        scores = ScoresFold(self.snapshot)
-        fold_cases(self._store, self.snapshot, progress, scores)
-        return progress.progress(), summarize(scores.summaries())
+    def _standing(self) -> Standing:
+        """Progress and scores: as the run has kept them, or folded when first asked for."""
+        return read_standing(self._store, self.snapshot)
+
+    @cached_property
+    def _metrics(self) -> Mapping[str, MetricSummary]:
+        return {one.metric_id: one for one in summarize(self._standing.headline.summaries)}
 
     @property
     def state(self) -> ExecutionState:
         """How the run stands: attempts, status, progress, notes."""
-        return state_of(self.run_id, self._head, self.progress)
+        return self._standing.state(self.run_id)
 
     @property
     def status(self) -> RunStatus:
@@ -134,7 +149,7 @@ class RunResult:
     @property
     def progress(self) -> RunProgress:
         """Counts of steps, tokens and errors, cost and latencies."""
-        return self._folded[0]
+        return self._standing.headline.progress
 
     @property
     def cost(self) -> str:
@@ -149,7 +164,7 @@ class RunResult:
     @property
     def metrics(self) -> Mapping[str, MetricSummary]:
         """By metric id: value, interval, counts and bounds."""
-        return {one.metric_id: one for one in self._folded[1]}
+        return self._metrics
 
     def score_rows(self) -> Iterator[ScoreRow]:
         """Stream the score table: one row for each metric of each subject of each case."""
@@ -169,8 +184,11 @@ class RunResult:
             pandas: Any = import_module("pandas")
         except ImportError:
             raise MissingExtraError(extra="pandas", needed_for="RunResult.to_pandas()") from None
-        rows = [row.model_dump() for row in self.score_rows()]
-        return pandas.DataFrame(rows, columns=list(ScoreRow.model_fields))
+        columns: dict[str, list[Any]] = {name: [] for name in ScoreRow.model_fields}
+        for row in self.score_rows():  # columns hold no keys, and values rows share are kept once
+            for name, values in columns.items():
+                values.append(getattr(row, name))
+        return pandas.DataFrame(columns)
 
     def report(self, path: str | Path) -> Path:
         """Write a report and return its path; the format follows from the suffix.

@@ -14,9 +14,9 @@ from typing import Any
 
 from themis.core.errors import DefinitionError
 from themis.core.hashing import DIGEST_BYTES, digest_parts, digest_value, encode, hasher
+from themis.core.kept import StoredCase
 from themis.core.models import Case, Dataset
 from themis.core.prompts import PromptSpec
-from themis.core.protocols import StoredCase
 from themis.core.snapshot import DatasetRef
 from themis.planning.keys import CaseDigests
 from themis.planning.work import Manifest

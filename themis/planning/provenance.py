@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -14,6 +13,7 @@ from typing import Any
 
 from themis.core.redaction import redact
 from themis.core.snapshot import Provenance
+from themis.core.version import running_version
 
 _WATCHED = ("pydantic", "orjson", "jinja2", "numpy", "scipy", "openai", "langgraph", "genai-prices")
 
@@ -37,8 +37,7 @@ def collect(
     """
     commit, dirty = _git()
     return Provenance(
-        # What is running, which an installed distribution of the same name need not be.
-        themis=getattr(sys.modules.get("themis"), "__version__", "unknown"),
+        themis=running_version(),
         python=platform.python_version(),
         platform=platform.platform(),
         host=socket.gethostname(),

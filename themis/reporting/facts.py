@@ -1,12 +1,15 @@
-"""What a report tells, gathered once for every format, in one pass over each run's journal.
+"""What a report tells, gathered for every format when the format first asks for it.
 
-The cases themselves are not held: a format that lists them streams them, as many as it wants.
+A run's numbers are read once, as its end has kept them or in one pass over its journal; a format
+that tells none reads none. The cases themselves are not held: a format that lists them streams
+them, as many as it wants.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from themis.analysis.intervals import summarize
@@ -25,13 +28,13 @@ from themis.core.protocols import RunStore
 from themis.core.redaction import redact
 from themis.core.results import CaseResult, ExecutionState, MetricSummary, ScoreRow
 from themis.core.snapshot import ComponentRef, RunSnapshot
-from themis.views.attempts import MARK, as_of, later_attempts
+from themis.views.attempts import MARK, as_of
 from themis.views.cases import RunCase, run_cases
+from themis.views.headline import Standing, read_standing
 from themis.views.results import fold_case
-from themis.views.scores import Scored, ScoresFold, chosen_metrics, score_case, score_rows
-from themis.views.state import RUN_KINDS, ProgressFold, RunHead, state_of
-from themis.views.steps import PAGE, CaseSteps, fold_cases, read_steps
-from themis.views.timeline import AttemptTiming, TimelineFold
+from themis.views.scores import Scored, chosen_metrics, score_case, score_rows
+from themis.views.steps import PAGE, CaseSteps, read_steps
+from themis.views.timeline import AttemptTiming
 
 WORK_HEADINGS = ("run", "status", "tokens", "cost", "p50", "p90")
 
@@ -47,7 +50,7 @@ class CaseFacts:
     """Outcomes of its rows, how its answers ended, and "unparsed" where one was."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what was read is kept beside the fields
 class RunFacts:
     """What a report tells of one run."""
 
@@ -55,10 +58,27 @@ class RunFacts:
     label: str
     snapshot: RunSnapshot
     metric_ids: Collection[str] | None
-    state: ExecutionState
-    summaries: list[MetricSummary]
-    """With their intervals, in the run's order."""
-    timeline: list[AttemptTiming]
+
+    @cached_property
+    def _standing(self) -> Standing:
+        return read_standing(self.store, self.snapshot)
+
+    @cached_property
+    def state(self) -> ExecutionState:
+        """How the run stands."""
+        return self._standing.state(self.run_id)
+
+    @cached_property
+    def summaries(self) -> list[MetricSummary]:
+        """The metrics that the report is about, with their intervals, in the run's order."""
+        told = {metric.name for metric in chosen_metrics(self.snapshot, self.metric_ids)}
+        found = self._standing.headline.summaries
+        return summarize([summary for summary in found if summary.metric_id in told])
+
+    @property
+    def timeline(self) -> list[AttemptTiming]:
+        """When the attempts were made, and how long their stages took."""
+        return self._standing.headline.timeline
 
     @property
     def run_id(self) -> RunId:
@@ -226,7 +246,7 @@ def report_facts(
     wanted = [_metrics_of(snapshot, snapshots, metric_ids) for snapshot in snapshots]
     return ReportFacts(
         runs=[
-            _run_facts(bounded, snapshot, label, metrics)
+            RunFacts(store=bounded, label=label, snapshot=snapshot, metric_ids=metrics)
             for (bounded, _), snapshot, label, metrics in zip(
                 shown, snapshots, names, wanted, strict=True
             )
@@ -284,27 +304,6 @@ def _said(name: str, value: Any) -> str:
         parts = [f"{key} {item}" for key, item in value.items() if item is not None]
         return ", ".join(parts) or "none"
     return str(value)
-
-
-def _run_facts(
-    store: RunStore, snapshot: RunSnapshot, label: str, metric_ids: Collection[str] | None
-) -> RunFacts:
-    head, times = RunHead(later_attempts(store)), TimelineFold()
-    for event in store.events(snapshot.run_id, kinds=RUN_KINDS):
-        head.take(event)
-        times.take_event(event)
-    scores = ScoresFold(snapshot, metric_ids)
-    progress = ProgressFold(head, snapshot.n_cases)
-    fold_cases(store, snapshot, scores, progress, times)
-    return RunFacts(
-        store=store,
-        label=label,
-        snapshot=snapshot,
-        metric_ids=metric_ids,
-        state=state_of(snapshot.run_id, head, progress.progress()),
-        summaries=summarize(scores.summaries()),
-        timeline=times.timeline(),
-    )
 
 
 def _metrics_of(

@@ -61,9 +61,23 @@ class Reporter:
             DefinitionError: an unknown format or metric, or labels that do not match the runs.
             RunNotFoundError: the store has no such run.
         """
+        return "".join(self.stream(run_id, format, metric_ids, labels=labels))
+
+    def stream(
+        self,
+        run_id: str | Sequence[str],
+        format: str = "markdown",  # noqa: A002 - the word users expect
+        metric_ids: Collection[str] | None = None,
+        *,
+        labels: Sequence[str] | None = None,
+    ) -> Iterator[str]:
+        """Return a report as pieces of text, made as they are taken: a CSV of any size.
+
+        Arguments and errors are those of ``render``; what is refused is refused at once.
+        """
         renderer = _renderer(format)
         facts = report_facts(self._store, run_id, metric_ids=metric_ids, labels=labels)
-        return "".join(renderer(facts))
+        return renderer(facts)
 
     def write(
         self,

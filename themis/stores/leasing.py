@@ -11,7 +11,7 @@ from typing import Any
 
 from themis.core.base import RunId
 from themis.core.errors import LeaseLostError, RunOwnedError
-from themis.core.protocols import Owner
+from themis.core.kept import Owner
 
 
 def plain_owner(owner: Owner) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from themis.core.base import ArtifactKey, RunId
 from themis.core.errors import JournalConflictError, RunNotFoundError, nearest
 from themis.core.events import Artifact, Event, EventKind
 from themis.core.hashing import decode, digest, text
+from themis.core.kept import Lease, Owner, RunRecord, StoredCase
 from themis.core.models import Case
-from themis.core.protocols import Lease, Owner, RunRecord, StoredCase
 from themis.core.snapshot import RunSnapshot
 from themis.stores.leasing import held, lost
 from themis.stores.rows import KIND_NUMBERS, EventRow, event_of, row_of, text_of
@@ -204,6 +204,13 @@ class InMemoryRunStore:
             if raw is None:  # cleared while it was read
                 return
             yield position, Case.model_construct(case_id=case_id, **decode(raw))
+
+    def find_case(self, fingerprint: str, case_id: str) -> int | None:
+        """Return the position of a case. See ``RunStore.find_case``."""
+        with self._lock:
+            manifest = self._manifests.get(fingerprint, {})
+            found = (position for position, (name, _) in manifest.items() if name == case_id)
+            return min(found, default=None)
 
     def put_blob(self, data: bytes) -> str:
         """Keep bytes by content. See ``RunStore.put_blob``."""

@@ -18,21 +18,23 @@ from themis.core.base import ArtifactKey, RunId
 from themis.core.errors import LeaseLostError, RunNotFoundError, nearest
 from themis.core.events import Artifact, Event, EventKind
 from themis.core.hashing import decode, digest, encode
+from themis.core.kept import Lease, Owner, RunRecord, StoredCase
 from themis.core.models import Case
-from themis.core.protocols import Lease, Owner, RunRecord, StoredCase
 from themis.core.snapshot import RunSnapshot
 from themis.stores.leasing import held, lost, owner_of, plain_owner
 from themis.stores.rows import KIND_NUMBERS, cell_of, event_of, text_of
 from themis.stores.sqlite_database import Database, Synchronous
 from themis.stores.sqlite_journal import Batch, chunked, insert, put_blobs, shelve, unshelve
+from themis.stores.sqlite_schema import RARE_KINDS, RARE_NUMBERS
 
 _PAGE_ROWS = 512
+_RARE = frozenset(kind for kind, number in KIND_NUMBERS.items() if number in RARE_NUMBERS)
 _PAGE_BYTES = 4 * 1024 * 1024
 
 _EVENTS = """
     SELECT e.seq, e.attempt, e.kind, e.case_index, e.key, e.version, e.at, e.meta,
         a.at, a.code, a.run, a.payload, b.data
-    FROM events e
+    FROM events e{index}
     LEFT JOIN artifacts a ON a.key = e.key AND a.version = e.version
     LEFT JOIN blobs b ON b.digest = a.blob
     WHERE e.run = (SELECT ref FROM runs WHERE run_id = ?)
@@ -50,6 +52,12 @@ _CASES = """
     WHERE m.dataset = (SELECT ref FROM datasets WHERE fingerprint = ?)
         AND m.position >= ? AND m.position < ?
     ORDER BY m.position
+"""
+# Through the manifest, whose rows are short: an index of ids would be written for every case.
+_FIND_CASE = """
+    SELECT position FROM manifests
+    WHERE dataset = (SELECT ref FROM datasets WHERE fingerprint = ?) AND case_id = ?
+    ORDER BY position LIMIT 1
 """
 _FORGET = (
     "DELETE FROM events WHERE run = :run",
@@ -173,11 +181,13 @@ class SqliteRunStore:
         self, run_id: RunId, *, after: int = 0, kinds: Collection[EventKind] | None = None
     ) -> Iterator[Event]:
         """Stream a run's events. See ``RunStore.events``."""
-        chosen = ""
+        index = chosen = ""
         if kinds is not None:
             numbers = ",".join(str(KIND_NUMBERS[kind]) for kind in kinds)
             chosen = f" AND e.kind IN ({numbers})"
-        statement = f"{_EVENTS}{chosen} AND e.seq > ? ORDER BY e.seq"
+            if kinds and _RARE.issuperset(kinds):
+                index, chosen = " INDEXED BY rare_events", f" AND {RARE_KINDS}{chosen}"
+        statement = f"{_EVENTS.format(index=index)}{chosen} AND e.seq > ? ORDER BY e.seq"
         rows, more = self._page(statement, (run_id, after))
         while rows:
             yield from map(self._event, rows)
@@ -188,7 +198,7 @@ class SqliteRunStore:
     def case_events(self, run_id: RunId, start: int, stop: int) -> Iterator[Event]:
         """Stream the events of some cases. See ``RunStore.case_events``."""
         statement = (
-            f"{_EVENTS} AND e.case_index < ? AND (e.case_index, e.seq) > (?, ?)"
+            f"{_EVENTS.format(index='')} AND e.case_index < ? AND (e.case_index, e.seq) > (?, ?)"
             " ORDER BY e.case_index, e.seq"
         )
         rows, more = self._page(statement, (run_id, stop, start, -1))
@@ -243,6 +253,12 @@ class SqliteRunStore:
                 facts = decode(unshelve(payload, blob))
                 yield position, Case.model_construct(case_id=case_id, **facts)
                 start = position + 1
+
+    def find_case(self, fingerprint: str, case_id: str) -> int | None:
+        """Return the position of a case. See ``RunStore.find_case``."""
+        with self._database.reading() as db:
+            row = db.execute(_FIND_CASE, (fingerprint, case_id)).fetchone()
+        return None if row is None else int(row[0])
 
     def put_blob(self, data: bytes) -> str:
         """Keep bytes by content. See ``RunStore.put_blob``."""

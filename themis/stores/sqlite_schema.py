@@ -15,6 +15,12 @@ from themis.core.errors import StoreUnavailableError, StoreVersionError
 APPLICATION_ID = 0x7468656D
 """Marks a SQLite file as a Themis store ("them")."""
 
+RARE_NUMBERS = (1, 5, 6, 8)
+"""Kinds of events that tell of a run, not of its cases: few, in a journal of any length."""
+RARE_KINDS = f"kind IN {RARE_NUMBERS}"
+"""Says the same to SQLite, whose index of them serves a query that says it word by word; the index
+stands in files, so that this is never changed."""
+
 _FIRST = (
     "CREATE TABLE migrations (number INTEGER PRIMARY KEY, applied_at REAL NOT NULL)",
     # AUTOINCREMENT: the number of a cleared run is never given to another one.
@@ -82,7 +88,9 @@ _FIRST = (
     f"PRAGMA application_id = {APPLICATION_ID}",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_SECOND = (f"CREATE INDEX rare_events ON events (run, seq) WHERE {RARE_KINDS}",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
 """Statements of each migration; the first has number 1."""
 
 

@@ -108,6 +108,17 @@ class _KeepingContract:
             store.save_cases("t1:data", 0, [stored_case("a"), stored_case("b")])
         assert [case.case_id for _, case in store.cases("t1:data", 0, 9)] == ["a", "b"]
 
+    def test_a_case_is_found_by_its_id(self, store: RunStore) -> None:
+        store.save_cases("t1:data", 0, [stored_case("a"), stored_case("b", input="x" * 200_000)])
+        store.save_cases("t1:data", 7, [stored_case("ü\0")])
+        store.save_cases("t1:other", 3, [stored_case("a")])
+        assert store.find_case("t1:data", "a") == 0
+        assert store.find_case("t1:data", "b") == 1
+        assert store.find_case("t1:data", "ü\0") == 7
+        assert store.find_case("t1:other", "a") == 3
+        assert store.find_case("t1:other", "b") is None
+        assert store.find_case("t1:none", "a") is None
+
     def test_datasets_share_cases_of_equal_content(self, store: RunStore) -> None:
         same = stored_case("a")
         store.save_cases("t1:one", 0, [same])

@@ -12,7 +12,7 @@ from typing import Any
 from themis.core.base import ArtifactKey, RunId
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.hashing import digest_value, encode, text
-from themis.core.protocols import Owner, StoredCase
+from themis.core.kept import Owner, StoredCase
 from themis.core.snapshot import ComponentRef, DatasetRef, Provenance, RunIdentity, RunSnapshot
 
 RUN = RunId("0" * 32)

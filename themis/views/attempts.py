@@ -8,13 +8,15 @@ written through it. Artifacts that were superseded since are read by their versi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import cast
 
 from themis.core.base import ArtifactKey, RunId
 from themis.core.errors import DefinitionError
 from themis.core.events import Artifact, Event, EventKind
+from themis.core.kept import RunRecord
 from themis.core.models import Case
-from themis.core.protocols import RunRecord, RunStore
+from themis.core.protocols import RunStore
 from themis.core.snapshot import RunSnapshot
 
 MARK = "@"
@@ -88,15 +90,17 @@ class _AsOf:
     def events(
         self, run_id: RunId, *, after: int = 0, kinds: Collection[EventKind] | None = None
     ) -> Iterator[Event]:
-        return self._bounded(run_id, self._store.events(run_id, after=after, kinds=kinds))
+        found = self._store.events(run_id, after=after, kinds=kinds)
+        if run_id != self._run_id:
+            return found
+        return takewhile(self._is_shown, found)  # in a journal attempts only follow one another
 
     def case_events(self, run_id: RunId, start: int, stop: int) -> Iterator[Event]:
-        return self._bounded(run_id, self._store.case_events(run_id, start, stop))
+        found = self._store.case_events(run_id, start, stop)
+        return found if run_id != self._run_id else filter(self._is_shown, found)
 
-    def _bounded(self, run_id: RunId, events: Iterator[Event]) -> Iterator[Event]:
-        if run_id != self._run_id:
-            return events
-        return (event for event in events if event.attempt <= self._attempt)
+    def _is_shown(self, event: Event) -> bool:
+        return event.attempt <= self._attempt
 
     def load_snapshot(self, run_id: RunId) -> RunSnapshot:
         return self._store.load_snapshot(run_id)
@@ -109,6 +113,9 @@ class _AsOf:
 
     def cases(self, fingerprint: str, start: int, stop: int) -> Iterator[tuple[int, Case]]:
         return self._store.cases(fingerprint, start, stop)
+
+    def find_case(self, fingerprint: str, case_id: str) -> int | None:
+        return self._store.find_case(fingerprint, case_id)
 
     def get_blob(self, ref: str) -> bytes:
         return self._store.get_blob(ref)

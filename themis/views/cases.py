@@ -70,13 +70,15 @@ def find_case(
     Raises:
         DefinitionError: there is no such case, or more than one.
     """
-    found = [
-        case
-        for case in run_cases(store, snapshot)
-        if case.case_id == case_id
-        and dataset_id in (None, case.dataset_id)
-        and case_key in (None, case.case_key)
-    ]
+    found: list[RunCase] = []
+    offset = 0
+    for dataset in snapshot.identity.datasets:
+        key = base.case_key(dataset.dataset_id, case_id)
+        if dataset_id in (None, dataset.dataset_id) and case_key in (None, key):
+            place = store.find_case(dataset.fingerprint, case_id)
+            if place is not None:
+                found += run_cases(store, snapshot, offset + place, offset + place + 1)
+        offset += dataset.n_cases
     if not found:
         where = f" in dataset '{dataset_id}'" if dataset_id else ""
         raise DefinitionError(

@@ -10,6 +10,8 @@ from functools import lru_cache
 
 _BITS = 1074
 """The smallest positive float is 2**-1074 (IEEE 754 binary64)."""
+_APART = 256
+"""Different values that are counted before they are summed."""
 
 
 @lru_cache(maxsize=1024)
@@ -27,22 +29,33 @@ def mean_of(total: int, count: int) -> float:
 class Moments:
     """Count, sum and sum of squares of a stream of finite floats, all exact."""
 
-    __slots__ = ("_squares", "_total", "count")
+    __slots__ = ("_seen", "_squares", "_total", "count")
 
     def __init__(self) -> None:
         self.count = 0
+        self._seen: dict[int, int] = {}
         self._total = 0
         self._squares = 0
 
     def add(self, units: int) -> None:
         """Take one value, as ``scaled`` gives it."""
         self.count += 1
-        self._total += units
-        self._squares += units * units
+        # Most scores are of a few values: counting them spares squaring long numbers.
+        seen = self._seen
+        seen[units] = seen.get(units, 0) + 1
+        if len(seen) >= _APART:
+            self._settle()
+
+    def _settle(self) -> None:
+        for units, count in self._seen.items():
+            self._total += units * count
+            self._squares += units * units * count
+        self._seen.clear()
 
     @property
     def mean(self) -> float | None:
         """The mean, rounded once; None of nothing."""
+        self._settle()
         return mean_of(self._total, self.count) if self.count else None
 
     @property
@@ -50,6 +63,7 @@ class Moments:
         """Sample variance (n - 1), rounded once; None of fewer than two, or beyond floats."""
         if self.count < 2:
             return None
+        self._settle()
         spread = self._squares * self.count - self._total * self._total
         try:
             return spread / (self.count * (self.count - 1) << 2 * _BITS)
@@ -83,9 +97,9 @@ class Durations:
     def __init__(self) -> None:
         self._nanoseconds = 0
 
-    def add(self, ms: float) -> None:
-        """Take one duration in milliseconds."""
-        self._nanoseconds += round(ms * 1e6)
+    def add(self, ms: float, times: int = 1) -> None:
+        """Take a duration in milliseconds, as often as it came."""
+        self._nanoseconds += round(ms * 1e6) * times
 
     def merge(self, other: Durations) -> None:
         """Take all that another has taken."""

@@ -74,15 +74,21 @@ def fold_case(snapshot: RunSnapshot, case: RunCase, steps: CaseSteps) -> CaseRes
 
 
 def case_results(
-    store: RunStore, snapshot: RunSnapshot, start: int = 0, stop: int | None = None
+    store: RunStore, snapshot: RunSnapshot, start: int = 0, stop: int | None = None, step: int = 1
 ) -> Iterator[CaseResult]:
-    """Stream what came of cases ``start`` to ``stop`` (exclusive), in order, a page at a time."""
+    """Stream what came of cases ``start`` to ``stop`` (exclusive), in order, a page at a time.
+
+    Of every ``step`` cases the first is given, and the others are read and not put together. A case
+    that the store was not given yet is passed over.
+    """
     end = snapshot.n_cases if stop is None else min(stop, snapshot.n_cases)
     for lower in range(start, end, PAGE):
         upper = min(lower + PAGE, end)
         known = {steps.index: steps for steps in read_steps(store, snapshot.run_id, lower, upper)}
         for case in run_cases(store, snapshot, lower, upper):
-            yield fold_case(snapshot, case, known.get(case.position) or CaseSteps(case.position))
+            if (case.position - start) % step == 0:
+                steps = known.get(case.position) or CaseSteps(case.position)
+                yield fold_case(snapshot, case, steps)
 
 
 def case_result(store: RunStore, snapshot: RunSnapshot, index: int) -> CaseResult:

@@ -33,6 +33,9 @@ from themis.views.steps import (
 UNPARSED = frozenset({"parse_failure", "parse_null"})
 """Categories of a candidate that could not be parsed."""
 
+_FAILED = EventKind.STEP_FAILED  # looked up once: a fold asks it of every event
+_PARSE, _SCORE, _JUDGE = Stage.PARSE, Stage.SCORE, Stage.JUDGE
+
 
 class Scored(NamedTuple):
     """One row of the score table, without the case's names.
@@ -124,11 +127,11 @@ def _standing(
     steps: CaseSteps, metric: ComponentRef, facts: MetricFacts, subject: Subject
 ) -> Event | None:
     """Return what stands for a row: its score, its failure or, where newer, one upstream."""
-    stage = Stage.JUDGE if facts.judged else Stage.SCORE
+    stage = _JUDGE if facts.judged else _SCORE
     event = steps.newest.get(StepAddress(stage, subject.sample, metric.name))
     blocked = subject.blocked
     if metric.parser is not None and not facts.judged:  # judges are shown the output as it is
-        parse = steps.newest.get(StepAddress(Stage.PARSE, subject.sample, metric.parser))
+        parse = steps.newest.get(StepAddress(_PARSE, subject.sample, metric.parser))
         blocked = newest_failure(blocked, parse)
     if event is None or (blocked is not None and blocked.seq > event.seq):
         return blocked
@@ -142,7 +145,7 @@ def _scored(
     value: float | None = None
     outcome: Outcome = "error"
     payload: dict[str, Any] = {}
-    if event.kind is EventKind.STEP_FAILED:
+    if event.kind is _FAILED:
         failure = event.data["failure"]
     else:
         assert event.artifact is not None  # a store gives every step that is done its artifact

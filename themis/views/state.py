@@ -18,10 +18,12 @@ from themis.views.attempts import later_attempts
 from themis.views.exact import Total
 from themis.views.latencies import Latencies
 from themis.views.reported import HINT, ReportedFold
-from themis.views.steps import CaseSteps, fold_cases
+from themis.views.steps import CaseSteps
 
 _ORDER = {stage.value: stage.order for stage in Stage}
 _FIRST = b'"first_token_ms"'
+_GENERATE = Stage.GENERATE
+_DONE = EventKind.STEP_DONE  # looked up once: a fold asks it of every event
 RUN_KINDS = frozenset({EventKind.RUN_STARTED, EventKind.RUN_FINISHED, EventKind.NOTE})
 
 
@@ -95,6 +97,11 @@ class RunHead:
             return RunStatus.PENDING
         return RunStatus(self.attempts[self.attempt]["status"])
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the newest attempt rests on nothing older than some date."""
+        return self.attempts.get(self.attempt, {}).get("not_before") is not None
+
     def needs_no_more(self, steps: CaseSteps) -> bool:
         """Return whether a case has nothing left to do in the newest attempt."""
         finished = steps.finished
@@ -147,12 +154,15 @@ class ProgressFold:
         errors = False
         opened: dict[int, dict[str, Any]] = {}
         for address, event in steps.newest.items():
-            counts = self._stages.setdefault(address.stage, [0, 0, 0])
-            if event.kind is EventKind.STEP_DONE:
+            stage = address.stage
+            counts = self._stages.get(stage)
+            if counts is None:
+                counts = self._stages[stage] = [0, 0, 0]
+            if event.kind is _DONE:
                 counts[0] += 1
                 counts[1] += event.reused
                 self._renewed += event.attempt == self._head.attempt and "renewed" in event.data
-                if address.stage is Stage.GENERATE:
+                if stage is _GENERATE:
                     self._date(event)
                 if event.artifact is not None and HINT in event.artifact.raw:
                     opened[event.seq] = self._report(event, address)
@@ -166,15 +176,19 @@ class ProgressFold:
         self._with_errors += errors
         for event in steps.events:
             place = event.address
-            if place is None or event.reused or event.kind is not EventKind.STEP_DONE:
+            if place is None or event.reused or event.kind is not _DONE:
                 continue
-            if place.stage is Stage.GENERATE or place.call is not None:
+            if place.stage is _GENERATE or place.call is not None:
                 self._work(event, _paid_for(event, place, opened))
 
     def _date(self, event: Event) -> None:
         at = event.at if event.artifact is None else event.artifact.at
-        self._oldest = at if self._oldest is None else min(at, self._oldest)
-        self._newest = at if self._newest is None else max(at, self._newest)
+        if self._oldest is None or self._newest is None:
+            self._oldest = self._newest = at
+        elif at > self._newest:
+            self._newest = at
+        elif at < self._oldest:
+            self._oldest = at
 
     def _report(self, event: Event, address: StepAddress) -> dict[str, Any]:
         """Take note of which model answered, and return the payload."""
@@ -278,16 +292,3 @@ def state_of(run_id: RunId, head: RunHead, progress: RunProgress) -> ExecutionSt
         progress=progress,
         notes=head.notes,
     )
-
-
-def execution_state(store: RunStore, run_id: RunId) -> ExecutionState:
-    """Return how a run stands, reading its whole journal, page by page.
-
-    Raises:
-        RunNotFoundError: the store has no such run.
-    """
-    snapshot = store.load_snapshot(run_id)
-    head = run_head(store, run_id)
-    progress = ProgressFold(head, snapshot.n_cases)
-    fold_cases(store, snapshot, progress)
-    return state_of(run_id, head, progress.progress())

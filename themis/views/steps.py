@@ -18,6 +18,9 @@ from themis.core.snapshot import RunIdentity, RunSnapshot
 PAGE = 512
 """Cases read from a store at a time."""
 
+_FAILED = EventKind.STEP_FAILED  # looked up once: folds ask it of every event
+_DROPPED = EventKind.STEP_DROPPED
+_GENERATE = Stage.GENERATE
 SELECT = StepAddress(Stage.SELECT)
 REDUCE = StepAddress(Stage.REDUCE)
 
@@ -50,7 +53,7 @@ class CaseSteps:
             if event.kind is EventKind.CASE_FINISHED and _is_newer(event, self.finished):
                 self.finished = event
             return
-        if event.kind is EventKind.STEP_DROPPED:
+        if event.kind is _DROPPED:
             self._dropped[address] = max(event.seq, self._dropped.get(address, 0))
             known = self.newest.get(address)
             if known is not None and known.seq < event.seq:
@@ -76,7 +79,7 @@ class CaseSteps:
 
     def generated(self, sample: int) -> Event | None:
         """Return the newest event of a sample's generation."""
-        return self.newest.get(StepAddress(Stage.GENERATE, sample))
+        return self.newest.get(StepAddress(_GENERATE, sample))
 
     def chosen(self) -> list[int] | None:
         """Return the samples that a selector chose, None where none has chosen."""
@@ -150,8 +153,11 @@ def blocked_reduction(steps: CaseSteps, identity: RunIdentity) -> Event | None:
 
 def newest_failure(*events: Event | None) -> Event | None:
     """Return, of these events, the newest that is a failure."""
-    failed = [event for event in events if event and event.kind is EventKind.STEP_FAILED]
-    return max(failed, key=lambda event: event.seq, default=None)
+    newest: Event | None = None
+    for event in events:
+        if event is not None and event.kind is _FAILED and _is_newer(event, newest):
+            newest = event
+    return newest
 
 
 def _beyond(gate: Event | None, failure: Event | None) -> Event | None:
@@ -165,7 +171,7 @@ def _sample(steps: CaseSteps, sample: int) -> Subject:
     event = steps.generated(sample)
     if event is None:
         return Subject(sample, None, None)
-    failed = event.kind is EventKind.STEP_FAILED
+    failed = event.kind is _FAILED
     return Subject(sample, event.candidate_id, event if failed else None, event)
 
 

@@ -15,6 +15,8 @@ from themis.views.latencies import Latencies
 from themis.views.state import RUN_KINDS
 from themis.views.steps import CaseSteps, fold_cases
 
+_FAILED = EventKind.STEP_FAILED
+
 
 class StageTiming(Model):
     """One stage within one attempt."""
@@ -57,7 +59,7 @@ class _StageFold:
         self.latencies = Latencies()
 
     def take(self, event: Event) -> None:
-        if event.kind is EventKind.STEP_FAILED:
+        if event.kind is _FAILED:
             self.failed += 1
             self.retried += bool(event.data["failure"].get("tries"))
             return
@@ -97,15 +99,16 @@ class TimelineFold:
 
     def take_event(self, event: Event) -> None:
         """Take one event."""
-        span = self._spans.get(event.attempt)
+        attempt, at, address = event.attempt, event.at, event.address
+        span = self._spans.get(attempt)
         if span is None:
-            self._spans[event.attempt] = [event.at, event.at]
-        elif event.at < span[0]:
-            span[0] = event.at
-        elif event.at > span[1]:
-            span[1] = event.at
-        if event.address is not None:
-            place = (event.attempt, event.address.stage)
+            self._spans[attempt] = [at, at]
+        elif at > span[1]:
+            span[1] = at
+        elif at < span[0]:
+            span[0] = at
+        if address is not None:
+            place = (attempt, address.stage)
             fold = self._stages.get(place)
             if fold is None:
                 fold = self._stages[place] = _StageFold()
@@ -113,8 +116,9 @@ class TimelineFold:
 
     def take(self, steps: CaseSteps) -> None:
         """Take one case."""
+        take = self.take_event
         for event in steps.events:
-            self.take_event(event)
+            take(event)
 
     def timeline(self) -> list[AttemptTiming]:
         """Return the attempts so far, in order."""
