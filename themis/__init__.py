@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from themis.core.config import RuntimeConfig as RuntimeConfig
     from themis.core.config import use as use
     from themis.core.errors import ThemisError as ThemisError
+    from themis.core.plans import RunPlan as RunPlan
     from themis.core.prompts import PromptSpec as PromptSpec
     from themis.core.protocols import RunStore as RunStore
     from themis.core.results import RunEstimate as RunEstimate
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from themis.experiment.looking import quickcheck as quickcheck
     from themis.experiment.looking import snapshot_report as snapshot_report
     from themis.experiment.result import RunResult as RunResult
+    from themis.planning.explain import explain as explain
     from themis.reporting import Reporter as Reporter
     from themis.stores.factory import sqlite_store as sqlite_store
     from themis.stores.memory import InMemoryRunStore as InMemoryRunStore
@@ -52,6 +54,7 @@ _HOMES = {
     "PromptSpec": "core.prompts",
     "Reporter": "reporting",
     "RunEstimate": "core.results",
+    "RunPlan": "core.plans",
     "RunResult": "experiment.result",
     "RunSnapshot": "core.snapshot",
     "RunStatus": "core.results",
@@ -63,6 +66,7 @@ _HOMES = {
     "evaluate_async": "experiment.evaluate",
     "export_evaluation_bundle": "exchange.bundles",
     "export_generation_bundle": "exchange.bundles",
+    "explain": "planning.explain",
     "get_evaluation_execution": "experiment.looking",
     "get_execution_state": "experiment.looking",
     "get_run_snapshot": "experiment.looking",

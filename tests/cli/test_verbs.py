@@ -477,6 +477,8 @@ def test_a_traceback_is_shown_only_with_debug(themis: Any) -> None:
         ["replay"],
         ["rejudge"],
         ["estimate"],
+        ["plan"],
+        ["explain"],
         ["report"],
         ["quickcheck"],
         ["init"],

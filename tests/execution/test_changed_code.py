@@ -52,12 +52,15 @@ one = Experiment(
     ])],
     runtime=RuntimeConfig(max_concurrent_tasks=1),
 )
+plan = one.plan()
 result = one.run(progress=False)
 open(settings["out"], "w").write(json.dumps({
     "run_id": result.run_id,
     "values": [row.value for row in result.score_rows()],
     "notes": result.notes,
     "status": result.status,
+    "to_run": plan.to_run,
+    "why": {name: [one.text for one in stage.reasons] for name, stage in plan.stages.items()},
 }))
 """
 
@@ -110,6 +113,8 @@ def test_changed_code_is_run_again_in_another_run_and_the_run_says_so(project: P
     assert project.calls() == 4
     project.write("helper.py", HELPER.replace("+ 1", "+ 2"))
     third = project.run("third")
+    assert third["to_run"] == {"generate": 4, "score": 4}
+    assert third["why"]["generate"] == ["code of generator 'mine' (mine.Mine) changed"]
     assert third["run_id"] != first["run_id"]
     assert third["values"] == [0, 0, 0, 0]
     assert project.calls() == 8
@@ -120,6 +125,8 @@ def test_changed_code_is_run_again_within_the_same_run(project: Project) -> None
     first = project.run()
     project.write("helper.py", HELPER.replace("+ 1", "+ 2"))
     second = project.run()
+    assert second["to_run"] == {"generate": 4, "score": 4}
+    assert second["why"]["generate"] == ["code of generator 'mine' (mine.Mine) changed"]
     assert second["run_id"] == first["run_id"]
     assert second["values"] == [0, 0, 0, 0]
     assert second["status"] == "completed"
@@ -172,5 +179,43 @@ def test_comments_and_other_parts_of_a_script_change_nothing(project: Project) -
     project.write("mine.py", GENERATOR + "\n\ndef unrelated():\n    return 17\n")
     project.write("script.py", SCRIPT + "\nprint('done')\n")
     second = project.run()
+    assert second["to_run"] == {"generate": 0, "score": 0}
     assert second["notes"] == []
     assert project.calls() == 4
+    third = project.run("other")
+    assert third["to_run"] == {"generate": 0, "score": 4}
+    assert third["why"]["score"] == ["metric 'other' is new"]
+    assert project.calls() == 4
+
+
+WRAPPED = """
+from themis.adapters import function
+from themis.testing.scripted import CallLog
+import helper
+
+def ask(value):
+    helper.LOG.write("generate", value)
+    return helper.answer(value)
+
+def Mine(log):
+    helper.LOG.path = log
+    return function(ask, version="1")
+"""
+
+
+def test_a_helper_of_a_wrapped_function_that_changed_is_named_by_the_function(
+    project: Project,
+) -> None:
+    helper = HELPER + "\nfrom themis.testing.scripted import CallLog\nLOG = CallLog('unset')\n"
+    project.write("helper.py", helper)
+    project.write("mine.py", WRAPPED)
+    project.run()
+    assert project.run("other")["to_run"] == {"generate": 0, "score": 4}
+    project.write("helper.py", "# why\n" + helper)
+    assert project.run("third")["to_run"] == {"generate": 0, "score": 4}
+    project.write("helper.py", helper.replace("+ 1", "+ 2"))
+    fourth = project.run("fourth")
+    assert fourth["to_run"] == {"generate": 4, "score": 4}
+    assert fourth["why"]["generate"] == ["code of generator 'function/ask' (mine.ask) changed"]
+    assert fourth["values"] == [0, 0, 0, 0]
+    assert project.calls() == 8

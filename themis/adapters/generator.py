@@ -89,8 +89,9 @@ class ModelSettings:
         self.model_id = model_id
         self._dialect = dialect
         self.built = BuiltInputs(input_builder)
-        self.digest = self._fingerprint(fingerprint)
-        """Digest text over all that changes an answer."""
+        self.facts = self._facts(fingerprint)
+        """All that changes an answer."""
+        self.digest = text(digest_value("model", self.facts))
 
     def body(
         self,
@@ -112,34 +113,25 @@ class ModelSettings:
             stream=self.stream,
         )
 
-    def _fingerprint(self, declared: str | None) -> str:
+    def _facts(self, declared: str | None) -> JSONObject:
         builder = self.input_builder
         served = (
             {"base_url": self.endpoint.base_url}
             if self.model_id is None
             else {"model_id": self.model_id}
         )
-        return text(
-            digest_value(
-                "model",
-                {
-                    "api_mode": self.api_mode,
-                    "input_builder": None
-                    if builder is None
-                    else fingerprint_function(builder, declared),
-                    "instructions": self.instructions or None,
-                    "model": self.model,
-                    "sampling": {
-                        name: {"json": encode(value).decode()}
-                        if isinstance(value, (list, dict))
-                        else value
-                        for name, value in self.sampling.items()
-                    },
-                    "served": served,
-                    **_seeded(self._dialect, self.api_mode),
-                },
-            )
-        )
+        return {
+            "api_mode": self.api_mode,
+            "input_builder": None if builder is None else fingerprint_function(builder, declared),
+            "instructions": self.instructions or None,
+            "model": self.model,
+            "sampling": {
+                name: {"json": encode(value).decode()} if isinstance(value, (list, dict)) else value
+                for name, value in self.sampling.items()
+            },
+            "served": served,
+            **_seeded(self._dialect, self.api_mode),
+        }
 
 
 def _check_kinds(*, model: object, instructions: object, stream: object) -> None:
@@ -179,6 +171,7 @@ class EndpointModel:
         self.model_id = settings.model_id
         self.stream = settings.stream
         self.users_function = settings.input_builder
+        self.fingerprinted = settings.facts
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model!r}, base_url={self.base_url!r})"

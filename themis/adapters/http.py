@@ -119,7 +119,8 @@ class HttpGenerator:
         self.provider_key = f"http:{self.base_url}"
         self.reads = self._reads()
         self._check_body(body)
-        self._fingerprint = self._digest(fingerprint)
+        self.fingerprinted = self._facts(fingerprint)
+        self._fingerprint = text(digest_value("http", self.fingerprinted))
 
     def __repr__(self) -> str:
         return f"http({self.base_url!r}, answer={self._answer.text!r})"
@@ -208,7 +209,7 @@ class HttpGenerator:
         if self.model is None and "model" in self._template.names:
             raise DefinitionError("body names model, and none is given: model=...", field="model")
 
-    def _digest(self, declared: str | None) -> str:
+    def _facts(self, declared: str | None) -> JSONObject:
         builder = self.users_function
         served: JSONObject = (
             {"url": self.base_url, "query": [list(pair) for pair in self._address.query()]}
@@ -221,24 +222,17 @@ class HttpGenerator:
             if not is_reference(value)
         }
         named = self._template.names
-        return text(
-            digest_value(
-                "http",
-                {
-                    "answer": self._answer.text,
-                    "body": encode(self._secrets.shown(self._template.source)).decode(),
-                    "cap": self.max_output_tokens if "max_output_tokens" in named else None,
-                    "finish_reason": None if self._finish is None else self._finish.text,
-                    "headers": plain,
-                    "input_builder": None
-                    if builder is None
-                    else fingerprint_function(builder, declared),
-                    "method": self.method,
-                    "model": self.model if "model" in named else None,
-                    "served": served,
-                },
-            )
-        )
+        return {
+            "answer": self._answer.text,
+            "body": encode(self._secrets.shown(self._template.source)).decode(),
+            "cap": self.max_output_tokens if "max_output_tokens" in named else None,
+            "finish_reason": None if self._finish is None else self._finish.text,
+            "headers": plain,
+            "input_builder": None if builder is None else fingerprint_function(builder, declared),
+            "method": self.method,
+            "model": self.model if "model" in named else None,
+            "served": served,
+        }
 
     def _given(self, case: Case, ctx: GenerateContext, *, sent: bool = False) -> JSONValue:
         call = (ctx.run_id, ctx.case_key, ctx.sample_index)

@@ -69,19 +69,15 @@ class LangGraphGenerator:
         self.reads = frozenset({"input"} if input_builder is None else everything)
         self._graph = graph
         self._input_builder = input_builder
-        self._fingerprint = text(
-            digest_value(
-                "graph",
-                {
-                    "graph_id": graph_id,
-                    "graph_version": graph_version,
-                    "input_builder": None
-                    if input_builder is None
-                    else fingerprint_function(input_builder, fingerprint),
-                    "output_key": output_key,
-                },
-            )
-        )
+        self.fingerprinted = {
+            "graph_id": graph_id,
+            "graph_version": graph_version,
+            "input_builder": None
+            if input_builder is None
+            else fingerprint_function(input_builder, fingerprint),
+            "output_key": output_key,
+        }
+        self._fingerprint = text(digest_value("graph", self.fingerprinted))
 
     @property
     def reuse_across_runs(self) -> bool:

@@ -40,6 +40,7 @@ class ShippedComponent:
     def __init__(self, params: Mapping[str, Any] = {}, /) -> None:
         self.params = dict(params)
         """What the component was made with, defaults included."""
+        self.fingerprinted = self.params
         self._fingerprint = params_fingerprint(**self.params)
 
     def fingerprint(self) -> str:

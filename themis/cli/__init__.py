@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
-from themis.cli import bundles, catalog, experiments, preview, project, quick, reading
+from themis.cli import bundles, catalog, experiments, plans, preview, project, quick, reading
 from themis.cli.output import say_version
 from themis.cli.shell import Verbs, failed
 
@@ -43,7 +43,7 @@ def _options(
     del debug, version  # Verbs reads the one where an error ends; the other has had its say
 
 
-for _part in (experiments, preview, reading, quick, project, catalog, bundles):
+for _part in (experiments, plans, preview, reading, quick, project, catalog, bundles):
     _part.add_to(app)
 
 

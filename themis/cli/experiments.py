@@ -29,6 +29,16 @@ Progress = Annotated[
 MetricNames = Annotated[
     list[str] | None, typer.Option("--metric", help="Only this metric; may be given again.")
 ]
+Rerun = Annotated[
+    bool, typer.Option("--rerun", help="Really run again; the earlier attempt stays as RUN@n.")
+]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Reuse nothing made before this attempt, in any run.")
+]
+MaxAge = Annotated[
+    str | None,
+    typer.Option(metavar="AGE", help="Reuse nothing older than this, as in 24h (s, m, h, d)."),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,22 +50,15 @@ def add_to(app: typer.Typer) -> None:
 def run(
     config: ConfigPath,
     until_stage: Annotated[str, typer.Option(help="The last stage to take.")] = "judge",
-    rerun: Annotated[
-        bool, typer.Option("--rerun", help="Really run again; the earlier attempt stays as RUN@n.")
-    ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Reuse nothing made before this attempt, in any run.")
-    ] = False,
-    max_age: Annotated[
-        str | None,
-        typer.Option(metavar="AGE", help="Reuse nothing older than this, as in 24h (s, m, h, d)."),
-    ] = None,
+    rerun: Rerun = False,
+    fresh: Fresh = False,
+    max_age: MaxAge = None,
     overrides: Overrides = None,
     progress: Progress = None,
     as_json: AsJson = False,
 ) -> None:
     """Run an experiment; what is done already is reused."""
-    reuse = _reuse(rerun=rerun, fresh=fresh, max_age=max_age)
+    reuse = reuse_asked(rerun=rerun, fresh=fresh, max_age=max_age)
     experiment = _from_config(config, overrides)
     policy = {"existing_run_policy": "rerun"} if rerun else {}
     with _telling_how_to_go_on(_named(config, overrides)):
@@ -82,16 +85,8 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run that was interrupted, or try again what failed in it."""
-    from themis.core.errors import DefinitionError
-
-    if (experiment is None) == (config is None):
-        raise DefinitionError("give the run's --config FILE, or its 'pkg.module:experiment'")
-    if config is not None:
-        found, how = _from_config(config, overrides), _named(config, overrides)
-    else:
-        if overrides:
-            raise DefinitionError("--set changes a config: give it with --config FILE")
-        found, how = _imported(str(experiment)), shlex.quote(str(experiment))
+    found = named_experiment(config, overrides, experiment)
+    how = shlex.quote(str(experiment)) if config is None else _named(config, overrides)
     _check_same(found, run_id)
     with _telling_how_to_go_on(how):
         # An attempt that is gone on with keeps its own bound of what may be reused.
@@ -147,7 +142,7 @@ def estimate(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = 
     show(found.plain, text, as_json=as_json)
 
 
-def _reuse(*, rerun: bool, fresh: bool, max_age: str | None) -> str | None:
+def reuse_asked(*, rerun: bool, fresh: bool, max_age: str | None) -> str | None:
     """Return what may be reused, as the options say; None where they leave it to the config."""
     from themis.core.durations import seconds_in
     from themis.core.errors import DefinitionError
@@ -166,6 +161,25 @@ def importable_here() -> None:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
+
+
+def named_experiment(
+    config: Path | None, overrides: list[str] | None, path: str | None
+) -> Experiment:
+    """Return the experiment of a config file or of an import path, whichever is given.
+
+    Raises:
+        DefinitionError: neither is, or both are, or it is no experiment.
+    """
+    from themis.core.errors import DefinitionError
+
+    if (path is None) == (config is None):
+        raise DefinitionError("give the experiment's --config FILE, or its 'pkg.module:experiment'")
+    if config is not None:
+        return _from_config(config, overrides)
+    if overrides:
+        raise DefinitionError("--set changes a config: give it with --config FILE")
+    return _imported(str(path))
 
 
 def _from_config(config: Path, overrides: list[str] | None) -> Experiment:

@@ -3,7 +3,7 @@
 A method may be sync or async; Themis takes both. Read where present, and optional:
 
 - ``provider_key`` (generator, judge): the endpoint whose limits apply; ``model``, ``base_url``:
-  what is asked and where, by which prices are found.
+  what is asked and where, for prices. ``fingerprinted``: a mapping of what a fingerprint covers.
 - ``estimate_tokens``, ``bound_tokens`` (generator, judge): prompt tokens expected, for limits and
   estimates, and at most, for budgets; of ``(case, ctx)`` or ``(prompt)``. ``max_output_tokens``:
   the cap on output tokens that each request carries. ``aopen``, ``aclose``: awaited around a run.

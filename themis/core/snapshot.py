@@ -108,6 +108,9 @@ class Provenance(Model):
     """The experiment's ``environment_metadata``, secrets hidden."""
     code: dict[str, str | None] = Field(default_factory=dict)
     """Digest of each user component's code, by role and name; None for shipped components."""
+    settings: dict[str, JSONObject] = Field(default_factory=dict)
+    """What each component says its fingerprint covers, by role and name, secrets hidden: so that it
+    can be told which setting changed. Identity has the fingerprint."""
 
 
 class RunSnapshot(Model):

@@ -45,6 +45,8 @@ class _Source:
 class CaseFeed:
     """Reads the run's cases and hands them out ready to be walked."""
 
+    case_type: type[CaseRun] = CaseRun
+
     def __init__(
         self,
         engine: Engine,
@@ -147,7 +149,8 @@ class CaseFeed:
         span: tuple[int, int] | None,
     ) -> tuple[Mapping[ArtifactKey, Artifact], dict[int, list[Event]]]:
         """Runs in the journal's thread."""
-        self._store.save_cases(source.manifest.fingerprint, start, stored)
+        if stored:
+            self._store.save_cases(source.manifest.fingerprint, start, stored)
         found = self._store.lookup(keys) if keys else {}
         events: dict[int, list[Event]] = {}
         if span is not None:
@@ -171,7 +174,7 @@ class CaseFeed:
             sample_seed(identity.seeds, case.case_id, sample)
             for sample in range(identity.num_samples)
         ]
-        return CaseRun(
+        return self.case_type(
             self._engine,
             case,
             index=source.offset + position,

@@ -14,7 +14,7 @@ from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.models import Case, GenerationResult, ParsedOutput, ReducedCandidate
 from themis.execution.engine import Engine
 from themis.execution.failures import WorkStoppedError, as_storable
-from themis.execution.step import Payload, Step
+from themis.execution.step import Payload, Step, Taken
 from themis.planning.keys import CaseDigests
 from themis.planning.seeds import derived_seed
 from themis.planning.work import Bound
@@ -150,6 +150,10 @@ class CaseRun:
         event = self.prior.get(step.address)
         failed = event is not None and event.kind is EventKind.STEP_FAILED
         return failed and event is not None and event.key == step.key and artifact.at < event.at
+
+    def instead_of_work(self, step: Step) -> Taken | None:
+        """Return what stands for a step's work: nothing, unless the case is only looked at."""
+        return None
 
     def emit(self, event: Event) -> None:
         """Queue an event of this case."""

@@ -41,6 +41,8 @@ async def take(case: CaseRun, step: Step) -> Taken:
         if not case.was_redone(step, artifact) and engine.accepts(artifact, step):
             return _journal_reuse(case, step, artifact)
         step.renews = not redone and engine.attempt.is_too_old(artifact)
+    if (foreseen := case.instead_of_work(step)) is not None:
+        return foreseen
     supersedes = redone or artifact is not None
     if step.paid:
         return await _take_once(case, step, supersedes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from themis.core.config import RuntimeConfig
+from themis.core.config import RuntimeConfig, reusable_seconds
 from themis.core.errors import DefinitionError, did_you_mean
 from themis.core.events import Stage
 from themis.core.protocols import RunStore
@@ -35,6 +35,58 @@ def check_options(options: Mapping[str, Any], known: Mapping[str, Any]) -> None:
                 field="tracing_provider",
             )
     Hooks(options.get("subscribers"), tracing)
+
+
+def listed(name: str, values: Any) -> list[Any]:
+    """Return a list or tuple as a list of one's own.
+
+    Raises:
+        DefinitionError: it is neither.
+    """
+    if isinstance(values, (list, tuple)):
+        return list(values)
+    raise DefinitionError(
+        f"{name} is {type(values).__name__}; it must be a list", field=name, value=values
+    )
+
+
+def check_kind(name: str, value: object, model: type) -> None:
+    """Refuse what is not of a kind.
+
+    Raises:
+        DefinitionError: it is not; names the field and both kinds.
+    """
+    if not isinstance(value, model):
+        raise DefinitionError(
+            f"{name} is {type(value).__name__}; it must be a {model.__name__}",
+            field=name,
+            value=value,
+        )
+
+
+def stage_named(name: str, field: str) -> Stage:
+    """Return the stage of that name.
+
+    Raises:
+        DefinitionError: there is none; names the nearest.
+    """
+    try:
+        return Stage(name)
+    except ValueError:
+        known = [stage.value for stage in Stage]
+        raise DefinitionError(
+            f"{field} = {name!r}{did_you_mean(str(name), known)}", field=field, value=name
+        ) from None
+
+
+def reuse_named(reuse: str) -> str:
+    """Return what may be reused, as it was given.
+
+    Raises:
+        DefinitionError: it is none of what ``RuntimeConfig.reuse`` may be.
+    """
+    reusable_seconds(reuse)
+    return reuse
 
 
 def check_wish(run: CompiledRun, wish: Wish) -> None:

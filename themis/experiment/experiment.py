@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
@@ -12,14 +11,12 @@ from themis.core.config import (
     GenerationConfig,
     RuntimeConfig,
     StorageConfig,
-    reusable_seconds,
 )
 from themis.core.errors import (
     BudgetSpentError,
     DefinitionError,
     RunInterrupted,
     RunStoppedError,
-    did_you_mean,
 )
 from themis.core.events import Stage
 from themis.core.models import Dataset
@@ -27,6 +24,7 @@ from themis.core.results import RunEstimate, RunStatus
 from themis.execution.wish import Mode, Wish, stages_from
 
 if TYPE_CHECKING:
+    from themis.core.plans import Explanation, RunPlan
     from themis.core.protocols import Listener, RunStore, TracingProvider
     from themis.core.snapshot import RunSnapshot
     from themis.execution.stopping import Stopper
@@ -84,18 +82,20 @@ class Experiment:
         seeds: Sequence[int] = (),
         environment_metadata: Mapping[str, Any] | None = None,
     ) -> None:
+        from themis.experiment.checking import check_kind, listed
+
         self.generation = generation
         self.evaluation = evaluation
         self.storage = storage
         self.runtime = runtime if runtime is not None else RuntimeConfig()
-        self.datasets = _listed("datasets", datasets)
-        self.seeds = _listed("seeds", seeds)
-        _check("environment_metadata", environment_metadata or {}, Mapping)
+        self.datasets = listed("datasets", datasets)
+        self.seeds = listed("seeds", seeds)
+        check_kind("environment_metadata", environment_metadata or {}, Mapping)
         self.environment_metadata = dict(environment_metadata or {})
         for name, model in _SECTIONS.items():
-            _check(name, getattr(self, name), model)
+            check_kind(name, getattr(self, name), model)
         for index, dataset in enumerate(self.datasets):
-            _check(f"datasets[{index}]", dataset, Dataset)
+            check_kind(f"datasets[{index}]", dataset, Dataset)
         self._store: RunStore | None = None
 
     @classmethod
@@ -205,18 +205,59 @@ class Experiment:
         wish = self._redo_wish("rejudge", "judge", metric_ids, options)
         return await self._carry_out(wish, options)
 
-    def estimate(self, *, store: RunStore | None = None) -> RunEstimate:
-        """Return what a run would do, before it does it."""
-        from themis.planning.estimate import estimate
-        from themis.stores.factory import open_existing_store
+    def plan(
+        self,
+        *,
+        until_stage: str = "judge",
+        reuse: str | None = None,
+        compare_with: str | None = None,
+        runtime: RuntimeConfig | None = None,
+        store: RunStore | None = None,
+    ) -> RunPlan:
+        """Return what ``run`` would do, step by step, and why, before it does it.
 
-        run = self._compile(self.runtime)
-        target = store if store is not None else self._store
-        if target is None:  # an estimate makes no file
-            target = open_existing_store(self.storage)
-        seconds = reusable_seconds(self.runtime.reuse)
-        not_before = None if seconds is None else time.time() - seconds
-        return estimate(run, target, self.runtime.prices, not_before)
+        Spends nothing and writes nothing. Judged metrics say what they would ask, and nobody is
+        asked it.
+
+        Args:
+            until_stage: the last stage to take.
+            reuse: what may be reused, as ``run`` takes it.
+            compare_with: the run that reasons compare with; else itself, or the one closest to it.
+            runtime: settings in place of the experiment's.
+            store: a store in place of the experiment's.
+
+        Raises:
+            DefinitionError: it is refused. RunNotFoundError: there is no such run to compare with.
+        """
+        from themis.experiment.foreseeing import plan_of
+
+        wish = self._run_wish(until_stage, reuse, {"runtime": runtime, "store": store})
+        settings = runtime or self.runtime
+        run, place = self._compile(settings), self._place(store)
+        return plan_of(run, wish, runtime=settings, store=place, compare_with=compare_with)
+
+    def estimate(self, *, store: RunStore | None = None) -> RunEstimate:
+        """Return what a run would do, before it does it: its steps, and what generations cost."""
+        from themis.experiment.foreseeing import plan_of
+        from themis.planning.estimate import estimate_of
+
+        wish = self._run_wish("generate", None, {"store": store})
+        run, place = self._compile(self.runtime), self._place(store)
+        return estimate_of(run, plan_of(run, wish, runtime=self.runtime, store=place))
+
+    def explain(self, run_id: str, *, store: RunStore | None = None) -> Explanation:
+        """Return in what the experiment, as it stands, differs from a kept run: why its id changed.
+
+        Args:
+            run_id: the kept run.
+            store: a store in place of the experiment's.
+
+        Raises:
+            RunNotFoundError: the store has no such run.
+        """
+        from themis.experiment.foreseeing import explanation_of
+
+        return explanation_of(self._compile(self.runtime), run_id, store=self._place(store))
 
     def preview(self, n: int = 3, *, outputs: Outputs = None) -> list[CasePreview]:
         """Return the exact requests of the first cases, and what would be made of an output.
@@ -258,11 +299,12 @@ class Experiment:
         return run
 
     def _run_wish(self, until_stage: str, reuse: str | None, options: RunOptions) -> Wish:
+        from themis.experiment.checking import reuse_named, stage_named
+
         self._check_options(options)
         runtime = options.get("runtime") or self.runtime
-        until = _stage(until_stage, "until_stage")
-        reuse = runtime.reuse if reuse is None else reuse
-        reusable_seconds(reuse)
+        until = stage_named(until_stage, "until_stage")
+        reuse = reuse_named(runtime.reuse if reuse is None else reuse)
         if runtime.existing_run_policy == "rerun":  # which reuses nothing as it is
             return Wish(mode="rerun", until=until, redo=frozenset(Stage))
         return Wish(until=until, reuse=reuse)
@@ -270,8 +312,10 @@ class Experiment:
     def _redo_wish(
         self, mode: Mode, stage: str, metric_ids: Sequence[str] | None, options: RunOptions
     ) -> Wish:
+        from themis.experiment.checking import stage_named
+
         self._check_options(options)
-        first = _stage(stage, "stage")
+        first = stage_named(stage, "stage")
         return Wish(mode=mode, redo=stages_from(first), metric_ids=metric_ids)
 
     @staticmethod
@@ -279,6 +323,11 @@ class Experiment:
         from themis.experiment.checking import check_options
 
         check_options(options, RunOptions.__annotations__)
+
+    def _place(self, store: RunStore | None) -> RunStore | StorageConfig:
+        """Return where to look: a store, or how one is opened if it is there."""
+        place = store if store is not None else self._store
+        return self.storage if place is None else place
 
     def _target(self, run: CompiledRun, wish: Wish, store: RunStore | None) -> RunStore:
         """Return the store to work in; what was never run is not there to be done again."""
@@ -349,30 +398,3 @@ class Experiment:
                 run_id=run.run_id,
             )
         return RunResult(target, run.snapshot)
-
-
-def _stage(name: str, field: str) -> Stage:
-    try:
-        return Stage(name)
-    except ValueError:
-        known = [stage.value for stage in Stage]
-        raise DefinitionError(
-            f"{field} = {name!r}{did_you_mean(str(name), known)}", field=field, value=name
-        ) from None
-
-
-def _listed(name: str, values: Any) -> list[Any]:
-    if isinstance(values, (list, tuple)):
-        return list(values)
-    raise DefinitionError(
-        f"{name} is {type(values).__name__}; it must be a list", field=name, value=values
-    )
-
-
-def _check(name: str, value: object, model: type) -> None:
-    if not isinstance(value, model):
-        raise DefinitionError(
-            f"{name} is {type(value).__name__}; it must be a {model.__name__}",
-            field=name,
-            value=value,
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from themis.core.config import ComponentUse, EvaluationConfig, GenerationConfig
@@ -61,11 +62,15 @@ def compile_run(
         workflow_overrides=evaluation.workflow_overrides,
         seeds=list(seeds),
     )
-    everything = [generator, selector, reducer, *parsers.values(), *metrics, *judges.values()]
-    code = {f"{one.ref.role}:{one.name}": one.code for one in everything if one is not None}
-    _check_secrets(environment, evaluation, datasets, everything)
+    bounds = _given([generator, selector, reducer, *parsers.values(), *metrics, *judges.values()])
+    _check_secrets(environment, evaluation, datasets, bounds)
     provenance = collect(
-        environment=environment, code=code, store=store, runtime=runtime, plugins=plugins
+        environment=environment,
+        code={f"{one.ref.role}:{one.name}": one.code for one in bounds},
+        settings=_settings(bounds),
+        store=store,
+        runtime=runtime,
+        plugins=plugins,
     )
     return CompiledRun(
         snapshot=RunSnapshot(identity=identity, provenance=provenance),
@@ -84,6 +89,24 @@ def compile_run(
 
 def _or_none(spec: PromptSpec | None) -> PromptSpec | None:
     return None if spec is None or spec.is_empty() else spec
+
+
+def _given(bounds: Sequence[Bound | None]) -> list[Bound]:
+    return [one for one in bounds if one is not None]
+
+
+def _settings(bounds: Sequence[Bound]) -> dict[str, Any]:
+    """Return what components say their fingerprints cover, as far as it is JSON."""
+    found: dict[str, Any] = {}
+    for one in bounds:
+        settings = getattr(one.component, "fingerprinted", None)
+        if not isinstance(settings, Mapping):
+            continue
+        with suppress(
+            DefinitionError
+        ):  # it is there to tell by, and no run fails for the want of it
+            found[f"{one.ref.role}:{one.name}"] = check_json(dict(settings))
+    return found
 
 
 def _optional(spec: Any, role: Any) -> Bound | None:
@@ -232,7 +255,7 @@ def _check_secrets(
     environment: Mapping[str, Any],
     evaluation: EvaluationConfig,
     datasets: Sequence[Dataset],
-    bounds: Sequence[Bound | None],
+    bounds: Sequence[Bound],
 ) -> None:
     """Refuse what looks like a secret where it would be stored, hashed and shown.
 
@@ -247,8 +270,7 @@ def _check_secrets(
     for dataset in datasets:
         places[f"dataset '{dataset.dataset_id}': metadata"] = dataset.metadata
     for bound in bounds:
-        if bound is not None:
-            places[f"{bound.ref.role} '{bound.name}': params"] = bound.ref.params
+        places[f"{bound.ref.role} '{bound.name}': params"] = bound.ref.params
     for where, value in places.items():
         found = find_secret(value, where)
         if found is not None:

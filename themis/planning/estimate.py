@@ -1,90 +1,120 @@
-"""What a run would do, counted before it does it."""
+"""What a run's generations would use and cost, added up before any of them is made."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Mapping
 
-from themis.core.base import ArtifactKey, CaseId, DatasetId, case_key
-from themis.core.contexts import GenerateContext
 from themis.core.events import Stage
-from themis.core.models import Case
-from themis.core.protocols import RunStore
+from themis.core.plans import RunPlan
 from themis.core.results import RunEstimate
 from themis.core.snapshot import RunIdentity
-from themis.planning.keys import CaseDigests, generate_key
-from themis.planning.prices import Price, call_cost, find_price
-from themis.planning.seeds import sample_seed
-from themis.planning.work import CompiledRun
+from themis.planning.prices import call_cost, find_price
+from themis.planning.work import Bound, CompiledRun
 
-_PAGE = 256
+Prices = Mapping[str, Mapping[str, float]]
 
 
-def estimate(
-    run: CompiledRun,
-    store: RunStore | None,
-    prices: Mapping[str, Mapping[str, float]] = {},
-    not_before: float | None = None,
-) -> RunEstimate:
-    """Return how many steps the run has, and how many generations are not in the store yet.
+class Spending:
+    """Adds up, call by call, what generations would use: prices may rise with the size of a call.
 
     Args:
-        run: the compiled run.
-        store: where earlier work may be found; None counts everything as new.
+        generator: what is asked.
         prices: the user's own prices, as in ``RuntimeConfig.prices``.
         not_before: Unix seconds before which nothing that is reused was made; None for no bound.
     """
-    cases = run.snapshot.n_cases
-    steps = steps_per_case(run.snapshot.identity)
-    new, tokens, cost = _count_new(run, store, prices, not_before)
-    component = run.generator.component
-    cap = getattr(component, "max_output_tokens", None)
-    outputs = None if cap is None else new * cap
-    notes = _notes(run, tokens, outputs, cost)
-    return RunEstimate(
-        run_id=run.run_id,
-        n_cases=cases,
-        steps={stage.value: cases * count for stage, count in steps.items()},
-        to_run={"generate": new},
-        prompt_tokens=tokens,
-        output_tokens_at_most=outputs,
-        cost_usd=cost,
-        notes=notes,
-    )
+
+    def __init__(self, generator: Bound, prices: Prices) -> None:
+        component = generator.component
+        self._cap: int | None = getattr(component, "max_output_tokens", None)
+        self._calls = 0
+        self._counts = hasattr(component, "estimate_tokens")
+        self._tokens = 0
+        self._price = find_price(component, prices)
+        self._costs: list[float] | None = None
+        if self._price is not None and self._counts:
+            self._costs = [0.0] if self._cap is None else [0.0, 0.0]
+
+    def add(self, count: Callable[[], int] | None) -> None:
+        """Add one generation.
+
+        Args:
+            count: says how many prompt tokens it is expected to use, where its generator can.
+        """
+        self._calls += 1
+        if count is None:
+            return
+        prompt = count()
+        self._tokens += prompt
+        if self._costs is None:
+            return
+        ends = [0] if self._cap is None else [0, self._cap]
+        added = [
+            call_cost(self._price, {"prompt_tokens": prompt, "completion_tokens": end})
+            for end in ends
+        ]
+        known = [cost for cost in added if cost is not None]
+        whole = len(known) == len(added)
+        self._costs = (
+            [cost + more for cost, more in zip(self._costs, known, strict=True)] if whole else None
+        )
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """Of all that was added, about; None where the generator cannot say."""
+        return self._tokens if self._counts else None
+
+    @property
+    def output_tokens_at_most(self) -> int | None:
+        """Of all that was added, each at its cap; None without one."""
+        return None if self._cap is None else self._calls * self._cap
+
+    @property
+    def cost_usd(self) -> list[float] | None:
+        """US dollars with no output at all and, where there is a cap, with each at it."""
+        return self._costs
+
+    def notes(self) -> list[str]:
+        """Return what the figures mean, and why one is not there."""
+        if not self._counts:
+            return ["the generator does not estimate tokens"]
+        notes = ["prompt tokens are those of the rendered prompts, at about 4 characters a token"]
+        if self._cap is None:
+            notes.append("the generator's output has no cap, so that its cost has no upper end")
+        if self._costs is None:
+            notes.append(
+                "unknown price: give it under runtime, prices={model: {input: ..., output: ...}}, "
+                "in dollars for a million tokens"
+            )
+        return notes
 
 
-def _add_cost(
-    costs: list[float] | None, price: Price | None, prompt: int, cap: int | None
-) -> list[float] | None:
-    """Add a call to what all may cost: prices may rise with the size of a call."""
-    ends = [0] if cap is None else [0, cap]
-    added = [call_cost(price, {"prompt_tokens": prompt, "completion_tokens": end}) for end in ends]
-    if costs is None or any(cost is None for cost in added):
-        return None
-    return [cost + (more or 0.0) for cost, more in zip(costs, added, strict=True)]
+def estimate_of(run: CompiledRun, plan: RunPlan) -> RunEstimate:
+    """Return the steps that a run has, and of its generations those that a plan says will be made.
 
-
-def _notes(
-    run: CompiledRun, tokens: int | None, outputs: int | None, cost: list[float] | None
-) -> list[str]:
+    Args:
+        run: the run.
+        plan: of its generations at least.
+    """
     notes = []
     if any(metric.facts.judged for metric in run.metrics):
-        notes += [
+        notes = [
             "steps under 'judge' are judged metrics; each asks at least one judge call",
             "judge calls are not among the tokens: they ask about answers that are not there yet",
         ]
-    if tokens is None:
-        return [*notes, "the generator does not estimate tokens"]
-    notes.append("prompt tokens are those of the rendered prompts, at about 4 characters a token")
-    if outputs is None:
-        notes.append("the generator's output has no cap, so that its cost has no upper end")
-    if cost is None:
-        notes.append(
-            "unknown price: give it under runtime, prices={model: {input: ..., output: ...}}, in "
-            "dollars for a million tokens"
-        )
-    return notes
+    cases = run.snapshot.n_cases
+    return RunEstimate(
+        run_id=run.run_id,
+        n_cases=cases,
+        steps={
+            stage.value: cases * count
+            for stage, count in steps_per_case(run.snapshot.identity).items()
+        },
+        to_run={"generate": plan.stages["generate"].to_run},
+        prompt_tokens=plan.prompt_tokens,
+        output_tokens_at_most=plan.output_tokens_at_most,
+        cost_usd=plan.cost_usd,
+        notes=[*notes, *plan.notes],
+    )
 
 
 def steps_per_case(identity: RunIdentity) -> dict[Stage, int]:
@@ -104,60 +134,3 @@ def steps_per_case(identity: RunIdentity) -> dict[Stage, int]:
         Stage.JUDGE: sum(1 if one.subject == "candidates" else subjects for one in judged),
     }
     return {stage: count for stage, count in counts.items() if count}
-
-
-def _count_new(
-    run: CompiledRun,
-    store: RunStore | None,
-    prices: Mapping[str, Mapping[str, float]],
-    not_before: float | None,
-) -> tuple[int, int | None, list[float] | None]:
-    """Return the generations to be made and, if that is known, their prompt tokens and cost."""
-    new = 0
-    component = run.generator.component
-    counts = getattr(component, "estimate_tokens", None)
-    cap = getattr(component, "max_output_tokens", None)
-    tokens: int | None = 0 if counts is not None else None
-    price = find_price(component, prices)
-    costs: list[float] | None = None
-    if price is not None and counts is not None:
-        costs = [0.0] if cap is None else [0.0, 0.0]
-    pairs = _cases(run)
-    while page := list(islice(pairs, _PAGE)):
-        wanted: dict[ArtifactKey, tuple[str, Case, int]] = {}
-        for dataset_id, case in page:
-            read = CaseDigests(case).read_by(run.generator.reads)
-            for sample in range(run.snapshot.identity.num_samples):
-                seed = sample_seed(run.snapshot.identity.seeds, case.case_id, sample)
-                key = generate_key(run.generator.digest, run.prompt, read, sample, seed)
-                wanted[key] = (dataset_id, case, sample)
-        found = store.lookup(list(wanted)) if store is not None else {}
-        for key, (dataset_id, case, sample) in wanted.items():
-            made = found.get(key)
-            if made is not None and (not_before is None or made.at >= not_before):
-                continue
-            new += 1
-            if tokens is not None and counts is not None:
-                prompt = int(counts(case, _context(run, dataset_id, case, sample)))
-                tokens += prompt
-                costs = _add_cost(costs, price, prompt, cap)
-    return new, tokens, costs
-
-
-def _cases(run: CompiledRun) -> Iterator[tuple[str, Case]]:
-    for dataset in run.datasets:
-        for case in dataset:
-            yield dataset.dataset_id, case
-
-
-def _context(run: CompiledRun, dataset_id: str, case: Case, sample: int) -> Any:
-    return GenerateContext(
-        run_id=run.run_id,
-        case_id=CaseId(case.case_id),
-        dataset_id=DatasetId(dataset_id),
-        case_key=case_key(dataset_id, case.case_id),
-        seed=sample_seed(run.snapshot.identity.seeds, case.case_id, sample),
-        metadata=case.metadata,
-        prompt_spec=run.prompt_spec,
-        sample_index=sample,
-    )

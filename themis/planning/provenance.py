@@ -22,6 +22,7 @@ def collect(
     *,
     environment: Mapping[str, Any],
     code: Mapping[str, str | None],
+    settings: Mapping[str, Any] = {},
     store: str | None = None,
     runtime: Mapping[str, Any] | None = None,
     plugins: Mapping[str, str] | None = None,
@@ -31,6 +32,7 @@ def collect(
     Args:
         environment: the experiment's ``environment_metadata``; secrets are hidden.
         code: digest of each user component's code, by role and name.
+        settings: what each component says its fingerprint covers; secrets are hidden.
         store: what kind of store the run is kept in.
         runtime: the runtime settings that differ from their defaults.
         plugins: name and version of each package whose plug-ins the run uses.
@@ -50,6 +52,7 @@ def collect(
         runtime=dict(runtime or {}),
         environment=redact(dict(environment)),
         code=dict(code),
+        settings=redact(dict(settings)),
     )
 
 
