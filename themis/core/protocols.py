@@ -254,13 +254,14 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Who holds a run."""
+    """Who holds a run. Its start tells it from a later process of its pid, its namespace from one
+    in another container."""
 
     host: str
     boot_id: str
     pid: int
     process_start: str
-    """When the process began, so that a pid used again is not taken for it."""
+    pid_namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from themis.core.protocols import Lease, Owner, RunRecord, StoredCase
 from themis.core.snapshot import RunSnapshot
 from themis.stores.leasing import held, lost, owner_of, plain_owner
 from themis.stores.rows import KIND_NUMBERS, cell_of, event_of, text_of
-from themis.stores.sqlite_database import Database, Synchronous
+from themis.stores.sqlite_database import Database, JournalMode, Synchronous
 from themis.stores.sqlite_journal import Batch, chunked, insert, put_blobs, shelve, unshelve
 
 _PAGE_ROWS = 512
@@ -83,6 +83,9 @@ class SqliteRunStore:
         synchronous: "full" syncs each append to disk before it returns; "normal" may lose the last
             appends in a power cut, "off" may damage the file in one.
         busy_timeout: seconds to wait while another process writes.
+        journal: "wal" lets several processes use the file at once; "rollback" keeps it to one, and
+            is safe on network file systems. "auto" is "rollback" where the file is seen to lie on
+            one (which only Linux tells), else "wal".
 
     Raises:
         DefinitionError: an argument is not of these.
@@ -94,8 +97,11 @@ class SqliteRunStore:
         *,
         synchronous: Synchronous = "full",
         busy_timeout: float = 30.0,
+        journal: JournalMode = "auto",
     ) -> None:
-        self._database = Database(path, synchronous=synchronous, busy_timeout=busy_timeout)
+        self._database = Database(
+            path, synchronous=synchronous, busy_timeout=busy_timeout, journal=journal
+        )
         self._run_names: dict[int, RunId] = {}  # a number is never given to a second run
 
     def __repr__(self) -> str:
