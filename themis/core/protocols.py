@@ -254,8 +254,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Who holds a run. Its start tells it from a later process of its pid, its namespace from one
-    in another container."""
+    """Who holds a run; start and namespace tell it from another process with its pid."""
 
     host: str
     boot_id: str

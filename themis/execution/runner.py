@@ -238,6 +238,9 @@ class _OpenRun:
                 await walk(case)
         except WorkStoppedError:
             return False
+        except KeyboardInterrupt:  # within a component that held the loop up
+            self._stop_at_once()
+            return False
         finally:
             if not case.changed:  # nothing will be committed that takes it off
                 self._in_flight.pop(case.index, None)
@@ -298,7 +301,7 @@ class _OpenRun:
         self._engine.stop_for_budget(f"the budget of {allowed:g} seconds is over")
 
     def _stop_at_once(self) -> None:
-        self._engine.stop()
+        self._engine.stop(at_once=True)
         self._abort.set()
 
     def _status(self) -> RunStatus:
