@@ -101,9 +101,7 @@ def resume(
     _check_same(found, run_id)
     with _telling_how_to_go_on(how):
         # An attempt that is gone on with keeps its own bound of what may be reused.
-        result = found.run(
-            reuse="all", progress=progress, runtime=_patient(found, wait)
-        )
+        result = found.run(reuse="all", progress=progress, runtime=_patient(found, wait))
     show_run(found.store, result, as_json=as_json)
 
 
