@@ -56,7 +56,7 @@ bench: $(VENV)/.stamp-dev ## the budgets, measured on this machine
 	@$(BIN)/python -m benchmarks
 
 faults: $(VENV)/.stamp-dev ## hundreds of kills, hangs and broken endpoints (FAULTS=500)
-	@$(BIN)/python -m pytest -q tests/faults --faults=$(FAULTS)
+	@$(BIN)/python -m pytest -q -o faulthandler_timeout=3600 tests/faults --faults=$(FAULTS)
 
 clean: ## remove everything that the other targets made
 	rm -rf $(VENV) $(VLLM) .venvs build dist demo-out

@@ -81,7 +81,7 @@ def servers() -> Iterator[Servers]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The reader's folder, whose modules the next page knows nothing of."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     for name, key in KEYS.items():
         monkeypatch.setenv(name, key)
@@ -165,4 +165,4 @@ def _run_command(line: str) -> None:
         subprocess.run([sys.executable, "-m", "pip", *words, *PIP], check=True)
         sys.path.insert(0, str(Path("installed").resolve()))
     else:
-        subprocess.run([program, *words], check=True)
+        subprocess.run([sys.executable if program == "python" else program, *words], check=True)

@@ -13,8 +13,8 @@ from themis.core.base import RunId
 from themis.core.config import EvaluationConfig, GenerationConfig, StorageConfig
 from themis.core.errors import DefinitionError, RunNotFoundError, StoreUnavailableError
 from themis.core.events import Artifact, EventKind
-from themis.core.models import Case, Dataset, GenerationResult
 from themis.core.kept import Owner
+from themis.core.models import Case, Dataset, GenerationResult
 from themis.exchange.bundles import (
     Bundle,
     export_evaluation_bundle,

@@ -46,6 +46,18 @@ def test_a_second_signal_stops_at_once(harness: CrashHarness, tmp_path: Path) ->
     assert trial.committed() == set()
 
 
+def test_a_second_signal_stops_even_what_holds_the_loop_up(
+    harness: CrashHarness, tmp_path: Path
+) -> None:
+    trial = Trial(harness, tmp_path, {"cases": 40, "concurrency": 4, "hang": True})
+    outcome = trial.run(kill_after=1, number=signal.SIGINT, times=2, delay=0.6)
+    assert outcome.status == 130
+    assert trial.state().status == "interrupted"
+    assert trial.run(settings={"hang": False}).status == 0
+    assert trial.repeats == []
+    assert trial.result()["status"] == "completed"
+
+
 def test_draining_ends_after_its_grace_time(harness: CrashHarness, tmp_path: Path) -> None:
     trial = Trial(
         harness,

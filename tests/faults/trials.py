@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from themis import SqliteRunStore, get_execution_state
 from themis.core.base import RunId
-from themis.core.events import EventKind, Stage
+from themis.core.events import Event, EventKind, Stage, StepAddress
 from themis.core.results import ExecutionState
-from themis.testing.crash import CrashHarness, Outcome
-from themis.testing.scripted import CallLog
+from themis.testing import CallLog, CrashHarness, Outcome, Running
 
 WORKER = Path(__file__).with_name("worker.py")
 PLAIN: dict[str, Any] = {
@@ -26,6 +28,9 @@ PLAIN: dict[str, Any] = {
     "flaky": 0,
     "wait_ms": 1,
 }
+_MEASURED = frozenset({"tries", "latency_ms", "ms"})
+"""What depends on the moment: how long a call took, and what failed before it succeeded."""
+Standing = dict[tuple[int | None, StepAddress | str], tuple[Any, ...]]
 
 
 @dataclass
@@ -51,20 +56,40 @@ class Trial:
         self.out = self.folder / "out.json"
         self.settings = {
             **PLAIN,
-            **self.settings,
             "db": str(self.db),
             "log": str(self.log.path),
             "out": str(self.out),
+            **self.settings,
         }
+        self.db = Path(self.settings["db"])
+
+    def start(self, name: str = "worker", **settings: Any) -> Running:
+        """Start the worker, beside others that may be at work, and count nothing."""
+        file = self.folder / f"{name}.json"
+        file.write_text(json.dumps({**self.settings, **settings}))
+        error = self.folder / f"{name}.stderr"
+        return self.harness.start(WORKER, [str(file)], log=self.log.path, error=error)
 
     def run(self, **changes: Any) -> Outcome:
         """Run the worker; keyword arguments of the harness say when it is killed."""
         file = self.folder / "settings.json"
-        file.write_text(json.dumps({**self.settings, **changes.pop("settings", {})}))
-        committed, before = self.committed(), len(self.log.lines())
-        asked = {" ".join(words) for words in self.log.lines()}
-        outcome = self.harness.run(WORKER, [str(file)], log=self.log.path, **changes)
+        settings = {**self.settings, **changes.pop("settings", {})}
+        file.write_text(json.dumps(settings))
+        with self.counting(rerun=settings.get("policy") == "rerun" or self.begun(2)):
+            outcome = self.harness.run(WORKER, [str(file)], log=self.log.path, **changes)
         self.outcomes.append(outcome)
+        return outcome
+
+    @contextmanager
+    def counting(self, *, rerun: bool = False) -> Iterator[None]:
+        """Count what is asked again meanwhile, of what was answered and of what was in flight.
+
+        Args:
+            rerun: whether it is a rerun that is begun or gone on with: its calls are its own.
+        """
+        committed, before = self.committed(rerun=rerun), len(self.log.lines())
+        asked = {" ".join(words) for words in self.log.lines()}
+        yield
         seen: set[str] = set()
         for words in self.log.lines()[before:]:
             call = " ".join(words)
@@ -73,29 +98,49 @@ class Trial:
             elif call in asked and call not in seen:
                 self.again += 1
             seen.add(call)
-        return outcome
 
-    def committed(self) -> set[str]:
+    def committed(self, *, rerun: bool = False) -> set[str]:
         """Return the calls whose answers are in the journal, as the log names them."""
+        return {
+            name
+            for event in self.events()
+            if (not rerun or event.attempt > 1) and (name := _call_of(event)) is not None
+        }
+
+    def events(self, run_id: str | None = None) -> list[Event]:
+        """Return the events of the file's runs, or of one of them, in order."""
         if not self.db.exists():
-            return set()
-        calls: set[str] = set()
+            return []
         store = SqliteRunStore(str(self.db))
         try:
-            for record in store.runs():
-                for event in store.events(record.run_id, kinds=[EventKind.STEP_DONE]):
-                    address = event.address
-                    assert address is not None
-                    assert event.artifact is not None
-                    if address.stage is Stage.GENERATE:
-                        calls.add(f"generate c{event.case_index} {address.sample}")
-                    elif address.call is not None:
-                        payload = event.artifact.payload
-                        judge, said = payload["call"]["judge"], payload["response"]["artifacts"]
-                        calls.add(f"judge {judge} {said['asked']}")
+            runs = [record.run_id for record in store.runs()]
+            return [
+                event
+                for one in runs
+                if run_id is None or one == run_id
+                for event in store.events(one)
+            ]
         finally:
             store.close()
-        return calls
+
+    def standing(self) -> Standing:
+        """Return all that the run has come to, step by step: what a later reader goes by.
+
+        By case and address: kind, attempt, candidate, key, version and payload of the newest event,
+        or the failure's category; and how each case ended. Left out is what was measured.
+        """
+        return standing(self.events(self.result()["run_id"]))
+
+    def check_journal(self) -> None:
+        """Assert that the run's events are numbered without a gap and no step is done twice."""
+        events = self.events(self.result()["run_id"])
+        assert [event.seq for event in events] == list(range(1, len(events) + 1))
+        done = Counter(
+            (event.attempt, event.case_index, event.address)
+            for event in events
+            if event.kind is EventKind.STEP_DONE
+        )
+        assert [step for step, count in done.items() if count > 1] == []
 
     def state(self) -> ExecutionState:
         """Return how the only run stands."""
@@ -105,6 +150,10 @@ class Trial:
             return get_execution_state(store, RunId(record.run_id))
         finally:
             store.close()
+
+    def begun(self, attempt: int) -> bool:
+        """Return whether an attempt at the run has begun."""
+        return any(event.attempt == attempt for event in self.events())
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the score table of the run's end."""
@@ -118,6 +167,55 @@ class Trial:
 
     def check_file(self) -> None:
         """Assert that the database is sound."""
+        assert self._ask("PRAGMA integrity_check") == [("ok",)]
+
+    def superseded(self) -> list[Any]:
+        """Return the keys under which more than one artifact is kept."""
+        return self._ask("SELECT key FROM artifacts GROUP BY key HAVING count(*) > 1")
+
+    def _ask(self, statement: str) -> list[Any]:
         connection = sqlite3.connect(self.db)
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        connection.close()
+        try:
+            return connection.execute(statement).fetchall()
+        finally:
+            connection.close()
+
+
+def standing(events: Iterable[Event]) -> Standing:
+    """Fold events to what stands: see ``Trial.standing``."""
+    found: Standing = {}
+    for event in events:
+        if event.address is not None:
+            failure = event.data.get("failure", {}).get("category")
+            given = None if event.artifact is None else _settled(event.artifact.payload)
+            found[event.case_index, event.address] = (
+                *(event.kind, event.attempt, event.candidate_id, event.key, event.version),
+                *(failure, json.dumps(given, sort_keys=True)),
+            )
+        elif event.kind is EventKind.CASE_FINISHED:
+            found[event.case_index, "end"] = (event.attempt, *sorted(event.data.items()))
+        elif event.kind is EventKind.RUN_FINISHED:
+            found[None, "end"] = (event.attempt, event.data["status"], event.data["through"])
+    return found
+
+
+def _settled(payload: Any) -> Any:
+    """Return a payload without what was measured."""
+    if isinstance(payload, dict):
+        return {key: _settled(one) for key, one in payload.items() if key not in _MEASURED}
+    return [_settled(one) for one in payload] if isinstance(payload, list) else payload
+
+
+def _call_of(event: Event) -> str | None:
+    """Return the call that an event tells the answer of, as the log names it; None for others."""
+    if event.kind is not EventKind.STEP_DONE:
+        return None
+    assert event.address is not None
+    assert event.artifact is not None
+    if event.address.stage is Stage.GENERATE:
+        return f"generate c{event.case_index} {event.address.sample}"
+    if event.address.call is None:
+        return None
+    payload = event.artifact.payload
+    asked = payload["response"]["artifacts"]["asked"]
+    return f"judge {payload['call']['judge']} {asked}"

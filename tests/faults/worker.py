@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,21 @@ def rating(prompt: Any, seed: Any) -> str:
     return f"VERDICT: {sum(said.encode()) % 11}"
 
 
+def equal(value: Any, case: Case) -> bool:
+    return bool(value == case.expected_output)
+
+
+def hang(value: Any, case: Case) -> bool:
+    time.sleep(3_600)
+    return True
+
+
 def make(settings: dict[str, Any]) -> Experiment:
+    gate = Path(settings["gate"]) if "gate" in settings else None
+
     async def wait() -> None:
+        while gate is not None and not gate.exists():
+            await asyncio.sleep(0.002)
         if settings["wait_ms"]:
             await asyncio.sleep(settings["wait_ms"] / 1000)
 
@@ -50,7 +64,12 @@ def make(settings: dict[str, Any]) -> Experiment:
         )
         for number in range(settings["judges"])
     ]
-    metrics: list[Any] = [CountingMetric(lambda value, case: value == case.expected_output)]
+    metrics: list[Any] = [
+        CountingMetric(
+            hang if settings.get("hang") else equal,
+            component_id=settings.get("metric", "counting/metric"),
+        )
+    ]
     if judges and not selector:
         metrics.append(use("builtin/panel_of_judges", rubric="Right?", name="panel"))
     return Experiment(
@@ -69,6 +88,7 @@ def make(settings: dict[str, Any]) -> Experiment:
             generation_retry_delay=0.001,
             drain_timeout=settings.get("drain_timeout", 30.0),
             existing_run_policy=settings.get("policy", "auto"),
+            owner_wait=settings.get("owner_wait", 0.0),
         ),
         datasets=[
             Dataset(
@@ -90,10 +110,13 @@ def main() -> None:
     settings = json.loads(Path(sys.argv[1]).read_text())
     one = make(settings)
     result = one.run(progress=False)
-    rows = [row.model_dump(mode="json") for row in result.score_rows()]
-    Path(settings["out"]).write_text(
-        json.dumps({"status": result.status.value, "run_id": result.run_id, "rows": rows})
-    )
+    told = {
+        "status": result.status.value,
+        "run_id": result.run_id,
+        "rows": [row.model_dump(mode="json") for row in result.score_rows()],
+        "headline": [one.plain() for one in result.metrics.values()],
+    }
+    Path(settings["out"]).write_text(json.dumps(told))
     one.store.close()
 
 

@@ -15,6 +15,7 @@ from themis.cli.kept import find_run
 from themis.cli.output import AsJson, columns, show, show_run
 
 if TYPE_CHECKING:
+    from themis.core.config import RuntimeConfig
     from themis.experiment.experiment import Experiment
 
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="The experiment's YAML or TOML.")]
@@ -25,6 +26,9 @@ Overrides = Annotated[
 Progress = Annotated[
     bool | None,
     typer.Option("--progress/--no-progress", help="Show progress; by default at a terminal only."),
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait for another process that works on the run.")
 ]
 MetricNames = Annotated[
     list[str] | None, typer.Option("--metric", help="Only this metric; may be given again.")
@@ -55,6 +59,7 @@ def run(
     max_age: MaxAge = None,
     overrides: Overrides = None,
     progress: Progress = None,
+    wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
     """Run an experiment; what is done already is reused."""
@@ -65,7 +70,7 @@ def run(
         result = experiment.run(
             until_stage=until_stage,
             reuse=reuse,
-            runtime=experiment.runtime.model_copy(update=policy),
+            runtime=_patient(experiment, wait).model_copy(update=policy),
             progress=progress,
         )
     show_run(experiment.store, result, as_json=as_json)
@@ -82,6 +87,7 @@ def resume(
     ] = None,
     overrides: Overrides = None,
     progress: Progress = None,
+    wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run that was interrupted, or try again what failed in it."""
@@ -90,7 +96,7 @@ def resume(
     _check_same(found, run_id)
     with _telling_how_to_go_on(how):
         # An attempt that is gone on with keeps its own bound of what may be reused.
-        result = found.run(reuse="all", progress=progress)
+        result = found.run(reuse="all", progress=progress, runtime=_patient(found, wait))
     show_run(found.store, result, as_json=as_json)
 
 
@@ -100,12 +106,18 @@ def replay(
     metric: MetricNames = None,
     overrides: Overrides = None,
     progress: Progress = None,
+    wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
     """Do a stage, and those below it, again."""
     experiment = _from_config(config, overrides)
     with _telling_how_to_go_on(_named(config, overrides)):
-        result = experiment.replay(stage=stage, metric_ids=metric, progress=progress)
+        result = experiment.replay(
+            stage=stage,
+            metric_ids=metric,
+            progress=progress,
+            runtime=_patient(experiment, wait),
+        )
     show_run(experiment.store, result, as_json=as_json)
 
 
@@ -114,12 +126,15 @@ def rejudge(
     metric: MetricNames = None,
     overrides: Overrides = None,
     progress: Progress = None,
+    wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask the judges again."""
     experiment = _from_config(config, overrides)
     with _telling_how_to_go_on(_named(config, overrides)):
-        result = experiment.rejudge(metric_ids=metric, progress=progress)
+        result = experiment.rejudge(
+            metric_ids=metric, progress=progress, runtime=_patient(experiment, wait)
+        )
     show_run(experiment.store, result, as_json=as_json)
 
 
@@ -188,6 +203,12 @@ def _from_config(config: Path, overrides: list[str] | None) -> Experiment:
     return Experiment.from_config(config, overrides or [])
 
 
+def _patient(experiment: Experiment, wait: bool) -> RuntimeConfig:
+    """Return an experiment's settings, with the wish to wait for another process."""
+    settings = experiment.runtime
+    return settings.model_copy(update={"owner_wait": None}) if wait else settings
+
+
 def _named(config: Path, overrides: list[str] | None) -> str:
     """Return the options that name an experiment, as they are typed into a shell."""
     words = ["--config", str(config)]
@@ -244,4 +265,8 @@ def _telling_how_to_go_on(how: str) -> Iterator[None]:
             f"run {error.run_id} was interrupted; all that was finished is kept. "
             f"Go on with: themis resume {error.run_id} {how}",
             run_id=error.run_id,
+        ) from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "interrupted; what was finished is kept: the same command goes on from there"
         ) from None

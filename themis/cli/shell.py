@@ -61,7 +61,7 @@ def _told(error: BaseException) -> tuple[str, int]:
     if isinstance(error, RunInterrupted):
         return str(error), INTERRUPTED
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted", INTERRUPTED
+        return str(error) or "interrupted", INTERRUPTED
     if isinstance(error, ThemisError):
         return f"error: {error}", error.exit_code
     usage = getattr(error, "format_message", None)  # how the option parser's errors speak

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NewType, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -89,13 +90,26 @@ class Model(BaseModel):
         return {key: value for key, value in data.items() if value not in (None, [], {})}
 
 
+def _is_of_several_types(reports: Sequence[Any]) -> bool:
+    """Return whether all reports are of one value, each by one of the types that it may have."""
+    first = reports[0]
+    return len(reports) > 1 and all(
+        one["loc"][:-1] == first["loc"][:-1] and one["input"] is first["input"] for one in reports
+    )
+
+
 def _refusal(model: type[BaseModel], error: ValidationError) -> DefinitionError:
     """Turn pydantic's report into one line that names field, value and way out."""
     reports = error.errors(include_url=False)
     first = next((one for one in reports if one["type"] == "extra_forbidden"), reports[0])
-    path = ".".join(str(part) for part in first["loc"])
+    place = first["loc"]
     name = model.__name__
     others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if _is_of_several_types(reports):
+        place, others = place[:-1], ""
+        said = " or ".join(str(one["msg"]).removeprefix("Input should ") for one in reports)
+        first = {**first, "msg": f"Input should {said}"}
+    path = ".".join(str(part) for part in place)
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
         hint = did_you_mean(key, model.model_fields) if len(first["loc"]) == 1 else ""
@@ -110,7 +124,7 @@ def _refusal(model: type[BaseModel], error: ValidationError) -> DefinitionError:
         return DefinitionError(f"{said}{others}", field=inner.field or path, value=inner.value)
     given = repr(first["input"])
     given = given if len(given) <= 60 else given[:57] + "..."
-    said = str(inner) if inner is not None else first["msg"].replace("Input should be", "must be")
+    said = str(inner) if inner is not None else first["msg"].replace("Input should", "must")
     return DefinitionError(
         f"{name}.{path} = {given}: {said}{others}", field=path, value=first["input"]
     )

@@ -208,6 +208,9 @@ class RuntimeConfig(Model):
     nothing made before this attempt counts; or a duration ("90s", "45m", "24h", "7d"), so that
     nothing counts that is older than that when the attempt begins. What does not count is made
     again and superseded. An attempt that is gone on with keeps the bound that it began with."""
+    owner_wait: float | None = 0.0
+    """Seconds to wait for another process that works on the run: 0 refuses at once, None waits for
+    as long as it takes."""
     drain_timeout: float = 30.0
     """Seconds that calls in flight are given after Ctrl-C."""
     budget: dict[str, float] | None = None
@@ -263,10 +266,11 @@ class RuntimeConfig(Model):
             "store_retry_delay",
             "generation_retry_backoff",
             "judge_retry_backoff",
+            "owner_wait",
             "drain_timeout",
         ):
             number = getattr(self, name)
-            if number < 0 or not math.isfinite(number):
+            if number is not None and (number < 0 or not math.isfinite(number)):
                 raise DefinitionError(f"{name} = {number!r}: must not be negative", field=name)
 
     @staticmethod

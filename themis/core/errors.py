@@ -8,6 +8,7 @@
     ├── StoreError                the store cannot do what was asked
     │   ├── StoreVersionError     ... it was written by a newer Themis
     │   ├── StoreUnavailableError ... it is gone, full or read-only
+    │   │   └── StoreFailedError  ... while a run was at work
     │   ├── RunNotFoundError      ... it has no such run
     │   ├── RunExistsError        ... it has this run already and the policy says error
     │   ├── RunOwnedError         ... another process is working on the run
@@ -99,6 +100,16 @@ class StoreUnavailableError(StoreError):
     """The store cannot be opened, read or written."""
 
     exit_code = 2
+
+
+class StoreFailedError(StoreUnavailableError):
+    """The store failed while a run was at work; what was committed is kept, and it can go on."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, run_id: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
 
 
 class RunNotFoundError(StoreError):

@@ -199,7 +199,10 @@ def _offender(value: Any, where: str, depth: int) -> str | None:
         try:
             value.encode()
         except UnicodeEncodeError:
-            return f"{where} holds a lone surrogate, which is not text"
+            return (
+                f"{where} holds a lone surrogate, which is not text; replace it, as "
+                "text.encode('utf-8', 'replace').decode() does"
+            )
         return None
     if kind in (int, float, bool) or value is None:
         return None
@@ -208,7 +211,7 @@ def _offender(value: Any, where: str, depth: int) -> str | None:
     elif kind is dict:
         for key in value:
             if type(key) is not str:
-                return f"{where} has the key {key!r}, but keys are strings"
+                return f"{where} has the key {key!r}, but keys are strings; use str()"
             if (bad := _offender(key, f"a key of {where}", depth + 1)) is not None:
                 return bad
         items = [(f"{where}.{key}", item) for key, item in value.items()]
@@ -232,6 +235,8 @@ def _advice(value: object) -> str:
         return "; make it a list"
     if hasattr(value, "isoformat"):
         return "; use its isoformat()"
+    if getattr(value, "ndim", 0):  # an array of NumPy's or PyTorch's, a column of pandas'
+        return "; use its tolist()"
     if hasattr(value, "item"):
         return "; use its item()"
     if isinstance(value, (float, int, str)):

@@ -29,13 +29,13 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Who holds a run."""
+    """Who holds a run; start and namespace tell it from another process with its pid."""
 
     host: str
     boot_id: str
     pid: int
     process_start: str
-    """When the process began, so that a pid used again is not taken for it."""
+    pid_namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,6 +71,8 @@ class Engine:
         self._open: set[int] = set()
         self._opening: dict[int, asyncio.Future[None]] = {}
         self._stop = asyncio.Event()
+        self.at_once = False
+        """Whether the run stops without finishing what is in flight."""
         self._notes: set[str] = set()
         self._away: dict[int, bool] = {}
         self._pool: ProcessPool | None = None
@@ -88,8 +90,9 @@ class Engine:
         """Whether no new work may begin."""
         return self._stop.is_set()
 
-    def stop(self) -> None:
-        """Begin no new work; what is in flight may finish."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """Begin no new work; what is in flight may finish, unless all is to stop at once."""
+        self.at_once = self.at_once or at_once
         self._stop.set()
         self.budget.stopped()
         self.limits.close()

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple, TypeVar, cast
 from themis.core.base import ArtifactKey
 from themis.core.config import RuntimeConfig
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
+from themis.core.kept import StoredCase
 from themis.core.models import Case
-from themis.core.protocols import RunStore, StoredCase
+from themis.core.protocols import RunStore
 from themis.core.results import StepFailure
 from themis.execution.case import walk
 from themis.execution.engine import Engine
@@ -278,6 +279,10 @@ class _Looking(CaseFeed):
 
 class _Unwritten:
     """Stands where an open run has its journal: it asks at once and writes nothing."""
+
+    async def ask(self, function: Callable[[], T]) -> T:
+        """Ask."""
+        return function()
 
     async def request(self, function: Callable[[], T]) -> T:
         """Ask."""

@@ -1,9 +1,16 @@
-"""Who works on a run: one process at a time, told apart from one that is gone."""
+"""Who works on a run: one process at a time, told apart from one that is gone.
+
+Whoever comes second is refused, or waits its turn where it was told to. It does not ask how far the
+first one is: that is in the journal.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import socket
+import time
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -13,10 +20,15 @@ from themis.core.base import RunId
 from themis.core.errors import RunOwnedError
 from themis.core.kept import Lease, Owner
 from themis.core.protocols import RunStore
+from themis.execution.stopping import Stopper
 
 TTL = 30.0
 """Seconds a lease lasts without renewal."""
 
+_POLL = 0.25
+"""Seconds between two looks at whether a run has become free."""
+
+_LOG = logging.getLogger("themis")
 _HELD: Counter[tuple[RunId, int]] = Counter()
 """Runs that this process works on, by epoch: a lease of its own that is not here was forgotten."""
 
@@ -28,7 +40,41 @@ def this_process() -> Owner:
         boot_id=_boot_id(),
         pid=os.getpid(),
         process_start=_started(os.getpid()) or "unknown",
+        pid_namespace=_pid_namespace(),
     )
+
+
+async def take_in_turn(
+    store: RunStore, run_id: RunId, *, wait: float | None, stopper: Stopper
+) -> Lease | None:
+    """Take a run, waiting for another process that works on it to end or to be gone.
+
+    Args:
+        store: where the run is kept.
+        run_id: the run.
+        wait: seconds to wait at most; None for as long as it takes.
+        stopper: asked to stop, it waits no longer.
+
+    Returns:
+        The lease; None where a stop was asked for.
+
+    Raises:
+        RunOwnedError: the other one is still at work; says who, where and since when.
+    """
+    deadline = None if wait is None else time.monotonic() + wait
+    told = False
+    while not stopper.asked:
+        try:
+            return take(store, run_id)
+        except RunOwnedError as error:
+            left = _POLL if deadline is None else min(_POLL, deadline - time.monotonic())
+            if left <= 0:
+                raise
+            if not told:
+                told = True
+                _LOG.warning("run %s: waiting for %s to end", run_id, _described(error.owner))
+            await asyncio.sleep(left)
+    return None
 
 
 def take(store: RunStore, run_id: RunId) -> Lease:
@@ -48,7 +94,7 @@ def take(store: RunStore, run_id: RunId) -> Lease:
         raise RunOwnedError(
             f"run {run_id} is being worked on by {_described(owner)} since "
             f"{datetime.fromtimestamp(error.since, UTC):%Y-%m-%d %H:%M:%S} UTC; "
-            "wait for it or stop it",
+            "wait for it (themis run --wait, or RuntimeConfig.owner_wait), or stop it",
             owner=owner,
             since=error.since,
             epoch=error.epoch,
@@ -74,6 +120,8 @@ def is_gone(owner: Owner) -> bool:
         return False
     if owner.boot_id != me.boot_id:
         return bool(owner.boot_id and me.boot_id)
+    if owner.pid_namespace != me.pid_namespace:  # its pid is somebody else's here
+        return False
     return _started(owner.pid) != owner.process_start
 
 
@@ -86,6 +134,13 @@ def _described(owner: object) -> str:
 def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _pid_namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from themis.core.base import ArtifactKey
 from themis.core.config import RuntimeConfig
-from themis.core.errors import RunExistsError
+from themis.core.errors import RunExistsError, StoreFailedError, StoreUnavailableError
 from themis.core.events import Event, EventKind
 from themis.core.kept import Lease
 from themis.core.protocols import Listener, RunStore, TracingProvider
@@ -30,7 +30,7 @@ from themis.execution.headline import LiveHeadline
 from themis.execution.history import Decision, History, Ledger, decide, read_history
 from themis.execution.hooks import Hooks
 from themis.execution.journal import Journal
-from themis.execution.ownership import give_back, take
+from themis.execution.ownership import give_back, take_in_turn
 from themis.execution.stopping import Stopper, on_signals
 from themis.execution.wish import Wish
 from themis.planning.work import CompiledRun
@@ -67,13 +67,16 @@ async def execute(
 
     Raises:
         RunExistsError: the run is there and the policy is "error".
-        RunOwnedError: another process works on it.
-        StoreError: the store stayed away, or the run was lost to another process.
+        RunOwnedError: another process works on it, for longer than was to be waited.
+        StoreFailedError: the store stayed away.
+        LeaseLostError: the run was lost to another process.
         DefinitionError: the data changed since the run was compiled.
     """
     hooks = Hooks(subscribers, tracing)
     store.save_snapshot(run.snapshot)
-    lease = take(store, run.run_id)
+    lease = await take_in_turn(store, run.run_id, wait=runtime.owner_wait, stopper=stopper)
+    if lease is None:
+        return Ended(status=RunStatus.INTERRUPTED)
     try:
         history = read_history(store, run)
         if history.last_seq and runtime.existing_run_policy == "error":
@@ -89,6 +92,10 @@ async def execute(
         opened = _OpenRun(run, store, runtime, lease, history, decision, hooks, listeners)
         with hooks.span("themis.run", {"themis.run_id": run.run_id}), on_signals(stopper):
             return await opened.carry_out(provenance, stopper)
+    except StoreUnavailableError as error:
+        raise StoreFailedError(
+            f"run {run.run_id} stopped, since its store failed: {error}", run_id=run.run_id
+        ) from error
     finally:
         give_back(store, lease)
 
@@ -243,6 +250,9 @@ class _OpenRun:
                 await walk(case)
         except WorkStoppedError:
             return False
+        except KeyboardInterrupt:  # within a component that held the loop up
+            self._stop_at_once()
+            return False
         finally:
             if not case.changed:  # nothing will be committed that takes it off
                 self._in_flight.pop(case.index, None)
@@ -304,7 +314,7 @@ class _OpenRun:
         self._engine.stop_for_budget(f"the budget of {allowed:g} seconds is over")
 
     def _stop_at_once(self) -> None:
-        self._engine.stop()
+        self._engine.stop(at_once=True)
         self._abort.set()
 
     def _status(self) -> RunStatus:

@@ -81,7 +81,8 @@ async def _take_once(case: CaseRun, step: Step, supersedes: bool) -> Taken:
 async def _make(case: CaseRun, step: Step, supersedes: bool) -> Taken:
     """Do the work and journal it."""
     engine = case.engine
-    if engine.stopping and (step.paid or step.away or step.bound.cpu_bound):
+    blocks = step.paid or step.away or step.bound.cpu_bound
+    if engine.stopping and (blocks or engine.at_once):
         raise WorkStoppedError
     tries: list[dict[str, Any]] = []
     began = time.perf_counter()

@@ -19,7 +19,7 @@ from themis.core.errors import DefinitionError, did_you_mean, nearest
 from themis.core.protocols import RunStore
 from themis.stores.memory import InMemoryRunStore
 from themis.stores.sqlite import SqliteRunStore
-from themis.stores.sqlite_database import Synchronous
+from themis.stores.sqlite_database import JournalMode, Synchronous
 
 StoreFactory: TypeAlias = Callable[..., RunStore]
 """A store's class, or a function that makes one."""
@@ -109,6 +109,7 @@ def sqlite_store(
     *,
     synchronous: Synchronous = "full",
     busy_timeout: float = 30.0,
+    journal: JournalMode = "auto",
 ) -> SqliteRunStore:
     """Return the SQLite store of a file, opened; the file is made where there is none.
 
@@ -116,12 +117,16 @@ def sqlite_store(
         path: the file.
         synchronous: "full" syncs each append to disk; "normal" and "off" relax it.
         busy_timeout: seconds to wait while another process writes.
+        journal: "wal" for several processes at once, "rollback" for one and network file systems;
+            "auto" chooses by where the file lies.
 
     Raises:
         DefinitionError: an argument is not of these.
         StoreUnavailableError: it cannot be opened. StoreVersionError: a newer Themis wrote it.
     """
-    store = SqliteRunStore(path, synchronous=synchronous, busy_timeout=busy_timeout)
+    store = SqliteRunStore(
+        path, synchronous=synchronous, busy_timeout=busy_timeout, journal=journal
+    )
     store.initialize()
     return store
 

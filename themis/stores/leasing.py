@@ -21,6 +21,7 @@ def plain_owner(owner: Owner) -> dict[str, Any]:
         "boot_id": owner.boot_id,
         "pid": owner.pid,
         "process_start": owner.process_start,
+        "pid_namespace": owner.pid_namespace,
     }
 
 

@@ -21,63 +21,16 @@ from themis.core.hashing import decode, digest, encode
 from themis.core.kept import Lease, Owner, RunRecord, StoredCase
 from themis.core.models import Case
 from themis.core.snapshot import RunSnapshot
+from themis.stores import sqlite_statements
 from themis.stores.leasing import held, lost, owner_of, plain_owner
 from themis.stores.rows import KIND_NUMBERS, cell_of, event_of, text_of
-from themis.stores.sqlite_database import Database, Synchronous
+from themis.stores.sqlite_database import Database, JournalMode, Synchronous
 from themis.stores.sqlite_journal import Batch, chunked, insert, put_blobs, shelve, unshelve
 from themis.stores.sqlite_schema import RARE_KINDS, RARE_NUMBERS
 
 _PAGE_ROWS = 512
 _RARE = frozenset(kind for kind, number in KIND_NUMBERS.items() if number in RARE_NUMBERS)
 _PAGE_BYTES = 4 * 1024 * 1024
-
-_EVENTS = """
-    SELECT e.seq, e.attempt, e.kind, e.case_index, e.key, e.version, e.at, e.meta,
-        a.at, a.code, a.run, a.payload, b.data
-    FROM events e{index}
-    LEFT JOIN artifacts a ON a.key = e.key AND a.version = e.version
-    LEFT JOIN blobs b ON b.digest = a.blob
-    WHERE e.run = (SELECT ref FROM runs WHERE run_id = ?)
-"""
-_LATEST = """
-    SELECT a.key, max(a.version), a.at, a.code, a.run, a.payload, b.data
-    FROM artifacts a LEFT JOIN blobs b ON b.digest = a.blob
-    WHERE a.key IN ({marks}) GROUP BY a.key
-"""
-_CASES = """
-    SELECT m.position, m.case_id, c.payload, b.data
-    FROM manifests m
-    JOIN cases c ON c.digest = m.digest
-    LEFT JOIN blobs b ON b.digest = c.blob
-    WHERE m.dataset = (SELECT ref FROM datasets WHERE fingerprint = ?)
-        AND m.position >= ? AND m.position < ?
-    ORDER BY m.position
-"""
-# Through the manifest, whose rows are short: an index of ids would be written for every case.
-_FIND_CASE = """
-    SELECT position FROM manifests
-    WHERE dataset = (SELECT ref FROM datasets WHERE fingerprint = ?) AND case_id = ?
-    ORDER BY position LIMIT 1
-"""
-_FORGET = (
-    "DELETE FROM events WHERE run = :run",
-    # Version 0 of a key stays while a later one does: an append that finds it free would take the
-    # whole key for free.
-    """DELETE FROM artifacts WHERE id NOT IN (
-            SELECT a.id FROM events e JOIN artifacts a ON a.key = e.key AND a.version = e.version)
-        AND (version > 0 OR key NOT IN (SELECT key FROM events WHERE key IS NOT NULL))""",
-    "UPDATE artifacts SET run = NULL WHERE run = :run",
-    """DELETE FROM datasets WHERE
-        fingerprint IN (SELECT fingerprint FROM run_datasets WHERE run = :run)
-        AND fingerprint NOT IN (SELECT fingerprint FROM run_datasets WHERE run <> :run)""",
-    "DELETE FROM run_datasets WHERE run = :run",
-    "DELETE FROM manifests WHERE dataset NOT IN (SELECT ref FROM datasets)",
-    "DELETE FROM cases WHERE digest NOT IN (SELECT digest FROM manifests)",
-    """DELETE FROM blobs WHERE asked = 0
-        AND digest NOT IN (SELECT blob FROM artifacts WHERE blob IS NOT NULL)
-        AND digest NOT IN (SELECT blob FROM cases WHERE blob IS NOT NULL)""",
-    "DELETE FROM runs WHERE ref = :run",
-)
 
 
 class SqliteRunStore:
@@ -91,6 +44,9 @@ class SqliteRunStore:
         synchronous: "full" syncs each append to disk before it returns; "normal" may lose the last
             appends in a power cut, "off" may damage the file in one.
         busy_timeout: seconds to wait while another process writes.
+        journal: "wal" lets several processes use the file at once; "rollback" keeps it to one, and
+            is safe on network file systems. "auto" is "rollback" where the file is seen to lie on
+            one (which only Linux tells), else "wal".
 
     Raises:
         DefinitionError: an argument is not of these.
@@ -102,8 +58,11 @@ class SqliteRunStore:
         *,
         synchronous: Synchronous = "full",
         busy_timeout: float = 30.0,
+        journal: JournalMode = "auto",
     ) -> None:
-        self._database = Database(path, synchronous=synchronous, busy_timeout=busy_timeout)
+        self._database = Database(
+            path, synchronous=synchronous, busy_timeout=busy_timeout, journal=journal
+        )
         self._run_names: dict[int, RunId] = {}  # a number is never given to a second run
 
     def __repr__(self) -> str:
@@ -187,7 +146,9 @@ class SqliteRunStore:
             chosen = f" AND e.kind IN ({numbers})"
             if kinds and _RARE.issuperset(kinds):
                 index, chosen = " INDEXED BY rare_events", f" AND {RARE_KINDS}{chosen}"
-        statement = f"{_EVENTS.format(index=index)}{chosen} AND e.seq > ? ORDER BY e.seq"
+        statement = (
+            f"{sqlite_statements.EVENTS.format(index=index)}{chosen} AND e.seq > ? ORDER BY e.seq"
+        )
         rows, more = self._page(statement, (run_id, after))
         while rows:
             yield from map(self._event, rows)
@@ -197,8 +158,9 @@ class SqliteRunStore:
 
     def case_events(self, run_id: RunId, start: int, stop: int) -> Iterator[Event]:
         """Stream the events of some cases. See ``RunStore.case_events``."""
+        asked = sqlite_statements.EVENTS.format(index="")
         statement = (
-            f"{_EVENTS.format(index='')} AND e.case_index < ? AND (e.case_index, e.seq) > (?, ?)"
+            f"{asked} AND e.case_index < ? AND (e.case_index, e.seq) > (?, ?)"
             " ORDER BY e.case_index, e.seq"
         )
         rows, more = self._page(statement, (run_id, stop, start, -1))
@@ -213,7 +175,7 @@ class SqliteRunStore:
         rows: list[Any] = []
         with self._database.reading() as db:
             for marks, chunk in chunked(keys):
-                rows += db.execute(_LATEST.format(marks=marks), chunk)
+                rows += db.execute(sqlite_statements.LATEST.format(marks=marks), chunk)
             self._learn_run_names(db, {row[4] for row in rows})
         found = (self._artifact(*row) for row in rows)
         return {artifact.key: artifact for artifact in found}
@@ -247,7 +209,7 @@ class SqliteRunStore:
         """Stream the kept cases of a manifest. See ``RunStore.cases``."""
         more = True
         while more:
-            rows, more = self._page(_CASES, (fingerprint, start, stop))
+            rows, more = self._page(sqlite_statements.CASES, (fingerprint, start, stop))
             for position, case_id, payload, blob in rows:
                 # Checked when it was compiled; checking millions again would be for nothing.
                 facts = decode(unshelve(payload, blob))
@@ -257,7 +219,7 @@ class SqliteRunStore:
     def find_case(self, fingerprint: str, case_id: str) -> int | None:
         """Return the position of a case. See ``RunStore.find_case``."""
         with self._database.reading() as db:
-            row = db.execute(_FIND_CASE, (fingerprint, case_id)).fetchone()
+            row = db.execute(sqlite_statements.FIND_CASE, (fingerprint, case_id)).fetchone()
         return None if row is None else int(row[0])
 
     def put_blob(self, data: bytes) -> str:
@@ -333,7 +295,7 @@ class SqliteRunStore:
             db.execute("UPDATE leases SET owner = NULL WHERE run_id = ?", (run_id,))
             row = db.execute("SELECT ref FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             if row is not None:
-                for statement in _FORGET:
+                for statement in sqlite_statements.FORGET:
                     db.execute(statement, {"run": row[0]})
 
     @staticmethod
@@ -353,7 +315,7 @@ class SqliteRunStore:
                 if len(rows) == _PAGE_ROWS or room <= 0:
                     break
             cursor.close()  # ends the read, so that no writer's checkpoint waits for the consumer
-            if statement is not _CASES:
+            if statement is not sqlite_statements.CASES:
                 self._learn_run_names(db, {row[10] for row in rows})
         return rows, len(rows) == _PAGE_ROWS or room <= 0
 

@@ -1,6 +1,8 @@
 """One SQLite file and the one connection to it: opening, locking, transactions, plain errors.
 
 It knows how to get at a file and how to say in one line why it cannot. It knows nothing of runs.
+A write-ahead log serves many processes; where it is unsafe, a rollback journal serves one, which
+locks the file for as long as it has it open.
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ from threading import RLock
 from typing import Literal
 
 from themis.core.errors import DefinitionError, StoreUnavailableError, did_you_mean
+from themis.stores.filesystems import network_filesystem
 from themis.stores.sqlite_schema import migrate, schema_number
 
 Synchronous = Literal["full", "normal", "off"]
+JournalMode = Literal["auto", "wal", "rollback"]
 _LEVELS = ("full", "normal", "off")
+_MODES = ("auto", "wal", "rollback")
 _CHECKPOINT_PAGES = 4000
 _WAL_KEPT_BYTES = 32 * 1024 * 1024
 _CACHE_KIB = 16 * 1024
@@ -35,22 +40,23 @@ class Database:
         path: the file; made, with its folder, where there is none.
         synchronous: when SQLite syncs; "full" at every commit.
         busy_timeout: seconds to wait for another process's lock.
+        journal: "wal" or "rollback"; "auto" chooses by where the file lies.
 
     Raises:
         DefinitionError: an argument is not of these.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, synchronous: Synchronous, busy_timeout: float
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: Synchronous,
+        busy_timeout: float,
+        journal: JournalMode,
     ) -> None:
         self.path = _checked_path(path)
-        if synchronous not in _LEVELS:
-            raise DefinitionError(
-                f"synchronous = {synchronous!r} is not one of {', '.join(_LEVELS)}"
-                f"{did_you_mean(str(synchronous), _LEVELS)}",
-                field="synchronous",
-                value=synchronous,
-            )
+        _check_one_of("synchronous", synchronous, _LEVELS)
+        _check_one_of("journal", journal, _MODES)
         if type(busy_timeout) not in (int, float) or not 0 <= busy_timeout <= 86_400:
             raise DefinitionError(
                 f"busy_timeout = {busy_timeout!r}: must be seconds, from 0 to 86400",
@@ -59,6 +65,9 @@ class Database:
             )
         self._synchronous = synchronous
         self._busy_timeout = float(busy_timeout)
+        self._journal = journal
+        self._alone: str | None = None
+        """Why one process has the file for itself, where it has."""
         self._connection: sqlite3.Connection | None = None
         self._opened = (0, 0)
         self._lock = RLock()
@@ -121,8 +130,12 @@ class Database:
             self.path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
         )
         try:
-            schema_number(db, self.path)
-            self._use_wal(db)
+            self._alone = self._why_alone()
+            if self._alone is None:
+                schema_number(db, self.path)
+                self._use_wal(db)
+            else:
+                self._use_rollback(db)
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
             if self._synchronous == "full":
                 db.execute("PRAGMA fullfsync = 1")  # else macOS leaves commits in the disk's cache
@@ -136,6 +149,20 @@ class Database:
             raise
         self._connection = db
         return db
+
+    def _why_alone(self) -> str | None:
+        if self._journal == "rollback":
+            return "journal = 'rollback'"
+        kind = network_filesystem(self.path) if self._journal == "auto" else None
+        return None if kind is None else f"it lies on a network file system, {kind}"
+
+    def _use_rollback(self, db: sqlite3.Connection) -> None:
+        """Keep the file to this process; without a lock to wait for, no memory is shared."""
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        schema_number(db, self.path)
+        db.execute("PRAGMA journal_mode = TRUNCATE")
+        db.execute("BEGIN EXCLUSIVE")  # or two that only read would shut each other out later
+        db.execute("COMMIT")
 
     def _use_wal(self, db: sqlite3.Connection) -> None:
         """Switch to WAL. SQLite does not wait here for other processes that do the same."""
@@ -191,6 +218,8 @@ class Database:
         reason, way_out = _REASONS.get(code, (str(error), "check the disk and choose another path"))
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             reason = f"{reason} for {self._busy_timeout:g} seconds"
+            if self._alone is not None:
+                reason += f" ({self._alone}, where one at a time may use it)"
         return StoreUnavailableError(f"store '{self.path}': {reason}; {way_out}")
 
 
@@ -202,6 +231,10 @@ _REASONS = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space and run again to go on"),
+    sqlite3.SQLITE_IOERR: (
+        "the disk does not read or write (disk I/O error)",
+        "see that it is there and that neither it nor your quota is full, and run again to go on",
+    ),
     sqlite3.SQLITE_READONLY: (
         "it is read-only",
         "make the file and its folder writable, or choose another path",
@@ -217,6 +250,15 @@ _REASONS = {
         "restore it from a copy, or save what is readable with sqlite3's .recover",
     ),
 }
+
+
+def _check_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise DefinitionError(
+            f"{name} = {value!r} is not one of {', '.join(known)}{did_you_mean(str(value), known)}",
+            field=name,
+            value=value,
+        )
 
 
 def _checked_path(path: object) -> str:

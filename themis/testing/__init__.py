@@ -1,5 +1,57 @@
-"""The kit for those who extend Themis: contract suites to prove a component of one's own with.
+"""The kit for those who extend Themis: what proves a component of one's own, in one place.
+
+- ``StoreContract``: subclass it, and pytest holds a store to every line of ``RunStore``.
+- ``ScriptedGenerator``, ``ScriptedJudge``, ``CountingParser``, ``CountingMetric``: components that
+  do as they are told and count what they are asked, to run one's own beside.
+- ``CallLog``: a file of calls that outlives its process.
+- ``CrashHarness``: kills a script where it hurts; ``Running`` and ``Outcome`` tell how it goes.
 
 Nothing in the package imports from here, and nothing here imports an implementation: a suite knows
-a component only by its protocol. The suites need pytest.
+a component only by its protocol. Parts are loaded when they are asked for; only the suites need
+pytest.
 """
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from themis.testing.crash import CrashHarness as CrashHarness
+    from themis.testing.crash import Outcome as Outcome
+    from themis.testing.crash import Running as Running
+    from themis.testing.scripted import CallLog as CallLog
+    from themis.testing.scripted import CountingMetric as CountingMetric
+    from themis.testing.scripted import CountingParser as CountingParser
+    from themis.testing.scripted import ScriptedGenerator as ScriptedGenerator
+    from themis.testing.scripted import ScriptedJudge as ScriptedJudge
+    from themis.testing.store_contract import StoreContract as StoreContract
+
+_HOMES = {
+    "CallLog": "scripted",
+    "CountingMetric": "scripted",
+    "CountingParser": "scripted",
+    "CrashHarness": "crash",
+    "Outcome": "crash",
+    "Running": "crash",
+    "ScriptedGenerator": "scripted",
+    "ScriptedJudge": "scripted",
+    "StoreContract": "store_contract",
+}
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - names are the table's
+
+if "pytest" in sys.modules:  # a failing promise then shows the values it compared
+    sys.modules["pytest"].register_assert_rewrite(
+        "themis.testing.store_contract", "themis.testing.store_journal_contract"
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'themis.testing' has no attribute '{name}'")
+    return getattr(import_module(f"themis.testing.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,8 +1,8 @@
 """Killing a program where it hurts: a script is run in a process of its own and ended by SIGKILL.
 
-Processes are forked from one that has loaded Themis already, so that hundreds of kills take a
-minute. POSIX only. A script says how far it is through a log file that it appends lines to, such as
-``themis.testing.scripted.CallLog``.
+Processes are forked from one that has loaded Themis already, so that hundreds of kills take
+minutes. Linux and macOS only. A script says how far it is through a log file that it appends lines
+to, such as ``themis.testing.CallLog``.
 
     with CrashHarness() as harness:
         outcome = harness.run("script.py", ["--store", "runs.db"], log="calls.log", kill_after=17)
@@ -22,7 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-_POLL = 0.0005
+_POLL = 0.001
+_LOOKS = 8
+"""Looks at a log for each question whether the process has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,28 @@ class CrashHarness:
         self._process.stdout.close()
         self._process.wait(timeout=30)
 
+    def start(
+        self,
+        script: str | Path,
+        arguments: Sequence[str] = (),
+        *,
+        log: str | Path,
+        error: str | Path | None = None,
+    ) -> Running:
+        """Begin to run a script, beside others that may be running.
+
+        Args:
+            script: a Python file, run as ``__main__``.
+            arguments: its ``sys.argv[1:]``.
+            log: the file that it appends lines to.
+            error: the file that its standard error goes to; beside the log where none is named.
+        """
+        errors = Path(log).with_suffix(".stderr") if error is None else Path(error)
+        running = Running(self, Path(log), errors)
+        message = {"script": str(script), "argv": list(arguments), "stderr": str(errors)}
+        running.pid = self._tell(message)
+        return running
+
     def run(
         self,
         script: str | Path,
@@ -106,29 +130,15 @@ class CrashHarness:
         Raises:
             TimeoutError: it had not ended by then.
         """
-        log = Path(log)
-        before = _lines(log)
-        error = log.with_suffix(".stderr")
-        pid = self._tell({"script": str(script), "argv": list(arguments), "stderr": str(error)})
-        deadline = time.monotonic() + timeout
-        sent = 0
-        while (status := self._ended(pid)) is None:
-            if sent < times and kill_after is not None and _lines(log) - before >= kill_after:
+        running = self.start(script, arguments, log=log)
+        if kill_after is not None and running.adds(kill_after, timeout=timeout):
+            for _ in range(times):
                 time.sleep(delay)
-                os.kill(pid, number)
-                sent += 1
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-                raise TimeoutError(f"{script} had not ended after {timeout:g} s")
-            time.sleep(_POLL)
-        return Outcome(
-            killed=sent > 0 and status == -number,
-            status=status,
-            lines=_lines(log),
-            error=error.read_text() if error.exists() else "",
-        )
+                running.send(number)
+        return running.wait(timeout=timeout)
 
-    def _ended(self, pid: int) -> int | None:
+    def status_of(self, pid: int) -> int | None:
+        """Return how a process ended; None while it runs. An end is told once."""
         status: int | None = self._tell({"ask": pid})
         return status
 
@@ -141,6 +151,92 @@ class CrashHarness:
         if not answer:
             raise RuntimeError("the warm process of the crash harness has ended")
         return json.loads(answer)
+
+
+class Running:
+    """A script on its way, from ``CrashHarness.start``.
+
+    Attributes:
+        pid: its process.
+    """
+
+    def __init__(self, harness: CrashHarness, log: Path, error: Path) -> None:
+        self.pid = 0
+        self._harness = harness
+        self._log = log
+        self._error = error
+        self._size = _size(log)
+        self._sent: int | None = None
+        self._status: int | None = None
+
+    def ended(self) -> bool:
+        """Return whether it has ended."""
+        if self._status is None:
+            self._status = self._harness.status_of(self.pid)
+        return self._status is not None
+
+    def said(self) -> str:
+        """Return what it has written to standard error so far."""
+        return self._error.read_text() if self._error.exists() else ""
+
+    def send(self, number: int = signal.SIGKILL) -> None:
+        """Send it a signal, unless it has ended."""
+        if not self.ended():
+            os.kill(self.pid, number)
+            self._sent = number
+
+    def adds(self, lines: int, *, timeout: float = 120.0) -> bool:
+        """Wait until it has added lines to its log; return False where it ended before.
+
+        Lines of others that run beside it count as well.
+
+        Raises:
+            TimeoutError: it did neither in so many seconds, and was killed.
+        """
+        deadline = time.monotonic() + timeout
+        size, found, turn = self._size, 0, 0
+        while found < lines:
+            if (now := _size(self._log)) > size:
+                with self._log.open("rb") as log:
+                    log.seek(size)
+                    found += log.read(now - size).count(b"\n")
+                size = now
+                continue
+            turn += 1
+            if turn % _LOOKS == 0 and self.ended():
+                return False
+            self._be_patient(deadline, timeout)
+        return not self.ended()
+
+    def wait(self, *, timeout: float = 120.0) -> Outcome:
+        """Wait for its end.
+
+        Raises:
+            TimeoutError: it had not ended after so many seconds, and was killed.
+        """
+        deadline = time.monotonic() + timeout
+        while not self.ended():
+            self._be_patient(deadline, timeout)
+        status = 0 if self._status is None else self._status
+        return Outcome(
+            killed=self._sent is not None and status == -self._sent,
+            status=status,
+            lines=_lines(self._log),
+            error=self.said(),
+        )
+
+    def _be_patient(self, deadline: float, timeout: float) -> None:
+        if time.monotonic() > deadline:
+            self.send()
+            raise TimeoutError(f"process {self.pid} had not ended after {timeout:g} s")
+        time.sleep(_POLL)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _lines(path: Path) -> int:
@@ -179,6 +275,7 @@ def _fork(message: dict[str, Any]) -> int:
         errors = os.open(message["stderr"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         for wanted, given in ((0, quiet), (1, quiet), (2, errors)):
             os.dup2(given, wanted)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as at a terminal
         sys.argv = [message["script"], *message["argv"]]
         sys.path.insert(0, str(Path(message["script"]).resolve().parent))
         runpy.run_path(message["script"], run_name="__main__")

@@ -10,8 +10,9 @@ from typing import Any
 from themis.core.base import CandidateId, JSONObject
 from themis.core.contexts import ParseContext
 from themis.core.endings import REFUSED
-from themis.core.errors import InvalidResultError
+from themis.core.errors import DefinitionError, InvalidResultError
 from themis.core.events import Stage, StepAddress
+from themis.core.hashing import encode, normalise
 from themis.core.models import ParsedOutput
 from themis.execution.calls import is_promise
 from themis.execution.failures import (
@@ -136,6 +137,8 @@ def _as_failure(error: Exception) -> _Unread:
     # A connection, a timeout or a worker process that ended says nothing about the model.
     if is_retryable(error) or isinstance(error, (ExplainedError, UnsendableError)):
         raise error
+    if isinstance(error, DefinitionError) and not _may_be_the_models(error.value):
+        raise InvalidResultError(str(error)) from error
     failure = {
         "category": "parse_failure",
         "message": said(error),
@@ -144,6 +147,21 @@ def _as_failure(error: Exception) -> _Unread:
     if (reason := getattr(error, "reason", None)) is not None:
         failure["reason"] = as_storable(str(reason))
     return _Unread(failure)
+
+
+def _may_be_the_models(value: Any) -> bool:
+    """Return whether what was refused may stand in an answer: "nan", or text that is none.
+
+    Bytes or a NumPy scalar are the parser's own doing: counted against the model, they would make
+    every answer wrong.
+    """
+    try:
+        encode(normalise(value))
+    except TypeError:
+        return False
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def _sealed(value: Any) -> tuple[Payload, bytes]:
