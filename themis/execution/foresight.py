@@ -284,10 +284,6 @@ class _Unwritten:
         """Ask."""
         return function()
 
-    async def request(self, function: Callable[[], T]) -> T:
-        """Ask."""
-        return function()
-
     def append(self, event: Event) -> None:
         """Forget it."""
 
