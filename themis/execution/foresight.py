@@ -279,7 +279,7 @@ class _Looking(CaseFeed):
 class _Unwritten:
     """Stands where an open run has its journal: it asks at once and writes nothing."""
 
-    async def request(self, function: Callable[[], T]) -> T:
+    async def ask(self, function: Callable[[], T]) -> T:
         """Ask."""
         return function()
 
