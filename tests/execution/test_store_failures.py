@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -28,7 +29,8 @@ def at_call(number: int, act: Callable[[], object]) -> Any:
             act()
         return case.input
 
-    generator = ScriptedGenerator(answer)
+    # Slow enough for what was answered before to be kept by then.
+    generator = ScriptedGenerator(answer, wait=lambda: asyncio.sleep(0.01))
     return generator
 
 

@@ -23,7 +23,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     one = Experiment(
         generation=GenerationConfig(
-            generator=ScriptedGenerator(wait=lambda: asyncio.sleep(0.004)),
+            generator=ScriptedGenerator(wait=lambda: asyncio.sleep(0.02)),
             candidate_policy={"num_samples": 2},
         ),
         evaluation=EvaluationConfig(metrics=[CountingMetric()]),
