@@ -136,9 +136,9 @@ class CodeMetric(ShippedComponent):
 
 
 class HumanEvalPassRate(CodeMetric):
-    """1 where a completion passes a HumanEval problem's tests, else 0.
+    r"""1 where a completion passes a HumanEval problem's tests, else 0.
 
-    The program is ``prompt + completion + "\\n" + test + "\\n" + check(entry_point)``, as
+    The program is ``prompt + completion + "\n" + test + "\n" + check(entry_point)``, as
     HumanEval's own checker puts it together. A completion may be the body of the function or the
     whole function: where it defines the entry point itself, at the left margin, that definition
     follows the prompt's and takes its place, with what else the prompt holds (imports, helpers) in

@@ -1,4 +1,4 @@
-"""Where programs that nobody has read are run: here, shut in (``local``), or elsewhere (``remote``).
+"""Where programs that nobody has read run: here, shut in (``local``), or elsewhere (``remote``).
 
 It runs programs and says how they ended. What that means for a score is the metrics' to say.
 """

@@ -208,7 +208,8 @@ class _Followed:
 
     def ended(self, token: str, isolation: str) -> Ended:
         """Return how the program ended, as far as that can be believed."""
-        reports, said = _lines(self._heard[self._report]), {}
+        reports = _lines(self._heard[self._report])
+        said: dict[str, Any] = {}
         for line in _lines(self._heard[self._status]):
             said = {**line, **said}  # what is said first counts
         stdout = self._heard[self._stdout].decode("utf-8", "replace")

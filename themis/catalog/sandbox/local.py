@@ -35,6 +35,7 @@ from themis.catalog.sandbox.program import Ended, Limits, Program, SandboxError
 ISOLATIONS = ("bubblewrap", "namespaces", "rlimits")
 _HERE = Path(__file__).parent
 _SCRATCH = "/scratch"
+_SHARED, _TEMPORARY = "/dev/shm", "/tmp"  # noqa: S108 - as programs know them
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/nix/store", "/etc/ld.so.cache")
 _FIRST_USER, _USERS = 50_000, 10_000
 _USER_NUMBERS = count(os.getpid() * 97)
@@ -196,9 +197,9 @@ def _bubblewrap(config: dict[str, Any]) -> list[str]:
         link = Path(path).is_symlink()
         command += ["--symlink", os.readlink(path), path] if link else ["--ro-bind", path, path]
     command += ["--proc", "/proc", "--dev", "/dev"]
-    for path in (config["scratch"], "/dev/shm"):
+    for path in (config["scratch"], _SHARED):
         command += ["--perms", "1777", "--size", size, "--tmpfs", path]
-    command += ["--symlink", config["scratch"], "/tmp"]
+    command += ["--symlink", config["scratch"], _TEMPORARY]
     return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--"]
 
 

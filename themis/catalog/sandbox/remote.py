@@ -26,8 +26,6 @@ from themis.catalog.sandbox.program import (
 )
 
 APIS = ("piston", "sandbox_fusion")
-_BESIDES = 30.0
-"""Seconds that an endpoint may take beyond the program's own."""
 _PISTON_STATUS: Mapping[str, Reason] = {"TO": "timeout", "OL": "output_limit", "EL": "output_limit"}
 
 
@@ -37,9 +35,11 @@ class RemoteSandbox:
     Args:
         url: its base, without the API's path.
         api: "piston" or "sandbox_fusion".
+        besides: seconds that it may take for an answer beyond the program's own.
     """
 
-    def __init__(self, url: str, *, api: str) -> None:
+    def __init__(self, url: str, *, api: str, besides: float = 30.0) -> None:
+        self._besides = besides
         self._url = url.rstrip("/")
         self._api = api
 
@@ -123,7 +123,7 @@ class RemoteSandbox:
 
         url = self._url + path
         try:
-            answer = httpx2.post(url, json=body, timeout=limits.wall_seconds + _BESIDES)
+            answer = httpx2.post(url, json=body, timeout=limits.wall_seconds + self._besides)
         except httpx2.HTTPError as error:
             raise SandboxError(f"no answer from {url}: {type(error).__name__}: {error}") from error
         if answer.status_code != 200:

@@ -20,6 +20,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 Config = dict[str, Any]
@@ -37,6 +38,7 @@ MS_REC, MS_PRIVATE = 16384, 1 << 18
 MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 MOUNT_SETATTR = 442  # on every architecture
+SHARED, TEMPORARY = "/dev/shm", "/tmp"  # noqa: S108 - as programs know them
 DEVICES = ("null", "zero", "full", "random", "urandom")
 TICK = 0.05
 
@@ -119,11 +121,11 @@ def new_root(config: Config) -> None:
         bind("/dev/" + name, root)
     os.makedirs(root + "/proc")
     mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV)
-    for path, size in ((config["scratch"], config["files"]), ("/dev/shm", config["files"])):
+    options = f"size={config['files']},mode=1777,nr_inodes=10000"
+    for path in (config["scratch"], SHARED):
         os.makedirs(root + path)
-        options = f"size={size},mode=1777,nr_inodes=10000"
         mount("tmpfs", root + path, "tmpfs", MS_NOSUID | MS_NODEV, options)
-    os.symlink(config["scratch"], root + "/tmp")
+    os.symlink(config["scratch"], root + TEMPORARY)
     mount("none", root, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
     os.chdir(root)
     call("pivot_root", ".", ".")
@@ -171,7 +173,7 @@ def become_program(config: Config) -> None:
     os.chdir(config["scratch"])
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    os.execve(config["argv"][0], config["argv"], config["env"])
+    os.execve(config["argv"][0], config["argv"], config["env"])  # noqa: S606
 
 
 def processes() -> Iterator[tuple[int, int]]:
@@ -294,10 +296,8 @@ def watch(config: Config, program: int) -> tuple[int | None, str | None]:
     """Wait for the program's end; return its status, or why it is to be ended."""
     wait_for = select.poll()
     wait_for.register(config["lifeline"], select.POLLHUP | select.POLLIN)
-    try:
+    with suppress(AttributeError, OSError):  # without it, each tick looks
         wait_for.register(os.pidfd_open(program), select.POLLIN)
-    except (AttributeError, OSError):  # then each tick looks
-        pass
     looked = time.monotonic()
     while True:
         for descriptor, _ in wait_for.poll(TICK * 1000):

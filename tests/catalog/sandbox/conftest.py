@@ -1,0 +1,32 @@
+"""The isolations that work on this machine, each of which must keep every promise it makes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from themis.catalog.sandbox.local import ISOLATIONS, LocalSandbox
+from themis.catalog.sandbox.program import SandboxError
+
+# Under root the interpreter of the tests may stand where other users see nothing.
+PYTHONS = [sys.executable, *(one for one in ("/usr/bin/python3",) if os.path.exists(one))]
+
+
+@pytest.fixture(params=ISOLATIONS, scope="session")
+def sandbox(request: pytest.FixtureRequest) -> Iterator[LocalSandbox]:
+    if request.param == "rlimits" and os.geteuid() != 0:
+        pytest.skip("without being root, limits alone keep no program from this user's files")
+    reasons = []
+    for python in PYTHONS:
+        found = LocalSandbox(isolation=request.param, python=python)
+        try:
+            assert found.isolation == request.param
+        except SandboxError as error:
+            reasons.append(str(error))
+        else:
+            yield found
+            return
+    pytest.skip("; ".join(reasons))
