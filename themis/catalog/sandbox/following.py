@@ -234,13 +234,15 @@ class _Followed:
         if said.get("code") == 0 and proven and proven[0]["ended"] == "passed":
             return end("passed", "")
         if (number := said.get("signal")) is not None:
-            return self._by_signal(number, end)
+            return self._by_signal(number, said["seconds"], end)
         if told and told[0]["ended"] != "passed":
             return failure(told[0], isolation=isolation, stdout=stdout)
         return end("exit", f"exited before its end (code {said.get('code')})")
 
-    def _by_signal(self, number: int, end: Callable[[Any, str], Ended]) -> Ended:
-        if number == signal.SIGXCPU:
+    def _by_signal(self, number: int, seconds: float, end: Callable[[Any, str], Ended]) -> Ended:
+        # The kernel sends SIGKILL to who does not hear SIGXCPU a second later.
+        late = number == signal.SIGKILL and seconds > self._limits.seconds + 1
+        if number == signal.SIGXCPU or late:
             return end("timeout", f"took more than {self._limits.seconds:g} s of processor time")
         if number == signal.SIGXFSZ:
             return end("output_limit", f"a file of more than {self._limits.files:,} bytes")

@@ -279,21 +279,21 @@ def send(number: int, to: Iterable[int]) -> None:
             continue
 
 
-def reap() -> dict[int, int]:
-    """Return how the processes ended that have, by number."""
-    ended: dict[int, int] = {}
+def reap() -> dict[int, tuple[int, float]]:
+    """Return status and processor seconds of the processes that have ended, by number."""
+    ended: dict[int, tuple[int, float]] = {}
     while True:
         try:
-            number, status = os.waitpid(-1, os.WNOHANG)
+            number, status, used = os.wait3(os.WNOHANG)
         except ChildProcessError:
             return ended
         if number == 0:
             return ended
-        ended[number] = status
+        ended[number] = (status, used.ru_utime + used.ru_stime)
 
 
-def watch(config: Config, program: int) -> tuple[int | None, str | None]:
-    """Wait for the program's end; return its status, or why it is to be ended."""
+def watch(config: Config, program: int) -> dict[str, object]:
+    """Wait for the program's end; return how it ended, or why it is to be ended."""
     wait_for = select.poll()
     wait_for.register(config["lifeline"], select.POLLHUP | select.POLLIN)
     with suppress(AttributeError, OSError):  # without it, each tick looks
@@ -302,13 +302,16 @@ def watch(config: Config, program: int) -> tuple[int | None, str | None]:
     while True:
         for descriptor, _ in wait_for.poll(TICK * 1000):
             if descriptor == config["lifeline"]:
-                return None, "told"
+                return {"ended_for": "told"}
         ended = reap()
         if program in ended:
-            return ended[program], None
+            status, used = ended[program]
+            if os.WIFSIGNALED(status):
+                return {"signal": os.WTERMSIG(status), "seconds": used}
+            return {"code": os.WEXITSTATUS(status)}
         if time.monotonic() - looked >= TICK:
             if (too_much := excess(config)) is not None:
-                return None, too_much
+                return {"ended_for": too_much}
             looked = time.monotonic()
 
 
@@ -325,14 +328,9 @@ def supervise(config: Config) -> None:
         os._exit(70)
     os.close(config["report"])
     os.close(config["payload"])
-    status, why = watch(config, program)
+    said = watch(config, program)
     end_all(config)
-    if status is None:
-        tell(config, ended_for=why)
-    elif os.WIFSIGNALED(status):
-        tell(config, signal=os.WTERMSIG(status))
-    else:
-        tell(config, code=os.WEXITSTATUS(status))
+    tell(config, **said)
 
 
 def tell(config: Config, **what: object) -> None:
