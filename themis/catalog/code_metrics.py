@@ -33,6 +33,7 @@ class CodeMetric(ShippedComponent):
 
     Args:
         timeout: seconds of processor time that a program may take; by the clock, five times that.
+            At an endpoint, by its clock.
         memory_mb: MiB of memory that all of its processes may take together.
         sandbox: "local", or the address of an endpoint.
         api: what the endpoint speaks: "piston" or "sandbox_fusion".
@@ -285,7 +286,7 @@ class StdioPassRate(CodeMetric):
         *,
         compare: str = "lines",
         partial: bool = False,
-        timeout: float = 4.0,
+        timeout: float = 3.0,
         memory_mb: int = 1024,
         sandbox: str = "local",
         api: str | None = None,

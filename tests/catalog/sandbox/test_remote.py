@@ -14,7 +14,7 @@ from themis.catalog.sandbox.remote import APIS, RemoteSandbox
 
 pytestmark = pytest.mark.network
 
-ROOMY = Limits(wall_seconds=60)
+ROOMY = Limits(seconds=60)
 ENDS = {
     "right": ("assert 1", "passed", ""),
     "right, with words": ("print('{}')\nassert 1", "passed", ""),
@@ -59,13 +59,13 @@ def test_a_script_gets_its_standard_input_and_gives_its_output(api: str) -> None
 def test_a_program_that_is_ended_there_for_its_time_is_a_timeout(api: str) -> None:
     with CodeServer() as server:
         ended = RemoteSandbox(server.url, api=api).run(
-            Program(source="while True: pass"), Limits(wall_seconds=1)
+            Program(source="while True: pass"), Limits(seconds=1)
         )
     assert ended.reason == "timeout"
 
 
 def test_the_endpoint_is_told_the_limits() -> None:
-    limits = Limits(wall_seconds=7, memory=100 * MIB)
+    limits = Limits(seconds=7, memory=100 * MIB)
     with CodeServer() as server:
         for api in APIS:
             RemoteSandbox(server.url, api=api).run(Program(source="pass"), limits)
@@ -112,4 +112,4 @@ def test_an_endpoint_that_never_answers_is_an_outage() -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         sandbox = RemoteSandbox(url, api="sandbox_fusion", besides=0.2)
         with pytest.raises(SandboxError, match="Timeout"):
-            sandbox.run(Program(source="pass"), Limits(wall_seconds=0.1))
+            sandbox.run(Program(source="pass"), Limits(seconds=0.1))

@@ -2,6 +2,7 @@
 
 What they shut programs in by is theirs to say. An endpoint that cannot be reached, refuses, or
 answers what its API does not know says nothing of the program: that is an error, never a result.
+The seconds that a program may take are those by the endpoint's clock, which is not this machine's.
 Needs the extra "http". Sources: https://github.com/engineer-man/piston (API v2),
 https://github.com/bytedance/SandboxFusion (``/run_code``).
 """
@@ -62,7 +63,7 @@ class RemoteSandbox:
             "version": "3",
             "files": [{"name": "program.py", "content": source}],
             "stdin": stdin,
-            "run_timeout": round(limits.wall_seconds * 1000),
+            "run_timeout": round(limits.seconds * 1000),
             "run_memory_limit": limits.memory,
         }
         run = self._ask("/api/v2/execute", body, limits).get("run")
@@ -79,7 +80,7 @@ class RemoteSandbox:
             "code": source,
             "language": "python",
             "stdin": stdin,
-            "run_timeout": limits.wall_seconds,
+            "run_timeout": limits.seconds,
             "memory_limit_MB": limits.memory >> 20,
         }
         answer = self._ask("/run_code", body, limits)
@@ -123,7 +124,7 @@ class RemoteSandbox:
 
         url = self._url + path
         try:
-            answer = httpx2.post(url, json=body, timeout=limits.wall_seconds + self._besides)
+            answer = httpx2.post(url, json=body, timeout=limits.seconds + self._besides)
         except httpx2.HTTPError as error:
             raise SandboxError(f"no answer from {url}: {type(error).__name__}: {error}") from error
         if answer.status_code != 200:
