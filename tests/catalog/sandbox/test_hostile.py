@@ -217,6 +217,22 @@ def test_a_program_has_its_scratch_directory_for_itself(sandbox: LocalSandbox) -
     assert mine == []
 
 
+def test_a_program_leaves_nothing_where_everybody_may_write(sandbox: LocalSandbox) -> None:
+    name = f"left-{secrets.token_hex(8)}"
+    source = (
+        "import os\n"
+        "for place in ('/tmp', '/var/tmp', '/dev/shm'):\n"
+        f"    try: os.makedirs(place + '/{name}/b'); os.symlink('/etc', place + '/{name}-link')\n"
+        "    except OSError: continue\n"
+        f"    open(place + '/{name}/b/file', 'w').write('x')\n"
+    )
+    ended = sandbox.run(Program(source=source), ROOMY)
+    assert ended.passed, ended
+    for place in ("/tmp", "/var/tmp", "/dev/shm"):
+        assert list(Path(place).glob(f"{name}*")) == []
+    assert Path("/etc/passwd").exists()
+
+
 def test_nothing_that_a_program_started_outlives_it(sandbox: LocalSandbox) -> None:
     assert shutil.which("sleep")
     seconds = f"9{secrets.randbelow(10**8):08d}"

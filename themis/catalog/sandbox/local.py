@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -36,6 +36,7 @@ ISOLATIONS = ("bubblewrap", "namespaces", "rlimits")
 _HERE = Path(__file__).parent
 _SCRATCH = "/scratch"
 _SHARED, _TEMPORARY = "/dev/shm", "/tmp"  # noqa: S108 - as programs know them
+_FOR_EVERYBODY = (_SHARED, _TEMPORARY, "/var/tmp")  # noqa: S108
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/nix/store", "/etc/ld.so.cache")
 _FIRST_USER, _USERS = 50_000, 10_000
 _USER_NUMBERS = count(os.getpid() * 97)
@@ -114,6 +115,8 @@ class LocalSandbox:
     ) -> Ended:
         with ExitStack() as stack:
             user = stack.enter_context(_user_of_its_own()) if os.geteuid() == 0 else None
+            if user is not None and isolation == "rlimits":
+                stack.callback(_sweep, user)
             folder = stack.enter_context(_folder(user if isolation == "rlimits" else None))
             scratch = folder if isolation == "rlimits" else _SCRATCH
             config: dict[str, Any] = {
@@ -213,6 +216,19 @@ def _folder(user: int | None) -> Iterator[str]:
         yield folder
     finally:
         _remove(folder)
+
+
+def _sweep(user: int) -> None:
+    """Remove what a program left where everybody may write, known by the user it was."""
+    for place in _FOR_EVERYBODY:
+        for path in Path(place).glob("*"):
+            with suppress(OSError):
+                if path.lstat().st_uid != user:
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    _remove(str(path))
+                else:
+                    path.unlink()
 
 
 def _remove(folder: str) -> None:
