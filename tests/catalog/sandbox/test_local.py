@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -130,3 +131,17 @@ def test_a_script_gets_its_standard_input_and_gives_its_output(
     ended = sandbox.run(Program(source=source, script=True, stdin=text), Limits(wall_seconds=120))
     assert ended.passed, ended
     assert ended.stdout == text
+
+
+def test_a_scratch_directory_goes_whatever_rights_were_taken_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local.tempfile, "tempdir", str(tmp_path))
+    with local._folder(None) as folder:
+        deep = Path(folder, "a", "b")
+        deep.mkdir(parents=True)
+        (deep / "file").write_text("x")
+        (deep / "out").symlink_to("/etc")
+        deep.chmod(0)
+        deep.parent.chmod(0)
+    assert list(tmp_path.iterdir()) == []

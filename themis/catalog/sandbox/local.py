@@ -233,18 +233,16 @@ def _sweep(user: int) -> None:
 
 def _remove(folder: str) -> None:
     """Remove a directory whatever rights a program took from it."""
-
-    def again(function: Any, path: str, error: object) -> None:
-        del function, error
-        for one in (os.path.dirname(path), path):
-            if one.startswith(folder) and not os.path.islink(one):
-                os.chmod(one, 0o700)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            Path(path).unlink(missing_ok=True)
-
-    shutil.rmtree(folder, onerror=again)
+    with suppress(OSError):
+        shutil.rmtree(folder)
+        return
+    with suppress(OSError):
+        os.chmod(folder, 0o700)
+        for where, names, _ in os.walk(folder):  # a directory is gone into after this
+            for path in (Path(where, name) for name in names):
+                if not path.is_symlink():
+                    path.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
