@@ -5,14 +5,17 @@ They choose among what was generated and never write an answer of their own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
-from themis.catalog.shipped import ShippedComponent
+from themis.catalog.shipped import ShippedComponent, needs_extra
 from themis.core.contexts import ReduceContext
 from themis.core.hashing import canonical
 from themis.core.models import GenerationResult, ReducedCandidate
+from themis.core.prompts import as_text
 
 
 @dataclass
@@ -80,3 +83,104 @@ def _ballot(name: str, candidate: GenerationResult, ctx: ReduceContext) -> tuple
         return (candidate.final_output,)
     parsed = ctx.parsed.get(name)
     return None if parsed is None or parsed.value is None else (parsed.value,)
+
+
+class _Chooser(ShippedComponent):
+    """Base of reducers that keep one of the samples as it is, by a look at their outputs."""
+
+    reads: frozenset[str] = frozenset()
+
+    async def reduce(
+        self, candidates: Sequence[GenerationResult], ctx: ReduceContext
+    ) -> ReducedCandidate:
+        """Return the sample that is kept, its index as ``kept`` in the metadata."""
+        names = [str(name) for name in ctx.candidate_ids]
+        names = names or [candidate.candidate_id for candidate in candidates]
+        kept, metadata = self._choose([as_text(one.final_output) for one in candidates])
+        return ReducedCandidate(
+            candidate_id=f"{ctx.case_id}-{self.component_id.rpartition('/')[2]}",
+            source_candidate_ids=[names[kept]],
+            final_output=candidates[kept].final_output,
+            metadata={"kept": kept, **metadata},
+        )
+
+    def _choose(self, texts: Sequence[str]) -> tuple[int, dict[str, Any]]:
+        """Return which sample is kept, and what is to be told of the choice."""
+        raise NotImplementedError
+
+
+class First(_Chooser):
+    """Keeps the first sample: what a run with ``num_samples`` of 1 would have had."""
+
+    component_id = "builtin/first"
+
+    def _choose(self, texts: Sequence[str]) -> tuple[int, dict[str, Any]]:
+        del texts
+        return 0, {}
+
+
+class Longest(_Chooser):
+    """Keeps the longest sample, in code points; of equally long ones the first.
+
+    An output that is no text counts as its JSON text. The metadata tell ``length`` and ``tie``.
+    """
+
+    component_id = "builtin/longest"
+
+    def _choose(self, texts: Sequence[str]) -> tuple[int, dict[str, Any]]:
+        lengths = [len(text) for text in texts]
+        most = max(lengths)
+        return lengths.index(most), {"length": most, "tie": lengths.count(most) > 1}
+
+
+class Medoid(_Chooser):
+    """Keeps the sample whose summed distance to the others is least; of several the first.
+
+    It is the vote for answers that are never equal twice, with each sample a candidate and all of
+    them its judges. The metadata tell ``distance``, the mean to the others, and ``tie``. An output
+    that is no text counts as its JSON text.
+
+    Args:
+        distance: "tokens": 1 - F1 of the tokens between white space that two outputs share, as
+            often as both have them (1 less the Sørensen-Dice coefficient of multisets; 0 between
+            two without tokens). "levenshtein": edits over the longer length, of code points, by
+            RapidFuzz (extra ``text``).
+
+    Source: Kaufman and Rousseeuw, "Clustering by means of medoids", 1987; as minimum Bayes risk
+    decoding over samples Eikema and Aziz 2020, https://arxiv.org/abs/2005.10283.
+    """
+
+    component_id = "builtin/medoid"
+
+    def __init__(self, *, distance: str = "tokens") -> None:
+        super().__init__({"distance": distance})
+        self.one_of("distance", distance, ("tokens", "levenshtein"))
+        if distance == "levenshtein":
+            needs_extra("rapidfuzz", extra="text", needed_for='builtin/medoid, "levenshtein"')
+
+    def _choose(self, texts: Sequence[str]) -> tuple[int, dict[str, Any]]:
+        between = self._distance()
+        sums = [0.0] * len(texts)
+        for place, text in enumerate(texts):
+            for other in range(place + 1, len(texts)):
+                apart = between(text, texts[other])
+                sums[place] += apart
+                sums[other] += apart
+        least = min(sums)
+        mean = least / (len(texts) - 1) if len(texts) > 1 else 0.0
+        return sums.index(least), {"distance": mean, "tie": sums.count(least) > 1}
+
+    def _distance(self) -> Callable[[str, str], float]:
+        if self.params["distance"] == "tokens":
+            return token_distance
+        found: Callable[[str, str], float] = import_module(
+            "rapidfuzz.distance"
+        ).Levenshtein.normalized_distance
+        return found
+
+
+def token_distance(one: str, other: str) -> float:
+    """Return 1 less the Sørensen-Dice coefficient of two texts' multisets of tokens, 0 to 1."""
+    tokens, others = Counter(one.split()), Counter(other.split())
+    size = tokens.total() + others.total()
+    return 1.0 - 2.0 * (tokens & others).total() / size if size else 0.0

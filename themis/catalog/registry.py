@@ -33,7 +33,7 @@ _METHODS: Mapping[Kind, tuple[str, ...]] = {
     "selector": ("select",),
     "reducer": ("reduce",),
     "parser": ("parse",),
-    "metric": ("score", "build_workflow"),
+    "metric": ("score", "build_workflow", "score_set"),
     "judge": ("judge",),
 }
 
@@ -45,9 +45,10 @@ _ADVICE = {
     "select()": "add async def select(self, candidates, ctx) returning those to keep",
     "reduce()": "add async def reduce(self, candidates, ctx) -> ReducedCandidate",
     "parse()": "add def parse(self, candidate, ctx) -> ParsedOutput",
-    "score() or build_workflow()": (
+    "score() or build_workflow() or score_set()": (
         "add def score(self, parsed, case, ctx) -> Score, "
-        "or def build_workflow(self, subject, ctx) for a judged metric"
+        "def build_workflow(self, subject, ctx) for a judged metric, "
+        "or def score_set(self, scores, case, ctx) -> Score for one that folds samples' scores"
     ),
     "judge()": "add async def judge(self, prompt, *, seed=None) -> JudgeResponse",
 }

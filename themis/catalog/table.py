@@ -13,7 +13,12 @@ Kind = Literal["generator", "selector", "reducer", "parser", "metric", "judge"]
 CATALOG: Mapping[Kind, Mapping[str, str]] = {
     "generator": {"builtin/demo_generator": "themis.catalog.generators:DemoGenerator"},
     "selector": {"builtin/best_of_n": "themis.catalog.selectors:BestOfN"},
-    "reducer": {"builtin/majority_vote": "themis.catalog.reducers:MajorityVote"},
+    "reducer": {
+        "builtin/first": "themis.catalog.reducers:First",
+        "builtin/longest": "themis.catalog.reducers:Longest",
+        "builtin/majority_vote": "themis.catalog.reducers:MajorityVote",
+        "builtin/medoid": "themis.catalog.reducers:Medoid",
+    },
     "parser": {
         "builtin/choice_letter": "themis.catalog.parsers:ChoiceLetter",
         "builtin/code_text": "themis.catalog.parsers:CodeText",
@@ -33,9 +38,11 @@ CATALOG: Mapping[Kind, Mapping[str, str]] = {
     },
     "metric": {
         "builtin/assert_pass_rate": "themis.catalog.code_metrics:AssertPassRate",
+        "builtin/best_at_k": "themis.catalog.set_metrics:BestAtK",
         "builtin/bleu": "themis.catalog.translation:Bleu",
         "builtin/choice_accuracy": "themis.catalog.metrics:ChoiceAccuracy",
         "builtin/chrf": "themis.catalog.translation:Chrf",
+        "builtin/consistency": "themis.catalog.set_metrics:Consistency",
         "builtin/contains": "themis.catalog.text_metrics:Contains",
         "builtin/exact_match": "themis.catalog.metrics:ExactMatch",
         "builtin/f1": "themis.catalog.text_metrics:F1",
@@ -43,9 +50,12 @@ CATALOG: Mapping[Kind, Mapping[str, str]] = {
         "builtin/json_match": "themis.catalog.metrics:JsonMatch",
         "builtin/levenshtein": "themis.catalog.text_metrics:Levenshtein",
         "builtin/llm_rubric": "themis.catalog.judged:LLMRubric",
+        "builtin/maj_at_k": "themis.catalog.set_metrics:MajorityAtK",
         "builtin/math_equivalence": "themis.catalog.math_metric:MathEquivalence",
+        "builtin/mean_at_k": "themis.catalog.set_metrics:MeanAtK",
         "builtin/numeric": "themis.catalog.metrics:Numeric",
         "builtin/panel_of_judges": "themis.catalog.judged:PanelOfJudges",
+        "builtin/pass_at_k": "themis.catalog.set_metrics:PassAtK",
         "builtin/regex_match": "themis.catalog.text_metrics:RegexMatch",
         "builtin/rouge": "themis.catalog.rouge:Rouge",
         "builtin/stdio_pass_rate": "themis.catalog.code_metrics:StdioPassRate",

@@ -76,6 +76,16 @@ class ScoreContext(Context):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetScoreContext(Context):
+    """For a candidate-set metric."""
+
+    case: Case
+    dataset_metadata: Mapping[str, Any] = field(default_factory=dict)
+    higher_is_better: bool = True
+    """Whether the best of the scores that it folds is the greatest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvalScoreContext(ScoreContext):
     """For a judged metric's workflow."""
 

@@ -337,6 +337,20 @@ class Score(Model):
     details: JSONObject = Field(default_factory=dict)
 
 
+class SampleScore(Model):
+    """One sample's score, as a candidate-set metric is given it."""
+
+    sample: int
+    """Index of the sample."""
+    value: float
+    details: JSONObject = Field(default_factory=dict)
+    failure: str | None = None
+    """Category of the model's failure for which the value was given by rule."""
+    parsed: ParsedOutput | None = None
+    """What the metric scored, for a set metric that declares ``reads_parsed``; None where the
+    sample could not be parsed, or was refused."""
+
+
 class ScoreError(Model):
     """What a metric gives when it cannot score: a row of its own, outside the mean."""
 

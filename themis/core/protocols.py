@@ -7,8 +7,10 @@ A method may be sync or async; Themis takes both. Read where present, and option
 - ``estimate_tokens``, ``bound_tokens`` (generator, judge): prompt tokens expected, for limits and
   estimates, and at most, for budgets; of ``(case, ctx)`` or ``(prompt)``. ``max_output_tokens``:
   the cap on output tokens that each request carries. ``aopen``, ``aclose``: awaited around a run.
+- ``k`` (set metric): the samples a case must have at least; ``of_kind``: "binary", where it folds
+  no other scores. ``additive`` (corpus metric): sums of statistics say as much as the statistics.
 - ``reads``: what of the case is read, of {"input", "expected_output", "metadata"}; all by default.
-  The rest is blanked. ``reads_parsed`` (reducer): it is given the samples' parsed values.
+  The rest is blanked. ``reads_parsed`` (reducer, set metric): it is given the parsed values.
 - ``cpu_bound`` (parser, metric): run in worker processes, ``cpu_timeout`` seconds a call at most.
 - on metrics ``kind`` ("binary" or "value"), ``value_range``, ``higher_is_better``, ``unit``,
   ``unparsed`` ("incorrect" or "error"), ``subject`` ("candidate", "candidates", "conversation",
@@ -28,6 +30,7 @@ from themis.core.contexts import (
     ReduceContext,
     ScoreContext,
     SelectContext,
+    SetScoreContext,
 )
 from themis.core.events import Artifact, Event, EventKind
 from themis.core.judging import (
@@ -46,6 +49,7 @@ from themis.core.models import (
     GenerationResult,
     ParsedOutput,
     ReducedCandidate,
+    SampleScore,
     Score,
     ScoreError,
 )
@@ -126,6 +130,37 @@ class PureMetric(Component, Protocol):
         ...
 
 
+class CorpusMetric(PureMetric, Protocol):
+    """Has, beside each case's score, one value over the whole run.
+
+    Its scores carry ``details["statistics"]``: a list of numbers, of one length in all cases.
+    ``additive = True`` promises the same value of their sums as the only row.
+    """
+
+    def aggregate(self, statistics: Sequence[Sequence[float]], /) -> float:
+        """Return the value over the statistics of one or more rows; called in a thread."""
+        ...
+
+
+class SetMetric(Component, Protocol):
+    """Folds the scores that a metric of the run gave a case's samples into one score.
+
+    What it does not declare of ``value_range``, ``higher_is_better`` and ``unit`` is that metric's.
+    A sample without a score makes its row an error; it is never called with fewer than all.
+    """
+
+    @property
+    def of(self) -> str:
+        """Name of the metric whose scores it folds."""
+        ...
+
+    def score_set(
+        self, scores: Sequence[SampleScore], case: Case, ctx: SetScoreContext, /
+    ) -> Maybe[Score | ScoreError]:
+        """Return the score of the case; ``scores`` holds one for each sample, in order."""
+        ...
+
+
 class EvaluationWorkflow(Protocol):
     """How a judged metric comes to its value for one subject.
 
@@ -195,7 +230,7 @@ class TraceMetric(Component, Protocol):
         ...
 
 
-Metric = PureMetric | LLMMetric | SelectionMetric | TraceMetric
+Metric = PureMetric | SetMetric | LLMMetric | SelectionMetric | TraceMetric
 
 
 class JudgeModel(Component, Protocol):

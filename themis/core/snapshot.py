@@ -59,6 +59,10 @@ class MetricFacts(Model):
     judged: bool = False
     scores_refusals: bool = False
     """Whether it is given what the model refused, as text; else a refusal is scored by rule."""
+    of: str | None = None
+    """For a candidate-set metric: name of the metric whose sample scores it folds."""
+    corpus: bool = False
+    """Whether its component has ``aggregate()``: a value of its own over the whole run."""
 
 
 class RunIdentity(Model):
@@ -85,9 +89,14 @@ class RunIdentity(Model):
         """Return the identity as plain data.
 
         A field at its default is left out, so that a field added later does not change the ids of
-        runs that do not use it.
+        runs that do not use it. Whether a metric has a value over the whole run is left out too:
+        it is the component's, which its id, version and fingerprint name, and no step depends on it.
         """
-        return self.model_dump(mode="json", exclude_defaults=True)
+        asked = self.model_dump(mode="json", exclude_defaults=True)
+        for metric in asked.get("metrics", ()):
+            if (facts := metric.get("metric")) is not None:
+                facts.pop("corpus", None)
+        return asked
 
 
 class Provenance(Model):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from themis.core.events import Stage
 from themis.execution.flight import Candidate, CaseRun, Parsed, gather
+from themis.execution.stages.fold import Scored, fold
 from themis.execution.stages.generate import generate
 from themis.execution.stages.judge import judge
 from themis.execution.stages.parse import parse, unparsed
@@ -39,9 +40,14 @@ async def walk(case: CaseRun) -> None:
 async def evaluate(
     case: CaseRun, subjects: Sequence[Candidate], samples: Sequence[Candidate]
 ) -> None:
-    """Parse, score and judge the subjects, and judge the samples together where a metric does."""
-    await gather([evaluate_subject(case, subject) for subject in subjects])
-    if case.engine.reaches[Stage.JUDGE] and len(samples) == len(case.generate_keys):
+    """Parse, score and judge the subjects, and take the samples together where a metric does."""
+    scored = await gather([evaluate_subject(case, subject) for subject in subjects])
+    if len(samples) < len(case.generate_keys):
+        return
+    for metric in case.engine.run.metrics:
+        if metric.facts.of is not None and case.engine.reaches[Stage.SCORE]:
+            await fold(case, metric, [each[metric.facts.of] for each in scored])
+    if case.engine.reaches[Stage.JUDGE]:
         together = [
             one
             for one in case.engine.run.metrics
@@ -50,18 +56,21 @@ async def evaluate(
         await gather([judge(case, metric, samples, None) for metric in together])
 
 
-async def evaluate_subject(case: CaseRun, subject: Candidate) -> None:
-    """Take every parse, score and judge step of one subject."""
+async def evaluate_subject(case: CaseRun, subject: Candidate) -> dict[str, Scored]:
+    """Take every parse, score and judge step of one subject; return its scores by metric."""
     run, reaches = case.engine.run, case.engine.reaches
     parsed: dict[str | None, Parsed] = {}
     for name, parser in run.parsers.items():
         parsed[name] = await parse(case, parser, subject)
+    scored: dict[str, Scored] = {}
     for metric in run.metrics:
-        if not metric.facts.judged and reaches[Stage.SCORE]:
+        facts = metric.facts
+        if not facts.judged and facts.of is None and reaches[Stage.SCORE]:
             reads_from = metric.ref.parser
             if reads_from not in parsed:
                 parsed[reads_from] = unparsed(subject)
-            await score(case, metric, subject, parsed[reads_from])
+            taken = await score(case, metric, subject, parsed[reads_from])
+            scored[metric.name] = Scored(subject.sample or 0, parsed[reads_from], taken)
     if reaches[Stage.JUDGE]:
         judged = [
             metric
@@ -69,3 +78,4 @@ async def evaluate_subject(case: CaseRun, subject: Candidate) -> None:
             if metric.facts.judged and metric.facts.subject != "candidates"
         ]
         await gather([judge(case, metric, [subject], subject.sample) for metric in judged])
+    return scored

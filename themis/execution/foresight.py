@@ -130,6 +130,10 @@ class ForeseenCase(CaseRun):
         if not self.unknown:
             return None
         stage, sample, component, call = address
+        of = self._foresight.folds.get(component or "") if stage is Stage.SCORE else None
+        if of is not None:
+            scores = (one for one in self.unknown if one.stage is Stage.SCORE)
+            return Stage.SCORE if any(one.component == of for one in scores) else None
         if stage is Stage.SCORE:
             parser = self._foresight.reads_from[component or ""]
             parsed = StepAddress(Stage.PARSE, sample, parser)
@@ -178,6 +182,8 @@ class Foresight(Engine):
         self._asked: dict[ArtifactKey, asyncio.Future[Artifact | None]] = {}
         self.kept: dict[ArtifactKey, Artifact] = {}
         """What look-ups found for the cases gone through now."""
+        self.folds = {metric.name: metric.facts.of for metric in run.metrics}
+        """By set metric, the metric whose scores it folds."""
         self.reads_from = {metric.name: metric.ref.parser for metric in run.metrics}
         self._to_be_made: set[ArtifactKey] = set()
 

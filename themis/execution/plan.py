@@ -34,6 +34,7 @@ _NOUNS = {
     Stage.SELECT: "selection",
     Stage.REDUCE: "reduction",
     Stage.PARSE: "parse",
+    Stage.SCORE: "score step",
     Stage.JUDGE: "judge call",
 }
 
@@ -262,12 +263,16 @@ def expected_steps(run: CompiledRun, chosen: Sequence[int] | None) -> Iterator[S
         for parser in run.parsers:
             yield StepAddress(Stage.PARSE, subject, parser)
         for metric in run.metrics:
+            if metric.facts.of is not None:
+                continue
             if not metric.facts.judged:
                 yield StepAddress(Stage.SCORE, subject, metric.name)
             elif metric.facts.subject != "candidates":
                 yield StepAddress(Stage.JUDGE, subject, metric.name)
     for metric in run.metrics:
-        if metric.facts.judged and metric.facts.subject == "candidates":
+        if metric.facts.of is not None:
+            yield StepAddress(Stage.SCORE, None, metric.name)
+        elif metric.facts.judged and metric.facts.subject == "candidates":
             yield StepAddress(Stage.JUDGE, None, metric.name)
 
 

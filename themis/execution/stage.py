@@ -94,7 +94,8 @@ async def _make(case: CaseRun, step: Step, supersedes: bool) -> Taken:
     except PASS_THROUGH:
         raise
     except Exception as error:  # noqa: BLE001 - the boundary to user code
-        return Taken(failure=_journal_failure(case, step, error, tries))
+        settled = isinstance(error, ExplainedError) and not error.outage
+        return Taken(failure=_journal_failure(case, step, error, tries), settled=settled)
     now = time.time()
     made = Artifact(
         key=step.key, raw=raw, at=now, code=engine.code_of(step.bound), supersedes=supersedes

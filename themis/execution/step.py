@@ -78,17 +78,20 @@ class Step:
 class Taken:
     """How a step ended: with a payload, or a failure.
 
-    Beside a payload stands the component's own result, where it was made just now.
+    Beside a payload stands the component's own result, where it was made just now; beside a failure
+    whether it is settled, so that trying again cannot help.
     """
 
-    __slots__ = ("failure", "payload", "value")
+    __slots__ = ("failure", "payload", "settled", "value")
 
     def __init__(
         self,
         payload: Payload | None = None,
         value: Any = None,
         failure: StepFailure | None = None,
+        settled: bool = False,
     ) -> None:
         self.payload: Payload = payload or {}
         self.value = value
         self.failure = failure
+        self.settled = settled

@@ -107,6 +107,15 @@ class _Evaluation:
         for metric in self.run.metrics:
             if metric.facts.judged:
                 prompts += await self._judge_prompts(metric)
+            elif metric.facts.of is not None:
+                scores.append(
+                    ScorePreview(
+                        metric=metric.name,
+                        failure=f"it folds the scores of a case's samples by '{metric.facts.of}', "
+                        "and a preview has one sample",
+                        failure_category="scoring",
+                    )
+                )
             else:
                 name = metric.ref.parser
                 scores.append(

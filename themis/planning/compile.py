@@ -17,6 +17,7 @@ from themis.planning.components import bind, bind_all, bind_object
 from themis.planning.datasets import read_datasets
 from themis.planning.keys import prompt_digest
 from themis.planning.provenance import collect
+from themis.planning.sets import folded_by
 from themis.planning.work import Bound, CompiledRun
 
 
@@ -43,6 +44,7 @@ def compile_run(
     judges = {one.name: one for one in bind_all(evaluation.judge_models, "judge", "judge_models")}
     parsers, default_parser = _bind_run_parser(evaluation)
     metrics = _bind_metrics(evaluation, parsers, default_parser)
+    metrics = _bind_sets(metrics, generation)
     _check_judges(metrics, selector, list(judges))
     _check_overrides(evaluation, metrics)
     refs, manifests = read_datasets(datasets, prompt_spec)
@@ -149,6 +151,12 @@ def _bind_metrics(
     ):
         own = spec.parser if isinstance(spec, ComponentUse) else None
         parser = default_parser
+        if own is not None and plain.facts.of is not None:
+            raise DefinitionError(
+                f"metrics '{plain.name}' folds scores and reads no output: give the parser to "
+                f"the metric '{plain.facts.of}'",
+                field="parser",
+            )
         if own is not None:
             parser = _join_parser(bind(own, "parser", f"metrics '{plain.name}'.parser"), parsers)
         metrics.append(
@@ -162,6 +170,25 @@ def _bind_metrics(
             )
         )
     return metrics
+
+
+def _bind_sets(metrics: list[Bound], generation: GenerationConfig) -> list[Bound]:
+    """Bind the candidate-set metrics to the metrics that they fold."""
+    between = "reducer" if generation.reducer is not None else None
+    between = "selector" if generation.selector is not None else between
+    return [
+        metric
+        if metric.facts.of is None
+        else bind_object(
+            metric.component,
+            "metric",
+            f"metrics '{metric.name}'",
+            name=metric.name,
+            params=metric.ref.params,
+            folds=folded_by(metric, metrics, num_samples=generation.num_samples, between=between),
+        )
+        for metric in metrics
+    ]
 
 
 def _join_parser(parser: Bound, parsers: dict[str, Bound]) -> str:

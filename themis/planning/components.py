@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Collection, Sequence
 from typing import Any, Literal, cast
@@ -15,6 +16,7 @@ from themis.core.snapshot import ALL_READS, ComponentRef, MetricFacts
 from themis.planning.behaviour import code_digest
 from themis.planning.keys import component_digest
 from themis.planning.sendable import check_cpu_bound
+from themis.planning.sets import inheriting
 from themis.planning.work import Bound
 
 Role = Literal["generator", "selector", "reducer", "parser", "metric", "judge"]
@@ -48,8 +50,20 @@ def bind_object(
     params: JSONObject,
     parser: str | None = None,
     extra_reads: frozenset[str] = frozenset(),
+    folds: MetricFacts | None = None,
 ) -> Bound:
-    """Return an object bound under a name, its declarations checked."""
+    """Return an object bound under a name, its declarations checked.
+
+    Args:
+        component: the object.
+        role: what it must be.
+        where: the field it stands in, for messages.
+        name: the name it goes by.
+        params: what it was made with.
+        parser: for a metric, the parser whose value it scores.
+        extra_reads: parts of the case that it reads beyond those it declares.
+        folds: for a candidate-set metric, what the numbers mean that it folds.
+    """
     for attribute in ("component_id", "version"):
         value = getattr(component, attribute, None)
         if not isinstance(value, str) or not value or not value.isprintable():
@@ -75,6 +89,9 @@ def bind_object(
             field=where,
         )
     reads = _reads(component, where) | extra_reads
+    facts = _facts(component, where) if role == "metric" else None
+    if facts is not None and folds is not None:
+        facts = inheriting(facts, component, folds)
     ref = ComponentRef(
         role=role,
         name=name,
@@ -84,7 +101,7 @@ def bind_object(
         params=check_json(dict(params), f"{where}.params"),
         reads=sorted(reads),
         parser=parser,
-        metric=_facts(component, where) if role == "metric" else None,
+        metric=facts,
     )
     return Bound(
         ref=ref,
@@ -139,13 +156,16 @@ def _reads(component: Any, where: str) -> frozenset[str]:
 
 def _facts(metric: Any, where: str) -> MetricFacts:
     name = type(metric).__name__
-    if callable(getattr(metric, "aggregate", None)):
-        raise DefinitionError(
-            f"{where}: {name} has aggregate(), but corpus-level metrics are not there yet; "
-            "score each case, or take the score rows to your own aggregate",
-            field=where,
-        )
     judged = hasattr(metric, "build_workflow")
+    folds = hasattr(metric, "score_set")
+    subject = _one_of(metric, "subject", _SUBJECTS, "candidate", where)
+    if subject == "candidates" and not judged and not folds:
+        raise DefinitionError(
+            f"{where}: {name}.subject is 'candidates', but score() is given one candidate; give it "
+            "score_set(self, scores, case, ctx) and of, the metric whose scores it folds",
+            field=where,
+            value=subject,
+        )
     kind = _one_of(metric, "kind", ("binary", "value"), "value", where)
     given = getattr(metric, "value_range", None)
     if given is None and kind == "binary":
@@ -158,10 +178,37 @@ def _facts(metric: Any, where: str) -> MetricFacts:
         higher_is_better=bool(getattr(metric, "higher_is_better", True)),
         unit=getattr(metric, "unit", None),
         unparsed=cast(Any, _one_of(metric, "unparsed", ("incorrect", "error"), "incorrect", where)),
-        subject=cast(Any, _one_of(metric, "subject", _SUBJECTS, "candidate", where)),
+        subject=cast(Any, "candidates" if folds else subject),
         judged=judged,
         scores_refusals=_flag(metric, "scores_refusals", where),
+        of=_of(metric, where) if folds else None,
+        corpus=not judged and _has_aggregate(metric, where),
     )
+
+
+def _of(metric: Any, where: str) -> str:
+    of = getattr(metric, "of", None)
+    if not isinstance(of, str) or not of:
+        raise DefinitionError(
+            f"{where}: {type(metric).__name__}.of is {of!r}; it must name the metric whose scores "
+            "of the samples it folds",
+            field="of",
+            value=of,
+        )
+    return of
+
+
+def _has_aggregate(metric: Any, where: str) -> bool:
+    """Return whether a metric has a value over the whole run; a judged one's is its workflow's."""
+    aggregate = getattr(metric, "aggregate", None)
+    if inspect.iscoroutinefunction(aggregate):
+        raise DefinitionError(
+            f"{where}: {type(metric).__name__}.aggregate() is async; it is called once the run is "
+            "over, and wherever the run is looked at: make it a plain method",
+            field=where,
+        )
+    _flag(metric, "additive", where)
+    return callable(aggregate)
 
 
 def _range(given: Any, what: str, where: str) -> list[float]:

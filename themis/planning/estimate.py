@@ -125,12 +125,13 @@ def steps_per_case(identity: RunIdentity) -> dict[Stage, int]:
     subjects = 1 if identity.reducer is not None else identity.num_samples
     facts = [metric.metric for metric in identity.metrics]
     judged = [one for one in facts if one is not None and one.judged]
+    folding = sum(one is not None and one.of is not None for one in facts)
     counts = {
         Stage.GENERATE: identity.num_samples,
         Stage.SELECT: int(identity.selector is not None),
         Stage.REDUCE: int(identity.reducer is not None),
         Stage.PARSE: subjects * len(identity.parsers),
-        Stage.SCORE: subjects * (len(facts) - len(judged)),
+        Stage.SCORE: subjects * (len(facts) - len(judged) - folding) + folding,
         Stage.JUDGE: sum(1 if one.subject == "candidates" else subjects for one in judged),
     }
     return {stage: count for stage, count in counts.items() if count}

@@ -161,6 +161,18 @@ def score_key(metric: bytes, parsed: bytes, case: bytes, dataset: bytes) -> Arti
     return _key("score", (metric, parsed, case, dataset))
 
 
+def scored_digest(value: float, details: JSONValue, failure: str | None) -> bytes:
+    """Digest of a sample's score: value, details, category of the failure it was given for."""
+    return digest_value("scored", [value, details, failure])
+
+
+def set_score_key(
+    metric: bytes, scores: Iterable[bytes], parsed: Iterable[bytes], case: bytes, dataset: bytes
+) -> ArtifactKey:
+    """Metric, the samples' scores in order, their parsed values where read, case, metadata."""
+    return _key("set score", (metric, _many(scores), _many(parsed), case, dataset))
+
+
 def judge_call_key(
     judge: bytes, prompt: JSONValue, seed: int | None, repeat: int, twin: int = 0
 ) -> ArtifactKey:

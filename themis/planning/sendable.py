@@ -63,7 +63,8 @@ def check_cpu_bound(component: Any, role: str, where: str) -> bool:
 def _methods(component: Any, role: str) -> Sequence[str]:
     if role == "parser":
         return ("parse",)
-    return ("build_workflow",) if hasattr(component, "build_workflow") else ("score",)
+    known = ("build_workflow", "score_set", "score")
+    return (next(method for method in known if hasattr(component, method)),)
 
 
 def _refuse(where: str, said: str) -> None:

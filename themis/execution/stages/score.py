@@ -15,7 +15,7 @@ from themis.execution.failures import ExplainedError
 from themis.execution.flight import Candidate, CaseRun, Parsed, own_copy, parsed_for
 from themis.execution.stage import take
 from themis.execution.stages.parse import as_refusal
-from themis.execution.step import Payload, Step
+from themis.execution.step import Payload, Step, Taken
 from themis.planning.keys import score_key
 from themis.planning.work import Bound
 
@@ -29,8 +29,8 @@ class ByRule:
         self.payload = payload
 
 
-async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed) -> None:
-    """Take the score step of one subject and metric."""
+async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed) -> Taken:
+    """Take the score step of one subject and metric, and return how it ended."""
     engine, facts = case.engine, metric.facts
     if subject.refused is not None and facts.scores_refusals:
         parsed = as_refusal(subject)
@@ -51,7 +51,7 @@ async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed
         )
         return method(parsed_for(metric, parsed.output), view, context)
 
-    await take(
+    return await take(
         case,
         Step(
             address=StepAddress(Stage.SCORE, subject.sample, metric.name),
@@ -97,6 +97,8 @@ def seal(value: Any, facts: MetricFacts) -> Payload:
         )
     number = checked_number(value.value, facts)
     payload: Payload = {"value": number}
+    if facts.corpus:
+        _check_statistics(value.details.get("statistics"))
     if value.details:
         payload["details"] = value.details
     return payload
@@ -120,3 +122,12 @@ def checked_number(value: Any, facts: MetricFacts) -> float | int:
                 f"the score is {value!r}, outside the declared range [{low:g}, {high:g}]"
             )
     return int(number) if facts.kind == "binary" else number
+
+
+def _check_statistics(found: Any) -> None:
+    """Refuse a corpus metric's score without the numbers that its aggregate is made of."""
+    numbers = found if isinstance(found, list) else []
+    if not numbers or any(type(one) not in (int, float) for one in numbers):
+        raise InvalidResultError(
+            f"details['statistics'] is {found!r}; a metric with aggregate() gives a list of numbers"
+        )
