@@ -6,13 +6,14 @@ what was not, and how bad or good that could make it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from themis.core.results import ExecutionState, MetricSummary, ReportedModel, RunProgress
 
 NO_RANGE = "no range"
+NO_BOUNDS = "none"
 NONE = "-"
 HEADINGS = ("metric", "mean", "95% interval", "scored", "errors", "unparsed", "bounds")
 _TEXT_COLUMNS = 2
@@ -50,6 +51,65 @@ def headline_row(summary: MetricSummary) -> HeadlineRow:
         errors=_counted(summary.n_errors, summary.errors),
         unparsed=str(summary.n_unparsed),
         bounds=NO_RANGE if summary.value_range is None else span(summary.bounds),
+    )
+
+
+def headings(summaries: Iterable[MetricSummary]) -> tuple[str, ...]:
+    """Return the table's headings: its values are means, but where a corpus has one of its own."""
+    if any(summary.corpus is not None for summary in summaries):
+        return tuple("value" if name == "mean" else name for name in HEADINGS)
+    return HEADINGS
+
+
+def headline_rows(summary: MetricSummary) -> list[HeadlineRow]:
+    """Return a metric's lines in tables: one or, where the corpus has a value, that one first.
+
+    What errors could do to a value that is no mean cannot be said: it has no bounds.
+    """
+    row = headline_row(summary)
+    corpus = summary.corpus
+    if corpus is None:
+        return [row]
+    told = f"{corpus.n_cases} cases"
+    if summary.n_missing:
+        told = f"{corpus.n_cases} of {summary.n_cases} cases"
+    if corpus.n_rows != corpus.n_cases:
+        told = f"{corpus.n_rows} in {told}"
+    whole = row._replace(
+        metric=f"{row.metric}, corpus",
+        mean=number(corpus.value),
+        interval=span(corpus.interval),
+        scored=told if " " in row.scored or corpus.n_rows != corpus.n_cases else str(corpus.n_rows),
+        bounds=NO_BOUNDS,
+    )
+    return [whole, row._replace(metric=f"{row.metric}, mean of cases")]
+
+
+def corpus_text(summaries: Sequence[MetricSummary]) -> str:
+    """Return what is to be said of corpus-level values: rows outside, and why there is none."""
+    told = []
+    for summary in summaries:
+        corpus = summary.corpus
+        if corpus is None:
+            continue
+        if corpus.failure is not None:
+            told.append(f"{summary.metric_id} has no corpus value: {corpus.failure}")
+        elif corpus.n_without:
+            rows = "1 row" if corpus.n_without == 1 else f"{corpus.n_without:,} rows"
+            told.append(f"{summary.metric_id}, corpus: {rows} without statistics are not in it")
+    return "; ".join(told)
+
+
+def bootstrap_text(summaries: Sequence[MetricSummary]) -> str:
+    """Return how the intervals of corpus-level values were made; empty where there are none."""
+    found = {
+        (one.corpus.resamples, one.corpus.seed)
+        for one in summaries
+        if one.corpus is not None and one.corpus.interval is not None
+    }
+    return " and ".join(
+        f"percentile bootstrap over cases ({resamples:,} resamples, seed {seed})"
+        for resamples, seed in sorted(found)
     )
 
 
@@ -200,12 +260,13 @@ def plain_table(summaries: Sequence[MetricSummary], labels: Sequence[str] | None
     """
     if not summaries:
         return "no metrics"
-    head: tuple[str, ...] = HEADINGS
-    lines: list[tuple[str, ...]] = [headline_row(summary) for summary in summaries]
+    head = headings(summaries)
+    rows = [headline_rows(summary) for summary in summaries]
+    lines: list[tuple[str, ...]] = [row for found in rows for row in found]
     text_columns = 1
     if labels is not None:
         head = ("run", *head)
-        lines = [(label, *line) for label, line in zip(labels, lines, strict=True)]
+        lines = [(label, *row) for label, found in zip(labels, rows, strict=True) for row in found]
         text_columns = _TEXT_COLUMNS
     widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
     return "\n".join(_aligned(line, widths, text_columns) for line in (head, *lines))

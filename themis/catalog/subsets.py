@@ -118,7 +118,7 @@ def majority_at_k(
 class _Option(NamedTuple):
     """One answer: how many samples gave it, and their mean score as a whole number of units."""
 
-    count: int
+    given: int
     units: int
 
 
@@ -127,7 +127,7 @@ def _counted(answers: Sequence[Hashable | None], scores: Sequence[float], k: int
     silent: list[Fraction] = []
     for answer, score in zip(answers, scores, strict=True):
         (silent if answer is None else by_answer.setdefault(answer, [])).append(Fraction(score))
-    means = [sum(found) / len(found) for found in by_answer.values()]
+    means = [_mean(found) for found in by_answer.values()]
     unit = math.lcm(*(mean.denominator for mean in means))
     options = [
         _Option(len(found), int(mean * unit))
@@ -138,8 +138,12 @@ def _counted(answers: Sequence[Hashable | None], scores: Sequence[float], k: int
         start=Fraction(0),
     )
     if silent:
-        total += math.comb(len(silent), k) * sum(silent) / len(silent)
+        total += math.comb(len(silent), k) * _mean(silent)
     return Vote(float(total / math.comb(len(answers), k)))
+
+
+def _mean(numbers: Sequence[Fraction]) -> Fraction:
+    return sum(numbers, start=Fraction(0)) / len(numbers)
 
 
 def _won(options: Sequence[_Option], n_silent: int, k: int) -> list[tuple[int, int]]:
@@ -161,7 +165,7 @@ def _joined(
     ways: dict[tuple[int, int], tuple[int, int]], option: _Option, votes: int, k: int
 ) -> dict[tuple[int, int], tuple[int, int]]:
     joined: dict[tuple[int, int], tuple[int, int]] = {}
-    choices = [math.comb(option.count, drawn) for drawn in range(min(option.count, votes) + 1)]
+    choices = [math.comb(option.given, drawn) for drawn in range(min(option.given, votes) + 1)]
     for (before, ties), (sets, units) in ways.items():
         for more, ways_of_it in enumerate(choices[: k - before + 1]):
             wins = more == votes

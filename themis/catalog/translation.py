@@ -1,14 +1,15 @@
-"""BLEU, chrF and TER, sentence by sentence, as sacreBLEU computes them.
+"""BLEU, chrF and TER, sentence by sentence and over the corpus, as sacreBLEU computes them.
 
 Every value is sacreBLEU's own, bit for bit (Post 2018, "A Call for Clarity in Reporting BLEU
 Scores", https://aclanthology.org/W18-6319). A score's details hold two keys: ``statistics``, the
 case's sufficient statistics as a list of numbers in sacreBLEU's own order, whose sums over cases
-give the corpus's score; and ``signature``, which says how the score was made.
+give the corpus's score (``aggregate``); and ``signature``, which says how the score was made.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -25,6 +26,7 @@ class _SacreBleu(TextMetric):
 
     kind = "value"
     value_range: tuple[float, float] | None = (0.0, 100.0)
+    additive = True
     _name: str
 
     def __init__(self, params: JSONObject, /) -> None:
@@ -49,6 +51,14 @@ class _SacreBleu(TextMetric):
             details={"statistics": statistics, "signature": str(metric.get_signature())},
         )
 
+    def aggregate(self, statistics: Sequence[Sequence[float]]) -> float:
+        """Return sacreBLEU's corpus score, as its ``corpus_score`` gives it of the same texts."""
+        metric = self._corpus_reference()
+        return float(metric._aggregate_and_compute([list(row) for row in statistics]).score)  # noqa: SLF001
+
+    def _corpus_reference(self) -> Any:
+        return self.reference()
+
 
 class Bleu(_SacreBleu):
     """Sentence BLEU, from 0 to 100: modified n-gram precision with a brevity penalty.
@@ -65,7 +75,7 @@ class Bleu(_SacreBleu):
         smooth_value: of "floor" (0.1) and "add-k" (1).
         max_ngram_order: the longest n-grams.
         effective_order: leave out orders that a short sentence does not have, as sacreBLEU's
-            ``sentence_bleu`` does.
+            ``sentence_bleu`` does. The corpus's score never does, as ``corpus_bleu`` does not.
 
     Source: Papineni et al. 2002, https://aclanthology.org/P02-1040.
     """
@@ -103,6 +113,11 @@ class Bleu(_SacreBleu):
         # sacreBLEU's geometric mean of 100s ends a rounding error above 100; it is kept.
         perfect = (math.exp(sum([math.log(100.0)] * n) / n) for n in range(1, order + 1))
         self.value_range = (0.0, max(100.0, *perfect))
+
+    def _corpus_reference(self) -> Any:
+        """Return sacreBLEU's metric without effective order, the default of ``corpus_bleu``."""
+        params = {**self.params, "effective_order": False}
+        return getattr(import_module("sacrebleu.metrics"), self._name)(**params)
 
 
 class Chrf(_SacreBleu):

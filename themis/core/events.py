@@ -48,7 +48,8 @@ class EventKind(StrEnum):
     ``case_finished`` data: through (stage), outages (count of failed steps).
     ``budget_drawn`` data: tokens, dollars; how far the calls of this process may go from here on.
     ``run_finished`` data: status, through, reason, spent (tokens, dollars, seconds), headline (of
-    an attempt that came to its end: see ``views/headline.py``).
+    an attempt that came to its end: see ``views/headline.py``) and corpus (by metric, its value
+    over the whole run).
     ``note`` data: text; something the user should know, such as code that changed.
     """
 

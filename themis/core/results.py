@@ -91,6 +91,29 @@ class ScoreRow(Model):
     details: JSONObject = Field(default_factory=dict)
 
 
+class CorpusValue(Model):
+    """A metric's value over a whole run, made of its cases' statistics and no mean of scores."""
+
+    value: float | None = None
+    """None where there is none: see ``failure``."""
+    failure: str | None = None
+    """Why there is no value."""
+    interval: list[float] | None = None
+    """95 percent interval."""
+    interval_method: str | None = None
+    """"bootstrap": percentiles over resampled cases."""
+    resamples: int | None = None
+    """How often the cases were drawn again."""
+    seed: int | None = None
+    """Of the draws."""
+    n_cases: int = 0
+    """Cases that are in it."""
+    n_rows: int = 0
+    """Scored candidates that are in it."""
+    n_without: int = 0
+    """Rows that are not: errors, and values given by rule for a failure of the model's."""
+
+
 class MetricSummary(Model):
     """A metric over a run. The mean is over cases; a case's score is the mean of its samples'."""
 
@@ -128,11 +151,13 @@ class MetricSummary(Model):
     interval: list[float] | None = None
     """Confidence interval of the mean; filled in by analysis."""
     interval_method: str | None = None
+    corpus: CorpusValue | None = None
+    """The value over the run as a whole, of a metric that has one."""
 
     @property
     def value(self) -> float | None:
-        """The mean."""
-        return self.mean
+        """The headline: the value over the run as a whole, of a metric that has one; the mean."""
+        return self.mean if self.corpus is None else self.corpus.value
 
     def plain(self) -> dict[str, Any]:
         """Return the figures as plain JSON data, each of them, null where there is none."""

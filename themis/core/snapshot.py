@@ -90,7 +90,7 @@ class RunIdentity(Model):
 
         A field at its default is left out, so that a field added later does not change the ids of
         runs that do not use it. Whether a metric has a value over the whole run is left out too:
-        it is the component's, which its id, version and fingerprint name, and no step depends on it.
+        id, version and fingerprint of its component say it already.
         """
         asked = self.model_dump(mode="json", exclude_defaults=True)
         for metric in asked.get("metrics", ()):

@@ -21,10 +21,11 @@ from themis.core.models import Case, Dataset
 from themis.core.protocols import RunStore
 from themis.core.snapshot import RunSnapshot
 from themis.exchange.bundle import Bundle, BundleKind
+from themis.execution.corpus import corpus_values, loaded
 from themis.execution.ownership import TTL, give_back, take
 from themis.planning.datasets import read_datasets, stored_case
 from themis.planning.keys import CaseDigests
-from themis.views.headline import fold_journal, keep
+from themis.views.headline import fold_journal, keep, keep_corpus
 from themis.views.steps import PAGE, CaseSteps, read_steps
 
 _CASE_FIELDS = tuple(Case.model_fields)
@@ -178,6 +179,7 @@ class _Arriving:
             for event in last:
                 fold.take_event(event)
             keep(last[-1], fold.headline())
+            keep_corpus(last[-1], corpus_values(loaded(self._snapshot), fold.statistics()))
         yield last
 
     def _event(

@@ -8,17 +8,21 @@ for who looks at the run to hear of.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from themis.core.base import ArtifactKey
 from themis.core.events import Event, EventKind, Stage
 from themis.core.protocols import RunStore
 from themis.core.snapshot import RunSnapshot
+from themis.execution.corpus import corpus_values
+from themis.execution.engine import Engine
 from themis.execution.journal import Journal
-from themis.views.headline import HeadlineFold, keep
+from themis.views.headline import HeadlineFold, keep, keep_corpus
 from themis.views.state import RUN_KINDS
 from themis.views.steps import PAGE, CaseSteps, read_steps
 
@@ -34,10 +38,14 @@ class LiveHeadline:
         snapshot: the run.
         has_history: whether the journal had events before: then none is folded from memory, for a
             case may have more of them than pass by.
+        corpus: by name, the metrics that have a value over the whole run.
     """
 
-    def __init__(self, snapshot: RunSnapshot, *, has_history: bool) -> None:
+    def __init__(
+        self, snapshot: RunSnapshot, *, has_history: bool, corpus: Mapping[str, Any]
+    ) -> None:
         self._snapshot = snapshot
+        self._corpus = corpus
         self._fold = HeadlineFold(snapshot)
         self._has_history = has_history
         self._is_whole = True
@@ -57,7 +65,7 @@ class LiveHeadline:
             self._give_up()
 
     async def keep_in(
-        self, event: Event, journal: Journal, store: RunStore, *, stopping: Callable[[], bool]
+        self, event: Event, journal: Journal, store: RunStore, engine: Engine
     ) -> None:
         """Put the headline into the event that is to end the attempt and is about to be appended.
 
@@ -65,7 +73,7 @@ class LiveHeadline:
             event: the attempt's end.
             journal: where everything before it is queued or committed.
             store: what the journal writes to.
-            stopping: says whether there is no time for it any more.
+            engine: the open run's; once it is stopping there is no time for it any more.
         """
         await journal.flush()
         try:
@@ -73,15 +81,31 @@ class LiveHeadline:
                 for one in await journal.request(partial(self._own_events, store)):
                     self._fold.take_event(one)
             for lower, upper in self._unread():
-                if stopping() or not self._is_whole:
+                if engine.stopping or not self._is_whole:
                     return
                 for steps in await journal.request(partial(self._page, store, lower, upper)):
                     self._fold.take(steps)
             if self._is_whole:
                 self._fold.take_event(event)
                 keep(event, self._fold.headline())
+                await self._keep_corpus(event, engine)
         except Exception:  # noqa: BLE001 - a headline is not worth a run
             self._give_up()
+
+    async def _keep_corpus(self, event: Event, engine: Engine) -> None:
+        """Put in the values over the whole run, unless the run is stopped before they are made."""
+        if not self._corpus or engine.stopping:
+            return
+        make = partial(corpus_values, self._corpus, self._fold.statistics())
+        making = asyncio.ensure_future(engine.threads.run(make))
+        stopped = asyncio.ensure_future(engine.stopped())
+        try:
+            await asyncio.wait({making, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if making.done():
+                keep_corpus(event, making.result())
+        finally:
+            for one in (making, stopped):
+                one.cancel()
 
     def _take(self, event: Event, lost: Collection[ArtifactKey]) -> None:
         index = event.case_index

@@ -263,17 +263,13 @@ def expected_steps(run: CompiledRun, chosen: Sequence[int] | None) -> Iterator[S
         for parser in run.parsers:
             yield StepAddress(Stage.PARSE, subject, parser)
         for metric in run.metrics:
-            if metric.facts.of is not None:
-                continue
-            if not metric.facts.judged:
-                yield StepAddress(Stage.SCORE, subject, metric.name)
-            elif metric.facts.subject != "candidates":
-                yield StepAddress(Stage.JUDGE, subject, metric.name)
+            if metric.facts.subject != "candidates":
+                stage = Stage.JUDGE if metric.facts.judged else Stage.SCORE
+                yield StepAddress(stage, subject, metric.name)
     for metric in run.metrics:
-        if metric.facts.of is not None:
-            yield StepAddress(Stage.SCORE, None, metric.name)
-        elif metric.facts.judged and metric.facts.subject == "candidates":
-            yield StepAddress(Stage.JUDGE, None, metric.name)
+        if metric.facts.subject == "candidates":
+            stage = Stage.JUDGE if metric.facts.judged else Stage.SCORE
+            yield StepAddress(stage, None, metric.name)
 
 
 def _compared(store: RunStore, run: CompiledRun, named: str | None) -> Comparison | None:

@@ -120,7 +120,11 @@ class _OpenRun:
         self._decision = decision
         self._ledger: Ledger = history.ledger
         self._has_history = history.last_seq > 0
-        self._headline = LiveHeadline(run.snapshot, has_history=self._has_history)
+        self._headline = LiveHeadline(
+            run.snapshot,
+            has_history=self._has_history,
+            corpus={one.name: one.component for one in run.metrics if one.facts.corpus},
+        )
         self._hooks = hooks
         self._listeners = listeners
         self._in_flight: dict[int, CaseRun] = {}
@@ -171,9 +175,7 @@ class _OpenRun:
         """Journal how the attempt ended and, where no case of it is left, its headline."""
         event = self._event(EventKind.RUN_FINISHED, self._end_data(status))
         if self._is_whole:
-            await self._headline.keep_in(
-                event, self._journal, self._store, stopping=lambda: self._engine.stopping
-            )
+            await self._headline.keep_in(event, self._journal, self._store, self._engine)
         self._journal.append(event)
 
     def _begin(self, provenance: Provenance) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Self, overload
 from themis.analysis.intervals import summarize
 from themis.analysis.tables import (
     attempts_text,
+    corpus_text,
     endings_text,
     plain_table,
     reported_text,
@@ -30,6 +31,7 @@ from themis.core.results import (
     ScoreRow,
 )
 from themis.core.snapshot import RunSnapshot
+from themis.execution.corpus import summaries_of
 from themis.views.attempts import as_of
 from themis.views.headline import Standing, read_standing
 from themis.views.results import case_result, case_results
@@ -123,8 +125,12 @@ class RunResult:
         return read_standing(self._store, self.snapshot)
 
     @cached_property
+    def _summaries(self) -> list[MetricSummary]:
+        return summaries_of(self._standing, self.snapshot)
+
+    @cached_property
     def _metrics(self) -> Mapping[str, MetricSummary]:
-        return {one.metric_id: one for one in summarize(self._standing.headline.summaries)}
+        return {one.metric_id: one for one in summarize(self._summaries)}
 
     @property
     def state(self) -> ExecutionState:
@@ -212,6 +218,8 @@ class RunResult:
             lines.append(f"first failure: {self.progress.first_failure}")
         if self.metrics:
             lines.append(self.table())
+        if corpus := corpus_text(list(self.metrics.values())):
+            lines.append(corpus)
         if endings := endings_text(list(self.metrics.values())):
             lines.append(f"answers: {endings}")
         if reported := reported_text(self.progress):

@@ -13,8 +13,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from themis.analysis.tables import attempts_text, headline_row, number, times_text
-from themis.core.results import CaseResult, ScoreRow
+from themis.analysis.tables import (
+    attempts_text,
+    bootstrap_text,
+    corpus_text,
+    headings,
+    headline_rows,
+    number,
+    times_text,
+)
+from themis.core.results import CaseResult, MetricSummary, ScoreRow
 from themis.reporting import plot
 from themis.reporting.facts import (
     WORK_HEADINGS,
@@ -47,6 +55,7 @@ def render(facts: ReportFacts) -> Iterator[str]:
     script = loader.get_source(environment, "page.js")[0]
     style = loader.get_source(environment, "page.css")[0]
     page = environment.get_template("page.html")
+    summaries = [summary for run in facts.runs for summary in run.summaries]
     shown = max(CASES_SHOWN // len(facts.runs), 1)
     yield from page.generate(
         facts=facts,
@@ -54,8 +63,14 @@ def render(facts: ReportFacts) -> Iterator[str]:
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=style,
         headline=[
-            (run, summary, headline_row(summary)) for run in facts.runs for summary in run.summaries
+            (run, row, method)
+            for run in facts.runs
+            for summary in run.summaries
+            for row, method in zip(headline_rows(summary), _methods(summary), strict=True)
         ],
+        value_heading=headings(summaries)[1],
+        bootstrap=bootstrap_text(summaries),
+        corpus=corpus_text(summaries),
         panels=plot.panels(facts),
         plot=plot,
         cases=lambda run: (_case_line(case) for case in run.first_cases(shown)),
@@ -68,6 +83,12 @@ def render(facts: ReportFacts) -> Iterator[str]:
         work_headings=WORK_HEADINGS,
         work_rows=work_rows(facts),
     )
+
+
+def _methods(summary: MetricSummary) -> list[str | None]:
+    """Return how the interval of each of a metric's lines was made."""
+    corpus = summary.corpus
+    return [*([] if corpus is None else [corpus.interval_method]), summary.interval_method]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

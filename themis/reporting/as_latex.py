@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from themis.analysis.tables import HEADINGS, headline_row
+from themis.analysis.tables import HEADINGS, bootstrap_text, corpus_text, headings, headline_rows
 from themis.reporting.facts import ReportFacts
 
 _SPECIAL = {
@@ -31,15 +31,17 @@ _TO_ESCAPE = re.compile("|".join(map(re.escape, _SPECIAL)))
 def render(facts: ReportFacts) -> Iterator[str]:
     """Yield the table."""
     several = not facts.is_one_run
-    headings = (*(("run",) if several else ()), *HEADINGS)
+    summaries = [summary for run in facts.runs for summary in run.summaries]
+    head = (*(("run",) if several else ()), *headings(summaries))
     columns = "l" * (2 if several else 1) + "r" * (len(HEADINGS) - 1)
     yield "% Needs \\usepackage{booktabs}.\n"
     yield "\\begin{table}\n\\centering\n"
     yield f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n"
-    yield _line(headings) + "\\midrule\n"
+    yield _line(head) + "\\midrule\n"
     for run in facts.runs:
         for summary in run.summaries:
-            yield _line((*((run.label,) if several else ()), *headline_row(summary)))
+            for row in headline_rows(summary):
+                yield _line((*((run.label,) if several else ()), *row))
     yield "\\bottomrule\n\\end{tabular}\n"
     yield f"\\caption{{{_caption(facts)}}}\n\\end{{table}}\n"
 
@@ -66,6 +68,11 @@ def _caption(facts: ReportFacts) -> str:
         for run in facts.runs
         if run.reported
     )
+    summaries = [summary for run in facts.runs for summary in run.summaries]
+    if resampled := bootstrap_text(summaries):
+        endings += f" Intervals of values over the corpus: {resampled}."
+    if told := corpus_text(summaries):
+        endings += f" {told}."
     missing = "" if facts.is_whole else " or case not scored yet"
     return (
         f"{escape(facts.title)}. Means over cases with 95\\% intervals; bounds: the mean if every "

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from themis.analysis.tables import HEADINGS, attempts_text, headline_row, times_text
+from themis.analysis.tables import (
+    attempts_text,
+    bootstrap_text,
+    corpus_text,
+    headings,
+    headline_rows,
+    times_text,
+)
 from themis.reporting.facts import (
     WORK_HEADINGS,
     ReportFacts,
@@ -38,27 +45,33 @@ def escape(text: str) -> str:
 def _headline(facts: ReportFacts) -> Iterator[str]:
     several = not facts.is_one_run
     lines = [
-        (*((run.label,) if several else ()), *headline_row(summary))
+        (*((run.label,) if several else ()), *row)
         for run in facts.runs
         for summary in run.summaries
+        for row in headline_rows(summary)
     ]
     if not lines:
         yield "No metrics.\n"
         return
-    headings = (*(("run",) if several else ()), *HEADINGS)
-    yield from _table(headings, lines, text_columns=2 if several else 1)
+    summaries = [summary for run in facts.runs for summary in run.summaries]
+    head = (*(("run",) if several else ()), *headings(summaries))
+    yield from _table(head, lines, text_columns=2 if several else 1)
     yield (
         "\nMeans are over cases; a case's score is the mean of its samples'. Errors are outside "
         "the mean; the bounds are the mean if every error had been worst or best"
     )
     if not facts.is_whole:
         yield ", and so every case that is not scored yet"
-    summaries = [summary for run in facts.runs for summary in run.summaries]
     unbounded = any(summary.value_range is None for summary in summaries)
     yield ", and a metric without a declared range has none.\n" if unbounded else ".\n"
     methods = sorted({one.interval_method for one in summaries if one.interval_method})
-    if methods:
-        yield f"Intervals: {', '.join(_METHODS.get(name, name) for name in methods)}.\n"
+    said = [_METHODS.get(name, name) for name in methods]
+    if resampled := bootstrap_text(summaries):
+        said.append(f"of values over the corpus {resampled}")
+    if said:
+        yield f"Intervals: {', '.join(said)}.\n"
+    if told := corpus_text(summaries):
+        yield f"\n{escape(told)}.\n"
 
 
 _METHODS = {"wilson": "Wilson's score interval", "t": "Student's t over cases"}

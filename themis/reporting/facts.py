@@ -28,6 +28,7 @@ from themis.core.protocols import RunStore
 from themis.core.redaction import redact
 from themis.core.results import CaseResult, ExecutionState, MetricSummary, ScoreRow
 from themis.core.snapshot import ComponentRef, RunSnapshot
+from themis.execution.corpus import summaries_of
 from themis.views.attempts import MARK, as_of
 from themis.views.cases import RunCase, run_cases
 from themis.views.headline import Standing, read_standing
@@ -72,7 +73,7 @@ class RunFacts:
     def summaries(self) -> list[MetricSummary]:
         """The metrics that the report is about, with their intervals, in the run's order."""
         told = {metric.name for metric in chosen_metrics(self.snapshot, self.metric_ids)}
-        found = self._standing.headline.summaries
+        found = summaries_of(self._standing, self.snapshot)
         return summarize([summary for summary in found if summary.metric_id in told])
 
     @property

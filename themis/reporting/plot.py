@@ -1,4 +1,4 @@
-"""A plot of means and their intervals: where each mark goes, in the units of an SVG.
+"""A plot of headline values and their intervals: where each mark goes, in the units of an SVG.
 
 One panel a metric, so that runs share an axis and metrics of different units do not. A metric whose
 axis is longer or shorter than floats can divide has none. It decides places only; colours and text
@@ -64,7 +64,7 @@ def panels(facts: ReportFacts) -> list[Panel]:
             lines.setdefault(summary.metric_id, []).append((run.label, summary))
     drawn: list[Panel] = []
     for metric_id, found in lines.items():
-        if any(summary.mean is not None for _, summary in found):
+        if any(summary.value is not None for _, summary in found):
             axis = _axis([summary for _, summary in found])
             if axis is not None:
                 drawn.append(_panel(metric_id, found, axis, several=not facts.is_one_run))
@@ -93,11 +93,11 @@ def _panel(
         Mark(
             y=ROW * row + ROW / 2.0,
             label=_short(label if several else note),
-            hint=f"{label}: {metric_id} {number(summary.mean)}",
-            value=number(summary.mean),
-            dot=None if summary.mean is None else place(summary.mean),
-            interval=ends(summary.interval),
-            bounds=ends(summary.bounds) if summary.n_errors or summary.n_missing else None,
+            hint=f"{label}: {metric_id} {number(summary.value)}",
+            value=number(summary.value),
+            dot=None if summary.value is None else place(summary.value),
+            interval=ends(_interval(summary)),
+            bounds=ends(_bounds(summary)),
         )
         for row, (label, summary) in enumerate(lines)
     ]
@@ -110,6 +110,18 @@ def _panel(
     )
 
 
+def _interval(summary: MetricSummary) -> list[float] | None:
+    """Return the interval of the value that is shown."""
+    return summary.interval if summary.corpus is None else summary.corpus.interval
+
+
+def _bounds(summary: MetricSummary) -> list[float] | None:
+    """Return how far errors, and cases not reached, could move the value that is shown."""
+    if summary.corpus is not None or not (summary.n_errors or summary.n_missing):
+        return None
+    return summary.bounds
+
+
 def _axis(summaries: list[MetricSummary]) -> tuple[float, float, float] | None:
     """Return least and greatest value of the axis and the distance of its ticks.
 
@@ -120,8 +132,8 @@ def _axis(summaries: list[MetricSummary]) -> tuple[float, float, float] | None:
     shown = [end for found in ranges for end in found]
     if not shown:
         for summary in summaries:
-            shown += [] if summary.mean is None else [summary.mean]
-            shown += summary.interval or []
+            shown += [] if summary.value is None else [summary.value]
+            shown += _interval(summary) or []
     low, high = min(shown), max(shown)
     if low == high:
         room = abs(low) * 0.1 or 1.0

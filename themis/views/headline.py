@@ -8,7 +8,8 @@ made it. In every other case it is folded again. It may be missing, and is never
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic import Field
@@ -17,12 +18,13 @@ from themis.core.base import Model, RunId
 from themis.core.errors import DefinitionError
 from themis.core.events import Event, EventKind
 from themis.core.protocols import RunStore
-from themis.core.results import ExecutionState, MetricSummary, RunProgress
+from themis.core.results import CorpusValue, ExecutionState, MetricSummary, RunProgress
 from themis.core.snapshot import RunSnapshot
 from themis.core.version import running_version
 from themis.views.attempts import later_attempts
-from themis.views.scores import ScoresFold
+from themis.views.scores import ScoresFold, corpus_metrics
 from themis.views.state import RUN_KINDS, ProgressFold, RunHead, state_of
+from themis.views.statistics import CaseStatistics
 from themis.views.steps import CaseSteps, fold_cases
 from themis.views.timeline import AttemptTiming, TimelineFold
 
@@ -30,6 +32,7 @@ FOLDED_AS = 1
 """Counts up whenever a fold comes to say something else of the same events, or says it otherwise:
 headlines kept before are then folded again, also by whoever works between two versions."""
 _FIELD = "headline"
+_CORPUS = "corpus"
 
 
 class Headline(Model):
@@ -68,6 +71,10 @@ class HeadlineFold:
         self._progress.take(steps)
         self._times.take(steps)
 
+    def statistics(self) -> Mapping[str, CaseStatistics]:
+        """Return, by metric, what its corpus-level value is made of."""
+        return self._scores.statistics
+
     def headline(self) -> Headline:
         """Return the headline so far."""
         return Headline(
@@ -82,6 +89,10 @@ class Standing(NamedTuple):
 
     head: RunHead
     headline: Headline
+    corpus: Mapping[str, CorpusValue] = MappingProxyType({})
+    """By metric, the value over the whole run that its end has kept."""
+    statistics: Mapping[str, CaseStatistics] = MappingProxyType({})
+    """By metric, what the others' are made of; none where all that there are were kept."""
 
     def state(self, run_id: RunId) -> ExecutionState:
         """Return it as users see it."""
@@ -99,6 +110,15 @@ def keep(event: Event, headline: Headline) -> None:
     }
 
 
+def keep_corpus(event: Event, values: Mapping[str, CorpusValue]) -> None:
+    """Write the corpus-level values of a run into the event that ends an attempt.
+
+    Unlike a headline they hold for every version: a user's component made them, and may be gone.
+    """
+    if values:
+        event.data[_CORPUS] = {name: one.plain() for name, one in values.items()}
+
+
 def fold_journal(store: RunStore, snapshot: RunSnapshot) -> HeadlineFold:
     """Return the fold of all that a run's journal holds, reading it whole, page by page."""
     fold = HeadlineFold(snapshot, later_attempts(store))
@@ -114,11 +134,17 @@ def read_standing(store: RunStore, snapshot: RunSnapshot) -> Standing:
     for event in store.events(snapshot.run_id, kinds=RUN_KINDS):
         head.take(event)
         last = event
-    kept = None if last is None else _kept_in(last)
-    if kept is not None and last is not None and _is_end(store, snapshot.run_id, last):
-        return Standing(head, kept)
+    if last is None or last.kind is not EventKind.RUN_FINISHED:
+        kept, corpus = None, {}
+    elif _is_end(store, snapshot.run_id, last):
+        kept, corpus = _kept_in(last), _corpus_in(last)
+    else:
+        kept, corpus = None, {}
+    whole = corpus_metrics(snapshot) <= corpus.keys()
+    if kept is not None and whole:
+        return Standing(head, kept, corpus)
     fold = fold_journal(store, snapshot)
-    return Standing(fold.head, fold.headline())
+    return Standing(fold.head, fold.headline(), corpus, fold.statistics())
 
 
 def execution_state(store: RunStore, run_id: RunId) -> ExecutionState:
@@ -137,7 +163,7 @@ def _maker() -> str:
 def _kept_in(event: Event) -> Headline | None:
     """Return what an attempt's end has kept, if it can be read as what it was."""
     kept: Any = event.data.get(_FIELD)
-    if event.kind is not EventKind.RUN_FINISHED or not isinstance(kept, dict):
+    if not isinstance(kept, dict):
         return None
     told = {name: value for name, value in kept.items() if name != "by"}
     if kept.get("by") != _maker():
@@ -146,6 +172,15 @@ def _kept_in(event: Event) -> Headline | None:
         return Headline.read(told)
     except DefinitionError:  # damaged: the journal says it all again
         return None
+
+
+def _corpus_in(event: Event) -> dict[str, CorpusValue]:
+    """Return the corpus-level values that an attempt's end has kept, as far as they can be read."""
+    kept: Any = event.data.get(_CORPUS)
+    try:
+        return {str(name): CorpusValue.read(one) for name, one in dict(kept or {}).items()}
+    except (DefinitionError, TypeError, ValueError):  # damaged, or of another version
+        return {}
 
 
 def _is_end(store: RunStore, run_id: RunId, event: Event) -> bool:

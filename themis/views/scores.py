@@ -20,6 +20,7 @@ from themis.core.snapshot import ComponentRef, MetricFacts, RunIdentity, RunSnap
 from themis.views.cases import RunCase, run_cases
 from themis.views.endings import subject_endings
 from themis.views.exact import Moments, mean_of, scaled
+from themis.views.statistics import CaseStatistics
 from themis.views.steps import (
     PAGE,
     CaseSteps,
@@ -102,6 +103,11 @@ def chosen_metrics(
                 value=name,
             )
     return [metric for metric in metrics if metric.name in metric_ids]
+
+
+def corpus_metrics(snapshot: RunSnapshot) -> set[str]:
+    """Return the names of a run's metrics that have a value over the whole run."""
+    return {metric.name for metric in snapshot.identity.metrics if facts_of(metric).corpus}
 
 
 def score_case(
@@ -291,10 +297,18 @@ class ScoresFold:
         self._folds = {
             metric.name: MetricFold(metric, snapshot.identity) for metric in self._metrics
         }
+        self.statistics = {
+            metric.name: CaseStatistics() for metric in self._metrics if facts_of(metric).corpus
+        }
+        """By metric, what its value over the whole run is made of."""
 
     def take(self, steps: CaseSteps) -> None:
         """Take one case."""
         rows = score_case(steps, self._identity, self._metrics)
+        if self.statistics:
+            for row in rows:
+                if (statistics := self.statistics.get(row.metric_id)) is not None:
+                    statistics.add(steps.index, {} if row.by_rule else row.details)
         if len(self._folds) == 1:
             next(iter(self._folds.values())).add(rows)
             return
