@@ -5,7 +5,8 @@ python -m benchmarks.agreement [--pairs 2000]
 Pairs go through ``Experiment.run`` into SQLite, answers arriving out of order; another process
 opens the file and reads the score table and the report. Every value is compared, bit for bit, with
 what sacreBLEU, SQuAD's official logic, rouge-score, rapidfuzz and Math-Verify give, and every mean
-with theirs: to 12 digits, since in which order floats are added is nobody's promise.
+with theirs: to 12 digits, since in which order floats are added is nobody's promise. sacreBLEU's
+scores of the corpus are compared bit for bit again.
 """
 
 from __future__ import annotations
@@ -62,6 +63,9 @@ class Outcome(NamedTuple):
     differing: list[str]
     mean: float | None
     expected_mean: float
+    corpus: float | None
+    expected_corpus: float | None
+    """None where the reference has no score of a corpus."""
 
 
 def normalize_answer(text: str) -> str:
@@ -124,6 +128,31 @@ def text_references() -> dict[str, tuple[Any, Reference]]:
             metric = use("builtin/rouge", variant=variant, stemmer=stemmer)
             found[name] = (metric, of_rouge(variant, stemmer))
     return found
+
+
+def corpus_references() -> dict[str, Callable[[Sequence[Pair]], float]]:
+    """Return, by name, what sacreBLEU gives of all pairs together, under its own defaults."""
+    import sacrebleu.metrics as sacre
+
+    def of_sacre(name: str, **params: Any) -> Callable[[Sequence[Pair]], float]:
+        def score(pairs: Sequence[Pair]) -> float:
+            most = max(len(pair.right) for pair in pairs)
+            # sacreBLEU takes streams of references; None stands where a pair has fewer.
+            streams = [
+                [pair.right[place] if place < len(pair.right) else None for pair in pairs]
+                for place in range(most)
+            ]
+            metric = getattr(sacre, name)(**params)
+            return float(metric.corpus_score([pair.answer for pair in pairs], streams).score)
+
+        return score
+
+    return {
+        "bleu": of_sacre("BLEU"),
+        "chrf": of_sacre("CHRF"),
+        "chrf++": of_sacre("CHRF", word_order=2),
+        "ter": of_sacre("TER"),
+    }
 
 
 def math_references() -> dict[str, tuple[Any, Reference]]:
@@ -196,7 +225,16 @@ def _outcome(
         if rows.get(case_id) != value
     ]
     mean = math.fsum(expected.values()) / len(expected)
-    return Outcome(name, len(rows), differing, told["means"][name], mean)
+    corpus = corpus_references().get(name)
+    return Outcome(
+        name,
+        len(rows),
+        differing,
+        told["means"][name],
+        mean,
+        told["corpora"][name],
+        None if corpus is None else corpus(list(pairs.values())),
+    )
 
 
 def read(path: str, run_id: str) -> None:
@@ -208,16 +246,19 @@ def read(path: str, run_id: str) -> None:
         values.setdefault(row.metric_id, {})[row.case_id] = row.value
     (run,) = json.loads(Reporter(store).render(run_id, "json"))["runs"]
     means = {metric["metric_id"]: metric["mean"] for metric in run["metrics"]}
-    print(json.dumps({"values": values, "means": means}))
+    corpora = {
+        metric["metric_id"]: (metric["corpus"] or {}).get("value") for metric in run["metrics"]
+    }
+    print(json.dumps({"values": values, "means": means, "corpora": corpora}))
     store.close()
 
 
 def agree(outcome: Outcome) -> bool:
-    """Return whether no value and no mean differs."""
+    """Return whether no value, no mean and no value over the corpus differs."""
     same_mean = outcome.mean is not None and math.isclose(
         outcome.mean, outcome.expected_mean, rel_tol=1e-12
     )
-    return not outcome.differing and same_mean
+    return not outcome.differing and same_mean and outcome.corpus == outcome.expected_corpus
 
 
 def main() -> int:
@@ -230,8 +271,9 @@ def main() -> int:
         read(*given.read)
         return 0
     failed = False
-    print("| metric | pairs | values differing | mean in the report | mean of the references |")
-    print("| --- | --- | --- | --- | --- |")
+    print("| metric | pairs | values differing | mean in the report | of the references |", end="")
+    print(" corpus in the report | of the references |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for pairs, references in (
         (text_pairs(given.pairs, seed=11), text_references()),
         (math_pairs(given.pairs, seed=12), math_references()),
@@ -243,7 +285,7 @@ def main() -> int:
             failed = failed or not agree(one)
             print(
                 f"| {one.metric} | {one.compared} | {len(one.differing)} | {one.mean!r} "
-                f"| {one.expected_mean!r} |"
+                f"| {one.expected_mean!r} | {one.corpus} | {one.expected_corpus} |"
             )
             for line in one.differing[:5]:
                 print(f"  {line}", file=sys.stderr)

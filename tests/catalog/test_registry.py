@@ -13,6 +13,11 @@ from themis.core.config import use
 from themis.core.errors import DefinitionError, UnknownComponentError
 
 PARAMS: dict[str, dict[str, Any]] = {
+    "builtin/best_at_k": {"of": "builtin/f1", "k": 2},
+    "builtin/consistency": {"of": "builtin/f1"},
+    "builtin/maj_at_k": {"of": "builtin/f1", "k": 2},
+    "builtin/mean_at_k": {"of": "builtin/f1", "k": 2},
+    "builtin/pass_at_k": {"of": "builtin/exact_match", "k": 2},
     "builtin/llm_rubric": {"rubric": "Is it right?"},
     "builtin/panel_of_judges": {"rubric": "Is it right?"},
     "builtin/regex": {"pattern": "x"},

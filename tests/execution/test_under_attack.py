@@ -519,12 +519,12 @@ def _filed(path: Path, **parts: Any) -> Experiment:
     return experiment(storage=storage, **parts)
 
 
-def test_a_metric_over_the_whole_run_is_refused_while_compiling() -> None:
+def test_an_aggregate_that_would_have_to_be_awaited_is_refused_while_compiling() -> None:
     class Corpus(CountingMetric):
-        def aggregate(self, statistics: Any) -> float:
+        async def aggregate(self, statistics: Any) -> float:
             return 42.0
 
-    _refused(experiment(metrics=[Corpus()]).compile, "Corpus", "aggregate()")
+    _refused(experiment(metrics=[Corpus()]).compile, "Corpus", "aggregate()", "plain method")
 
 
 WRONG: dict[str, dict[str, Any]] = {

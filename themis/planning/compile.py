@@ -43,8 +43,7 @@ def compile_run(
     reducer = _optional(generation.reducer, "reducer")
     judges = {one.name: one for one in bind_all(evaluation.judge_models, "judge", "judge_models")}
     parsers, default_parser = _bind_run_parser(evaluation)
-    metrics = _bind_metrics(evaluation, parsers, default_parser)
-    metrics = _bind_sets(metrics, generation)
+    metrics = _bind_sets(_bind_metrics(evaluation, parsers, default_parser), generation)
     _check_judges(metrics, selector, list(judges))
     _check_overrides(evaluation, metrics)
     refs, manifests = read_datasets(datasets, prompt_spec)

@@ -1,7 +1,7 @@
 """The statistics that a metric's scores carry, gathered over a run for its corpus-level value.
 
-Numbers only, in arrays: eight bytes each, and eight more a row. They are in the order in which cases
-were folded; whoever sums them puts the cases in their own order first, since sums of floats
+Numbers only, in arrays: eight bytes each, and eight more a row. They are in the order in which
+cases were folded; whoever sums them puts the cases in their own order first, since sums of floats
 depend on it. What the numbers mean is their metric's to know.
 """
 
