@@ -1,4 +1,4 @@
-"""Metrics of a case's samples together fold every sample's score, or are an error for its reason."""
+"""Metrics of samples together fold every sample's score, or are an error for its reason."""
 
 from __future__ import annotations
 

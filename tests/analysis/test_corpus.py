@@ -1,0 +1,128 @@
+"""A value over a run, and its interval, are what resampling whole cases in their order gives."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from themis.analysis import corpus
+from themis.analysis.corpus import Rows, corpus_value
+from themis.views.statistics import CaseStatistics
+
+
+def statistics(*rows: tuple[int, list[float]]) -> CaseStatistics:
+    found = CaseStatistics()
+    for case, numbers in rows:
+        found.add(case, {"statistics": numbers})
+    return found
+
+
+def ratio(rows: Sequence[Sequence[float]]) -> float:
+    return sum(row[0] for row in rows) / sum(row[1] for row in rows)
+
+
+NUMBERS = st.lists(
+    st.tuples(st.integers(0, 6), st.integers(0, 50), st.integers(1, 50)), min_size=2, max_size=12
+)
+
+
+@settings(deadline=None, max_examples=20)
+@given(NUMBERS)
+def test_sums_and_rows_give_one_value_and_one_interval(drawn: list[tuple[int, int, int]]) -> None:
+    given_rows = statistics(*((case, [hit, of]) for case, hit, of in drawn))
+    by_sums = corpus_value(ratio, given_rows, additive=True)
+    by_rows = corpus_value(ratio, given_rows, additive=False)
+    assert by_sums.value == by_rows.value == ratio([(hit, of) for _, hit, of in drawn])
+    assert by_sums.interval == pytest.approx(by_rows.interval)
+    assert by_sums.n_cases == len({case for case, _, _ in drawn})
+
+
+def test_the_interval_is_that_of_cases_drawn_with_all_of_their_samples() -> None:
+    drawn = statistics((0, [1, 2]), (0, [0, 1]), (1, [3, 3]), (2, [0, 4]), (2, [1, 1]))
+    found = corpus_value(ratio, drawn, additive=False)
+    by_case: list[list[tuple[int, int]]] = [[(1, 2), (0, 1)], [(3, 3)], [(0, 4), (1, 1)]]
+    generator = numpy.random.default_rng(corpus.SEED)
+    values = []
+    for _ in range(corpus.RESAMPLES):
+        chosen = generator.integers(3, size=3)
+        values.append(ratio([row for case in chosen for row in by_case[case]]))
+    assert found.interval == pytest.approx(list(numpy.quantile(values, [0.025, 0.975])))
+    assert (found.n_cases, found.n_rows, found.resamples) == (3, 5, 1000)
+
+
+def test_the_order_in_which_cases_came_does_not_change_the_last_bit() -> None:
+    thirds = [(case, [1.0, (case % 7 + 1) / 3]) for case in range(200)]
+    in_order = corpus_value(ratio, statistics(*thirds), additive=True)
+    shuffled = corpus_value(ratio, statistics(*thirds[::-1]), additive=True)
+    assert shuffled == in_order
+    total = 0.0
+    for _, (_, of) in thirds:
+        total += of
+    assert in_order.value == 200.0 / total
+
+
+def test_the_interval_covers_a_share_that_is_known() -> None:
+    generator = numpy.random.default_rng(1)
+    covered = 0
+    for _ in range(60):
+        hits = (generator.random(150) < 0.3).astype(int).tolist()
+        found = corpus_value(ratio, statistics(*enumerate([hit, 1] for hit in hits)), additive=True)
+        assert found.interval is not None
+        covered += found.interval[0] <= 0.3 <= found.interval[1]
+    assert covered >= 51
+
+
+@pytest.mark.parametrize("rows", [[(0, [1, 2])], [(0, [1, 2]), (1, [1, 2]), (2, [2, 4])]])
+def test_nothing_that_varies_has_no_interval(rows: list[tuple[int, list[float]]]) -> None:
+    found = corpus_value(ratio, statistics(*rows), additive=True)
+    assert (found.value, found.interval, found.interval_method) == (0.5, None, None)
+
+
+@pytest.mark.parametrize(
+    ("given_rows", "aggregate", "said"),
+    [
+        ([], ratio, "no score has statistics"),
+        ([(0, [1, 2]), (1, [1])], ratio, "statistics of 2 and of 1 numbers"),
+        ([(0, [1, 0])], ratio, "ZeroDivisionError"),
+        ([(0, [1, 1])], lambda rows: float("nan"), "no finite number"),
+        ([(0, [1, 1])], lambda rows: None, "TypeError"),
+    ],
+)
+def test_where_there_is_no_value_it_is_said_why(given_rows: Any, aggregate: Any, said: str) -> None:
+    found = corpus_value(aggregate, statistics(*given_rows), additive=False)
+    assert found.value is None
+    assert said in str(found.failure)
+
+
+def test_very_many_cases_are_resampled_less_often_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(corpus, "_ADDITIONS", 300 * 50)
+    many = statistics(*((case, [case % 2, 1]) for case in range(50)))
+    assert corpus_value(ratio, many, additive=True).resamples == 300
+    monkeypatch.setattr(corpus, "_ADDITIONS", 1)
+    assert corpus_value(ratio, many, additive=True).resamples == corpus.LEAST_RESAMPLES
+
+
+def test_rows_are_a_sequence_and_an_array() -> None:
+    rows = Rows(numpy.array([[1.0, 2.0], [3.0, 4.0]]), numpy.array([1, 0, 1]))
+    assert len(rows) == 3
+    assert list(rows) == [(3.0, 4.0), (1.0, 2.0), (3.0, 4.0)]
+    assert rows[0] == rows[-1] == (3.0, 4.0)
+    assert list(rows[1:]) == [(1.0, 2.0), (3.0, 4.0)]
+    assert numpy.asarray(rows).tolist() == [[3.0, 4.0], [1.0, 2.0], [3.0, 4.0]]
+    with pytest.raises(IndexError):
+        rows[3]
+
+
+def test_statistics_are_kept_in_eight_bytes_a_number() -> None:
+    found = statistics(*((case, [1, 2.5, 3]) for case in range(1000)))
+    assert (found.values.itemsize, len(found.values)) == (8, 3000)
+    assert found.cases == array("q", range(1000))
+    assert found.n_without == 0
