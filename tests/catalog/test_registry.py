@@ -177,7 +177,8 @@ def test_an_object_that_lacks_something_is_told_what_to_write() -> None:
 def test_everything_an_object_lacks_is_said_at_once() -> None:
     with pytest.raises(DefinitionError) as caught:
         make(object(), "metric")
-    for what in ("component_id", "version", "fingerprint()", "score() or build_workflow() or score_set()"):
+    methods = "score() or build_workflow() or score_set()"
+    for what in ("component_id", "version", "fingerprint()", methods):
         assert f"has no {what}: " in str(caught.value)
 
 

@@ -75,6 +75,15 @@ class Judge(Part):
         return JudgeResponse(text="0.5")
 
 
+class Folding(Part):
+    of = "metric"
+    reads = ("expected_output",)
+    reads_parsed = True
+
+    def score_set(self, scores: Any, case: Case, ctx: Any) -> Score:
+        return Score(metric_id="f", value=sum(one.value for one in scores) / len(scores))
+
+
 class Workflow:
     def judge_calls(self) -> list[JudgeCall]:
         return [JudgeCall(call_id="one", judge="judge")]
@@ -160,5 +169,16 @@ def identities() -> dict[str, Any]:
     }
 
 
+def folding() -> dict[str, Any]:
+    """Return the run id of the experiment with a candidate-set metric, and that step's key."""
+    changes: dict[str, Any] = {"selector": None, "reducer": None}
+    one = make(metrics=[Metric("metric"), Folding("folding")], **changes)
+    store = InMemoryRunStore()
+    result = one.run(store=store, progress=False)
+    events = store.case_events(result.run_id, 0, 1)
+    keys = [event.key for event in events if event.address and event.address[2] == "folding"]
+    return {"run_id": result.run_id, "keys": keys}
+
+
 if __name__ == "__main__":
-    print(json.dumps(identities(), indent=4))
+    print(json.dumps({**identities(), "folding": folding()}, indent=4))

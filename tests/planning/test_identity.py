@@ -23,6 +23,7 @@ from tests.planning.fixed_experiment import (
     Parser,
     Reducer,
     Selector,
+    folding,
     identities,
     make,
 )
@@ -50,11 +51,16 @@ GOLDEN: dict[str, Any] = {
         "select": "t1:cdf060b89980f8720df7a109cb8bd5ee",
     },
 }
+FOLDING = {
+    "run_id": "4f8f4e1119c960fc64cf3635e74ed8b8",
+    "keys": ["t1:688dec6078cbed17c2734ebdc594b558"],
+}
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_ids_and_keys_are_what_they_always_were() -> None:
     assert identities() == GOLDEN
+    assert folding() == FOLDING
 
 
 @pytest.mark.parametrize("seed", ["0", "1", "4242"])
@@ -67,7 +73,7 @@ def test_ids_and_keys_do_not_depend_on_the_process(seed: str) -> None:
         cwd=ROOT,
         env={**os.environ, "PYTHONHASHSEED": seed},
     )
-    assert json.loads(said.stdout) == GOLDEN
+    assert json.loads(said.stdout) == {**GOLDEN, "folding": FOLDING}
 
 
 SAME: dict[str, dict[str, Any]] = {
