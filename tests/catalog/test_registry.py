@@ -14,6 +14,8 @@ from themis.core.errors import DefinitionError, UnknownComponentError
 
 PARAMS: dict[str, dict[str, Any]] = {
     "builtin/llm_rubric": {"rubric": "Is it right?"},
+    "builtin/majority_vote_judge": {"rubric": "Is it right?"},
+    "builtin/pairwise_judge": {"rubric": "Is it right?"},
     "builtin/panel_of_judges": {"rubric": "Is it right?"},
     "builtin/regex": {"pattern": "x"},
 }

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from themis.catalog.judged import LLMRubric, PanelOfJudges
 from themis.catalog.judges import DemoJudge
-from themis.catalog.verdicts import Scale, fenced
+from themis.catalog.judge_prompts import fenced
+from themis.catalog.verdicts import Scale
 from themis.core.contexts import EvalScoreContext
 from themis.core.errors import DefinitionError, ParseError
 from themis.core.judging import (

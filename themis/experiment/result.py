@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Self, overload
 
 from themis.analysis.intervals import summarize
+from themis.analysis.judges import PanelAgreement, comparisons, panel_agreement
+from themis.analysis.ratings import Rating, bradley_terry
 from themis.analysis.tables import (
     attempts_text,
     endings_text,
@@ -31,6 +33,7 @@ from themis.core.results import (
 )
 from themis.core.snapshot import RunSnapshot
 from themis.views.attempts import as_of
+from themis.views.judging import judged_verdicts
 from themis.views.results import case_result, case_results
 from themis.views.scores import ScoresFold, score_rows
 from themis.views.state import ProgressFold, RunHead, run_head, state_of
@@ -158,6 +161,24 @@ class RunResult:
     def table(self) -> str:
         """Return the headline table as plain text: one line a metric."""
         return plain_table(list(self.metrics.values()))
+
+    def judges(self, metric_id: str) -> PanelAgreement:
+        """Return how a judged metric's judges agree, repeat themselves, and prefer a place.
+
+        Raises:
+            DefinitionError: the run has no such metric, or it asks no judges.
+        """
+        return panel_agreement(judged_verdicts(self._store, self.snapshot, metric_id))
+
+    def ratings(self, metric_id: str) -> list[Rating]:
+        """Return Bradley-Terry ratings of what a pairwise metric compared, the best first.
+
+        Players go by their sample: 0, 1, ... and "reference"; intervals are over cases.
+
+        Raises:
+            DefinitionError: the run has no such metric, or its comparisons give no finite ratings.
+        """
+        return bradley_terry(comparisons(judged_verdicts(self._store, self.snapshot, metric_id)))
 
     def to_pandas(self) -> Any:
         """Return the score table as a pandas DataFrame, one row a score.
