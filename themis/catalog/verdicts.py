@@ -147,7 +147,8 @@ class Scale:
         data, around = own_words(answer)
         lines = [line.strip() for line in around.splitlines() if line.strip()]
         said = spoken(lines)
-        values = {self._value(one.verdict) for one in said} | self._bare(lines)
+        values = {self._value(one.verdict) for one in said if one.is_whole} | self._bare(lines)
+        values |= self._bare([one.verdict for one in said if not one.is_whole], every=True)
         reason = None
         if data is not None:
             given = next((data[key] for key in data if key.lower() == "verdict"), None)
@@ -198,10 +199,10 @@ class Scale:
             raise ParseError(f"verdict {given:g} is off the scale {self.name}")
         return float(given)
 
-    def _bare(self, lines: list[str]) -> set[str | float]:
+    def _bare(self, lines: list[str], *, every: bool = False) -> set[str | float]:
         """Return verdicts that stand alone on a line: any labels, but only a last number."""
         found: set[str | float] = set()
-        for line in lines if self.worth is not None else lines[-1:]:
+        for line in lines if self.worth is not None or every else lines[-1:]:
             try:
                 found.add(self._value(line))
             except ParseError:

@@ -103,7 +103,7 @@ class CompiledRun:
 
     @property
     def judges_with_schemas(self) -> frozenset[str]:
-        """Names of the judges that declare ``structured_output``: theirs is a schema's form."""
+        """Names of the judges that declare ``structured_output``: they are given a schema."""
         return frozenset(
             name
             for name, judge in self.judges.items()
