@@ -19,6 +19,8 @@ PARAMS: dict[str, dict[str, Any]] = {
     "builtin/mean_at_k": {"of": "builtin/f1", "k": 2},
     "builtin/pass_at_k": {"of": "builtin/exact_match", "k": 2},
     "builtin/llm_rubric": {"rubric": "Is it right?"},
+    "builtin/majority_vote_judge": {"rubric": "Is it right?"},
+    "builtin/pairwise_judge": {"rubric": "Is it right?"},
     "builtin/panel_of_judges": {"rubric": "Is it right?"},
     "builtin/regex": {"pattern": "x"},
 }

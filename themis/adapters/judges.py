@@ -14,6 +14,8 @@ from themis.adapters.prompt_tokens import bounded_tokens, estimated_tokens
 from themis.adapters.requests import OPENAI, VLLM, joined_instructions, response_format
 from themis.adapters.vllm import NO_KEY
 from themis.core.base import JSONObject, JSONValue
+from themis.core.errors import DefinitionError
+from themis.core.hashing import digest_value, text
 from themis.core.judging import JudgeResponse, RenderedJudgePrompt
 from themis.core.prompts import as_text
 
@@ -21,10 +23,28 @@ PromptBuilder = Callable[[RenderedJudgePrompt], JSONValue]
 
 
 class EndpointJudge(EndpointModel):
-    """Judges by asking a model once a question."""
+    """Judges by asking a model once a question.
 
-    def __init__(self, settings: ModelSettings) -> None:
+    Attributes:
+        structured_output: whether the endpoint enforces JSON schemas, so that metrics ask for their
+            verdicts in the form of one.
+    """
+
+    def __init__(self, settings: ModelSettings, *, structured_output: bool) -> None:
         super().__init__(settings, kind=f"{settings.endpoint.provider}_judge")
+        if not isinstance(structured_output, bool):
+            raise DefinitionError(
+                f"structured_output = {structured_output!r}: must be true or false",
+                field="structured_output",
+                value=structured_output,
+            )
+        self.structured_output = structured_output
+
+    def fingerprint(self) -> str:
+        """Return a digest over all that changes an answer, and how answers are asked for."""
+        digest = super().fingerprint()
+        # A judge that is asked in prose has the fingerprint of its settings alone.
+        return text(digest_value("structured", digest)) if self.structured_output else digest
 
     def request(self, prompt: RenderedJudgePrompt, *, seed: int | None = None) -> JSONObject:
         """Return the body that would be sent for a prompt."""
@@ -83,10 +103,13 @@ def openai_judge(
     model_id: str | None = None,
     client_options: Mapping[str, Any] = {},
     fingerprint: str | None = None,
+    structured_output: bool = False,
 ) -> EndpointJudge:
     """Return a judge that asks an OpenAI model; the arguments are those of ``openai``.
 
-    ``input_builder`` is given the rendered prompt.
+    ``input_builder`` is given the rendered prompt. ``structured_output=True`` says that the
+    endpoint enforces JSON schemas: metrics then ask for a verdict in the form of one, else for a
+    last line.
     """
     return EndpointJudge(
         ModelSettings(
@@ -103,7 +126,8 @@ def openai_judge(
             model_id=model_id,
             client_options=client_options,
             fingerprint=fingerprint,
-        )
+        ),
+        structured_output=structured_output,
     )
 
 
@@ -121,10 +145,13 @@ def vllm_judge(
     model_id: str | None = None,
     client_options: Mapping[str, Any] = {},
     fingerprint: str | None = None,
+    structured_output: bool = False,
 ) -> EndpointJudge:
     """Return a judge that asks a model served by vLLM; the arguments are those of ``vllm``.
 
-    ``input_builder`` is given the rendered prompt.
+    ``input_builder`` is given the rendered prompt. ``structured_output=True`` says that the
+    endpoint enforces JSON schemas: metrics then ask for a verdict in the form of one, else for a
+    last line.
     """
     return EndpointJudge(
         ModelSettings(
@@ -141,5 +168,6 @@ def vllm_judge(
             model_id=model_id,
             client_options=client_options,
             fingerprint=fingerprint,
-        )
+        ),
+        structured_output=structured_output,
     )

@@ -1,4 +1,4 @@
-"""Judged metrics: a rubric put to one judge, or to a panel, and the mean of what they say.
+"""Judged metrics: rubrics put to one judge or to a panel; the mean or majority of what they say.
 
 They only say what to ask and how to read the answers; the calls, their retries and their journal
 are the engine's. A judge that gives no verdict is left out where ``min_judges`` allows it, and
@@ -7,120 +7,39 @@ never counted as a zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from themis.catalog.rubric_workflow import (
+    Criterion,
+    Fold,
+    RubricWorkflow,
+    majority_verdict,
+    mean_verdict,
+    rubric_calls,
+)
 from themis.catalog.shipped import ShippedComponent
-from themis.catalog.verdicts import PASS_FAIL, Scale, judge_prompt
+from themis.catalog.verdicts import PASS_FAIL, Scale, ScaleSpec
 from themis.core.contexts import EvalScoreContext
 from themis.core.errors import DefinitionError, did_you_mean
-from themis.core.judging import (
-    AggregationResult,
-    CandidateSetSubject,
-    JudgeCall,
-    JudgeResponse,
-    ParsedJudgment,
-    RenderedJudgePrompt,
-)
-from themis.core.models import Score
+from themis.core.judging import CandidateSetSubject
+
+_CRITERION = {"name", "rubric", "weight"}
 
 
-class RubricWorkflow:
-    """One candidate, one rubric, any number of questions; their mean."""
+class JudgedMetric(ShippedComponent):
+    """What the judged metrics have in common: whom they ask."""
 
-    def __init__(
-        self,
-        *,
-        metric_id: str,
-        rubric: str,
-        scale: Scale,
-        calls: Sequence[JudgeCall],
-        min_judgments: int | None,
-    ) -> None:
-        self.min_judgments = min_judgments
-        """How many judgments suffice; None for all."""
-        self._metric_id = metric_id
-        self._rubric = rubric
-        self._scale = scale
-        self._calls = list(calls)
-
-    def judge_calls(self) -> Sequence[JudgeCall]:
-        """Return the questions."""
-        return self._calls
-
-    def render_prompt(
-        self, call: JudgeCall, subject: CandidateSetSubject, ctx: EvalScoreContext
-    ) -> RenderedJudgePrompt:
-        """Return the prompt, the same for every judge."""
-        del call
-        return judge_prompt(
-            rubric=self._rubric,
-            scale=self._scale,
-            candidate=subject.candidates[0].final_output,
-            ctx=ctx,
-        )
-
-    def parse_judgment(
-        self, call: JudgeCall, response: JudgeResponse, ctx: EvalScoreContext
-    ) -> ParsedJudgment:
-        """Return the verdict; raise ``ParseError`` where the answer is none."""
-        del ctx
-        verdict = self._scale.read(response.text)
-        return ParsedJudgment(
-            call_id=call.call_id, judge=call.judge, verdict=verdict.value, reason=verdict.reason
-        )
-
-    def score_judgment(
-        self, call: JudgeCall, judgment: ParsedJudgment, ctx: EvalScoreContext
-    ) -> Score:
-        """Return 1 or 0 for pass or fail, or the number given."""
-        del call, ctx
-        return Score(metric_id=self._metric_id, value=self._scale.score(judgment.verdict))
-
-    def aggregate(
-        self,
-        judgments: Sequence[ParsedJudgment],
-        scores: Sequence[Score],
-        ctx: EvalScoreContext,
-    ) -> AggregationResult:
-        """Return the mean score; the details hold each verdict and reason by call."""
-        del ctx
-        return AggregationResult(
-            value=sum(float(score.value) for score in scores) / len(scores),
-            details={
-                "n_judges": len({judgment.judge for judgment in judgments}),
-                "verdicts": {one.call_id: one.verdict for one in judgments},
-                "reasons": {one.call_id: one.reason for one in judgments if one.reason},
-            },
-        )
-
-
-class _RubricMetric(ShippedComponent):
-    """What the rubric metrics have in common."""
-
-    subject = "candidate"
     higher_is_better = True
     unparsed = "incorrect"
 
-    def __init__(self, *, rubric: str, scale: str, min_judges: int | None, **params: Any) -> None:
-        super().__init__({"rubric": rubric, "scale": scale, "min_judges": min_judges, **params})
-        self._rubric = self.text_param("rubric", rubric, "a text that says what a good answer is")
-        if min_judges is not None:
-            self.count_param("min_judges", min_judges)
-        self._scale = Scale.of(scale)
-        self._min_judges = min_judges
-        self.value_range = (self._scale.low, self._scale.high)
+    def known_judge(self, judge: str, judge_names: Sequence[str], field: str) -> str:
+        """Return a judge of the run.
 
-    def _workflow(self, calls: Sequence[JudgeCall]) -> RubricWorkflow:
-        return RubricWorkflow(
-            metric_id=self.component_id,
-            rubric=self._rubric,
-            scale=self._scale,
-            calls=calls,
-            min_judgments=self._min_judges,
-        )
-
-    def _known(self, judge: str, judge_names: Sequence[str], field: str) -> str:
+        Raises:
+            DefinitionError: the run has none of that name.
+        """
         if judge not in judge_names:
             raise DefinitionError(
                 f"{self.component_id}: the run has no judge '{judge}'"
@@ -130,13 +49,140 @@ class _RubricMetric(ShippedComponent):
             )
         return judge
 
-    def _some(self, judge_names: Sequence[str]) -> None:
+    def some_judges(self, judge_names: Sequence[str]) -> None:
+        """Check that the run has a judge.
+
+        Raises:
+            DefinitionError: it has none.
+        """
         if not judge_names:
             raise DefinitionError(
                 f"{self.component_id} needs a judge: set judge_models=[...], "
                 'such as judge_models=["builtin/demo_judge"]',
                 field="judge_models",
             )
+
+    def panel(
+        self, judges: list[str] | None, min_judges: int | None, judge_names: Sequence[str]
+    ) -> list[str]:
+        """Return the judges of a panel: those named, or all of the run's.
+
+        Raises:
+            DefinitionError: there is none, one that is named is not there, or they are fewer than
+                ``min_judges``.
+        """
+        self.some_judges(judge_names)
+        asked = [
+            self.known_judge(judge, judge_names, "judges")
+            for judge in (judge_names if judges is None else judges)
+        ]
+        if min_judges is not None and min_judges > len(asked):
+            raise self.refuse("min_judges", min_judges, f"at most {len(asked)}, the judges")
+        return asked
+
+    def names_param(self, name: str, value: list[str] | None) -> list[str] | None:
+        """Return a parameter that must be a list of different names, or None."""
+        if value is not None and (not value or len(set(value)) != len(value)):
+            raise self.refuse(name, value, "a list of different names")
+        return value
+
+
+class _RubricMetric(JudgedMetric):
+    """What the rubric metrics have in common."""
+
+    subject = "candidate"
+    fold: Fold = staticmethod(mean_verdict)
+    count_judges = True
+
+    def __init__(
+        self,
+        *,
+        rubric: str | None,
+        scale: ScaleSpec,
+        min_judges: int | None,
+        repeats: int,
+        criteria: Sequence[Mapping[str, Any]] | None,
+        **params: Any,
+    ) -> None:
+        shown = scale if isinstance(scale, str) else dict(scale)
+        given = {} if criteria is None else {"criteria": [dict(one) for one in criteria]}
+        super().__init__(
+            {
+                "rubric": rubric,
+                "scale": shown,
+                "min_judges": min_judges,
+                "repeats": repeats,
+                **given,
+                **params,
+            }
+        )
+        self.count_param("repeats", repeats)
+        if min_judges is not None:
+            self.count_param("min_judges", min_judges)
+        self._scale = Scale.of(scale)
+        self._criteria = self._asked(rubric, criteria)
+        self._min_judges = min_judges
+        self._repeats = repeats
+        self.value_range = (self._scale.low, self._scale.high)
+
+    def _asked(
+        self, rubric: str | None, criteria: Sequence[Mapping[str, Any]] | None
+    ) -> list[Criterion]:
+        """Return the criteria: those given, or the one rubric."""
+        if (rubric is None) == (criteria is None):
+            raise DefinitionError(
+                f"{self.component_id} needs the param 'rubric', one text that says what a good "
+                "answer is, or in its place 'criteria', a list of such texts with names",
+                field="rubric",
+            )
+        if criteria is None:
+            wanted = "a text that says what a good answer is"
+            assert rubric is not None
+            return [Criterion(None, self.text_param("rubric", rubric, wanted))]
+        wanted = (
+            'a list of {"name": ..., "rubric": ..., "weight": ...} with different names, the '
+            "weights above zero and 1 where not given"
+        )
+        asked = []
+        for one in criteria:
+            name, rubric, weight = one.get("name"), one.get("rubric"), one.get("weight", 1)
+            if (
+                not set(one) <= _CRITERION
+                or not isinstance(name, str)
+                or not name.strip()
+                or not isinstance(rubric, str)
+                or not rubric.strip()
+                or type(weight) not in (int, float)
+                or not (math.isfinite(weight) and weight > 0)
+            ):
+                raise self.refuse("criteria", dict(one), wanted)
+            asked.append(Criterion(name, rubric, float(weight)))
+        if not asked or len({one.name for one in asked}) != len(asked):
+            raise self.refuse("criteria", [dict(one) for one in criteria], wanted)
+        return asked
+
+    def judges_needed(self, judge_names: Sequence[str]) -> list[str]:
+        """Return the judges that are asked, of the run's judges."""
+        raise NotImplementedError
+
+    def build_workflow(self, subject: CandidateSetSubject, ctx: EvalScoreContext) -> RubricWorkflow:
+        """Return the workflow: every criterion to each judge, ``repeats`` times."""
+        del subject
+        judges = self.judges_needed(ctx.judge_model_refs)
+        return RubricWorkflow(
+            metric_id=self.component_id,
+            criteria=self._criteria,
+            scale=self._scale,
+            calls=rubric_calls(judges, self._criteria, self._repeats),
+            fold=type(self).fold,
+            min_judgments=self._min_judges,
+            count_judges=self.count_judges,
+        )
+
+    @property
+    def is_one_verdict(self) -> bool:
+        """Whether a score is a single verdict of two, never a mean."""
+        return self._scale.is_binary and len(self._criteria) == 1
 
 
 class LLMRubric(_RubricMetric):
@@ -145,31 +191,40 @@ class LLMRubric(_RubricMetric):
     Args:
         rubric: what a good answer is, in words.
         judge: name of the judge; not needed where the run has one only.
-        scale: "pass_fail", or a range of numbers such as "0-10".
+        scale: "pass_fail"; a range of numbers such as "0-10"; or labels and what each is worth.
         min_judges: how many judgments suffice, where ``repeats`` asks for several; all by default.
-        repeats: how often the judge is asked; the score is the mean.
+        repeats: how often the judge is asked; the score is the mean, and the details tell how often
+            it said the same.
+        criteria: in place of ``rubric``, several with names and weights: each is a question of its
+            own with a verdict and a reason, and the score is their weighted mean.
     """
 
     component_id = "builtin/llm_rubric"
+    version = "2"
+    count_judges = False
 
     def __init__(
         self,
         *,
-        rubric: str,
+        rubric: str | None = None,
         judge: str | None = None,
-        scale: str = PASS_FAIL,
+        scale: ScaleSpec = PASS_FAIL,
         min_judges: int | None = None,
         repeats: int = 1,
+        criteria: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__(
-            rubric=rubric, scale=scale, min_judges=min_judges, judge=judge, repeats=repeats
+            rubric=rubric,
+            scale=scale,
+            min_judges=min_judges,
+            repeats=repeats,
+            criteria=criteria,
+            judge=judge,
         )
-        self.count_param("repeats", repeats)
         if min_judges is not None and min_judges > repeats:
             raise self.refuse("min_judges", min_judges, f"at most repeats, which is {repeats}")
         self._judge = judge
-        self._repeats = repeats
-        self.kind = "binary" if self._scale.is_binary and repeats == 1 else "value"
+        self.kind = "binary" if self.is_one_verdict and repeats == 1 else "value"
 
     def judges_needed(self, judge_names: Sequence[str]) -> list[str]:
         """Return the one judge that is asked, of the run's judges.
@@ -177,9 +232,9 @@ class LLMRubric(_RubricMetric):
         Raises:
             DefinitionError: there is none, not the one named, or several and none is named.
         """
-        self._some(judge_names)
+        self.some_judges(judge_names)
         if self._judge is not None:
-            return [self._known(self._judge, judge_names, "judge")]
+            return [self.known_judge(self._judge, judge_names, "judge")]
         if len(judge_names) > 1:
             raise DefinitionError(
                 f"{self.component_id} asks one judge and the run has {len(judge_names)} "
@@ -190,43 +245,13 @@ class LLMRubric(_RubricMetric):
             )
         return [judge_names[0]]
 
-    def build_workflow(self, subject: CandidateSetSubject, ctx: EvalScoreContext) -> RubricWorkflow:
-        """Return the workflow: the same question, ``repeats`` times."""
-        del subject
-        (judge,) = self.judges_needed(ctx.judge_model_refs)
-        return self._workflow(
-            [
-                JudgeCall(
-                    call_id=judge if repeat == 0 else f"{judge}#{repeat + 1}",
-                    judge=judge,
-                    repeat=repeat,
-                )
-                for repeat in range(self._repeats)
-            ]
-        )
 
+class _Panel(_RubricMetric):
+    """Several judges, who are asked the same."""
 
-class PanelOfJudges(_RubricMetric):
-    """Has several judges decide by the same rubric; the score is the mean of their verdicts.
-
-    Source: Verga et al. 2024, "Replacing Judges with Juries", https://arxiv.org/abs/2404.18796.
-
-    Args:
-        rubric: what a good answer is, in words.
-        judges: names of the judges; all of the run's by default.
-        min_judges: how many judgments suffice; all by default.
-    """
-
-    component_id = "builtin/panel_of_judges"
-    kind = "value"
-
-    def __init__(
-        self, *, rubric: str, judges: list[str] | None = None, min_judges: int | None = None
-    ) -> None:
-        super().__init__(rubric=rubric, scale=PASS_FAIL, min_judges=min_judges, judges=judges)
-        if judges is not None and (not judges or len(set(judges)) != len(judges)):
-            raise self.refuse("judges", judges, "a list of different names")
-        self._judges = judges
+    def __init__(self, *, judges: list[str] | None, repeats: int, **params: Any) -> None:
+        super().__init__(judges=judges, repeats=repeats, **params)
+        self._judges = self.names_param("judges", judges)
 
     def judges_needed(self, judge_names: Sequence[str]) -> list[str]:
         """Return the judges that are asked, of the run's judges.
@@ -235,21 +260,83 @@ class PanelOfJudges(_RubricMetric):
             DefinitionError: there is none, one that is named is not there, or they are fewer than
                 ``min_judges``.
         """
-        self._some(judge_names)
-        asked = [
-            self._known(judge, judge_names, "judges")
-            for judge in (judge_names if self._judges is None else self._judges)
-        ]
-        if self._min_judges is not None and self._min_judges > len(asked):
-            raise self.refuse("min_judges", self._min_judges, f"at most {len(asked)}, the judges")
-        return asked
+        return self.panel(self._judges, self._min_judges, judge_names)
 
-    def build_workflow(self, subject: CandidateSetSubject, ctx: EvalScoreContext) -> RubricWorkflow:
-        """Return the workflow: the same question to each judge."""
-        del subject
-        return self._workflow(
-            [
-                JudgeCall(call_id=judge, judge=judge)
-                for judge in self.judges_needed(ctx.judge_model_refs)
-            ]
+
+class PanelOfJudges(_Panel):
+    """Has several judges decide by the same rubric; the score is the mean of their verdicts.
+
+    Source: Verga et al. 2024, "Replacing Judges with Juries", https://arxiv.org/abs/2404.18796.
+
+    Args:
+        rubric: what a good answer is, in words.
+        judges: names of the judges; all of the run's by default.
+        min_judges: how many judges suffice; by default every call must give a verdict.
+        scale: "pass_fail"; a range of numbers such as "0-10"; or labels and what each is worth.
+        repeats: how often each judge is asked; its verdict is the mean of its own.
+        criteria: in place of ``rubric``, several with names and weights.
+    """
+
+    component_id = "builtin/panel_of_judges"
+    version = "2"
+    kind = "value"
+
+    def __init__(
+        self,
+        *,
+        rubric: str | None = None,
+        judges: list[str] | None = None,
+        min_judges: int | None = None,
+        scale: ScaleSpec = PASS_FAIL,
+        repeats: int = 1,
+        criteria: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(
+            rubric=rubric,
+            judges=judges,
+            min_judges=min_judges,
+            scale=scale,
+            repeats=repeats,
+            criteria=criteria,
         )
+
+
+class MajorityVoteJudge(_Panel):
+    """Has several judges vote by the same rubric; the score is what the winning label is worth.
+
+    The label with the most votes wins. Of labels with equally many the one that is worth least
+    counts, and the details name those that tied.
+
+    Args:
+        rubric: what a good answer is, in words.
+        judges: names of the judges; all of the run's by default.
+        min_judges: how many judges suffice; by default every call must give a verdict.
+        scale: "pass_fail"; a range of numbers such as "1-5", whose numbers are the labels; or
+            labels and what each is worth.
+        repeats: how often each judge is asked; its vote is its own most frequent verdict, shared
+            out evenly where several are.
+        criteria: in place of ``rubric``, several with names and weights, each voted on.
+    """
+
+    component_id = "builtin/majority_vote_judge"
+    fold: Fold = staticmethod(majority_verdict)
+
+    def __init__(
+        self,
+        *,
+        rubric: str | None = None,
+        judges: list[str] | None = None,
+        min_judges: int | None = None,
+        scale: ScaleSpec = PASS_FAIL,
+        repeats: int = 1,
+        criteria: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(
+            rubric=rubric,
+            judges=judges,
+            min_judges=min_judges,
+            scale=scale,
+            repeats=repeats,
+            criteria=criteria,
+        )
+        self.kind = "binary" if self.is_one_verdict else "value"

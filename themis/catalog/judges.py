@@ -11,11 +11,14 @@ from themis.catalog.generators import unit_draw
 from themis.catalog.shipped import ShippedComponent
 from themis.core.judging import JudgeResponse, RenderedJudgePrompt
 
+_LABELS = re.compile(r'"VERDICT: ([^"<>]+)"')
 _NUMBERS = re.compile(r"the number from (-?[\d.]+?) to (-?[\d.]+?)\.?(?=\s|$)")
 
 
 class DemoJudge(ShippedComponent):
     """Passes a fixed share of what it is asked, or rates it in the upper half of the scale.
+
+    Of other labels it takes the first half, as they are listed in the prompt, for passing.
 
     Args:
         pass_rate: share of the prompts that pass, from 0 to 1.
@@ -34,7 +37,12 @@ class DemoJudge(ShippedComponent):
         draw = unit_draw("demo_judge", [prompt.instructions, prompt.text, seed])
         passes = draw < self._pass_rate
         asked = _NUMBERS.findall(prompt.text)
-        if asked:
+        labels = _labels_on_offer(prompt.text)
+        if labels:
+            half = len(labels) // 2
+            side = labels[:half] if passes else labels[half:]
+            verdict = side[int(unit_draw("demo_label", [prompt.text, seed]) * len(side))]
+        elif asked:
             low, high = map(float, asked[-1])
             place = (draw + 1) / 2 if passes else draw / 2
             verdict = f"{low + round(place * (high - low)):g}"
@@ -49,3 +57,10 @@ class DemoJudge(ShippedComponent):
             },
             latency_ms=0.0,
         )
+
+
+def _labels_on_offer(text: str) -> list[str]:
+    """Return the labels that a prompt's question offers, where they are not pass and fail."""
+    question = next((line for line in reversed(text.splitlines()) if "VERDICT:" in line), "")
+    labels = _LABELS.findall(question)
+    return [] if labels in ([], ["PASS", "FAIL"]) else labels

@@ -10,8 +10,9 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+from themis.catalog.judge_prompts import fenced
 from themis.catalog.shipped import ShippedComponent
-from themis.catalog.verdicts import Scale, fenced
+from themis.catalog.verdicts import Scale
 from themis.core.contexts import SelectContext
 from themis.core.errors import ComponentError, DefinitionError, ParseError
 from themis.core.judging import RenderedJudgePrompt
@@ -33,6 +34,7 @@ class BestOfN(ShippedComponent):
     """
 
     component_id = "builtin/best_of_n"
+    version = "2"
 
     def __init__(
         self, *, rubric: str = "The answer is correct, complete and does what was asked."

@@ -7,7 +7,7 @@ the stage's own context adds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +91,8 @@ class EvalScoreContext(ScoreContext):
 
     judge_model_refs: Sequence[str] = ()
     """Names of the run's judges, in the order given."""
+    judges_with_schemas: Collection[str] = ()
+    """Those of them whose endpoint enforces the JSON schema of a prompt."""
     judge_seed: int | None = None
     prompt_spec: PromptSpec | None = None
     judge_config: Mapping[str, Any] = field(default_factory=dict)

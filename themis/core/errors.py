@@ -17,6 +17,7 @@
     ├── ComponentError            a component failed; becomes data of one case
     │   ├── ProviderError         ... an endpoint said so, with what the engine needs to know
     │   ├── ParseError            ... a parser found nothing it may accept
+    │   ├── MissingJudgmentsError ... a judged metric has too few judgments for a value
     │   └── InvalidResultError    ... it returned what its protocol does not allow
     └── RunStoppedError           the run stopped early because every case would fail alike
         └── BudgetSpentError      ... because its budget has no room for another call
@@ -214,6 +215,13 @@ class ParseError(ComponentError, ValueError):
     def __init__(self, message: str, *, reason: str = "invalid") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class MissingJudgmentsError(ComponentError):
+    """What judges gave does not suffice for a value: raised by a workflow's ``aggregate``.
+
+    It is the judges' failure, an error like any outage of theirs, and not the metric's.
+    """
 
 
 class InvalidResultError(ComponentError, TypeError):

@@ -212,6 +212,7 @@ class _Evaluation:
             dataset_metadata=own_copy(metric, self.dataset.metadata),
             candidate_id=CandidateId(self.subject.candidate_id),
             judge_model_refs=list(self.run.judges),
+            judges_with_schemas=self.run.judges_with_schemas,
             judge_seed=derived_seed(self.case.case_id, "judge", 0),
             prompt_spec=identity.judge_prompt_spec,
             judge_config=own_copy(metric, identity.judge_config),

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Self, overload
 
 from themis.analysis.intervals import summarize
+from themis.analysis.judges import PanelAgreement, comparisons, panel_agreement
+from themis.analysis.ratings import Rating, bradley_terry
 from themis.analysis.tables import (
     attempts_text,
     corpus_text,
@@ -34,6 +36,7 @@ from themis.core.snapshot import RunSnapshot
 from themis.execution.corpus import summaries_of
 from themis.views.attempts import as_of
 from themis.views.headline import Standing, read_standing
+from themis.views.judging import judged_verdicts
 from themis.views.results import case_result, case_results
 from themis.views.scores import score_rows
 from themis.views.state import RunHead, run_head
@@ -179,6 +182,24 @@ class RunResult:
     def table(self) -> str:
         """Return the headline table as plain text: one line a metric."""
         return plain_table(list(self.metrics.values()))
+
+    def judges(self, metric_id: str) -> PanelAgreement:
+        """Return how a judged metric's judges agree, repeat themselves, and prefer a place.
+
+        Raises:
+            DefinitionError: the run has no such metric, or it asks no judges.
+        """
+        return panel_agreement(judged_verdicts(self._store, self.snapshot, metric_id))
+
+    def ratings(self, metric_id: str) -> list[Rating]:
+        """Return Bradley-Terry ratings of what a pairwise metric compared, the best first.
+
+        Players go by their sample: 0, 1, ... and "reference"; intervals are over cases.
+
+        Raises:
+            DefinitionError: the run has no such metric, or its comparisons give no finite ratings.
+        """
+        return bradley_terry(comparisons(judged_verdicts(self._store, self.snapshot, metric_id)))
 
     def to_pandas(self) -> Any:
         """Return the score table as a pandas DataFrame, one row a score.

@@ -101,6 +101,15 @@ class CompiledRun:
         """Name of the run's own parser, which reducers read from."""
         return self.snapshot.identity.default_parser
 
+    @property
+    def judges_with_schemas(self) -> frozenset[str]:
+        """Names of the judges that declare ``structured_output``: they are given a schema."""
+        return frozenset(
+            name
+            for name, judge in self.judges.items()
+            if getattr(judge.component, "structured_output", False)
+        )
+
     def twin(self, judge: Bound) -> int:
         """Return how many judges before this one are equal to it in all but name.
 

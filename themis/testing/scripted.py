@@ -164,6 +164,7 @@ class ScriptedJudge(_Scripted):
         log: file that gets a line "judge", component id, digest of the question for each call
             begun; the answer's artifacts have that digest as "asked".
         provider_key: the endpoint whose limits apply.
+        structured_output: whether it says that it keeps to the schema of a prompt.
         component_id: its name; two judges of a run need two.
 
     Attributes:
@@ -178,6 +179,7 @@ class ScriptedJudge(_Scripted):
         wait: Wait | None = None,
         log: str | Path | None = None,
         provider_key: str | None = None,
+        structured_output: bool = False,
         component_id: str = "scripted/judge",
     ) -> None:
         said = "function" if callable(answer) else _digest(answer)
@@ -185,6 +187,7 @@ class ScriptedJudge(_Scripted):
         self.answer = answer
         self.failures = failures
         self.provider_key = provider_key
+        self.structured_output = structured_output
         self.prompts: list[str] = []
         self._log = None if log is None else CallLog(log)
 

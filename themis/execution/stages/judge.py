@@ -9,7 +9,7 @@ from typing import Any
 
 from themis.core.base import CandidateId
 from themis.core.contexts import EvalScoreContext
-from themis.core.errors import ComponentError, InvalidResultError
+from themis.core.errors import ComponentError, InvalidResultError, MissingJudgmentsError
 from themis.core.events import Event, EventKind, Stage, StepAddress
 from themis.core.hashing import canonical, digest, digest_parts
 from themis.core.judging import (
@@ -212,12 +212,15 @@ async def _aggregate(
     needed = getattr(workflow, "min_judgments", None)
     needed = len(calls) if needed is None else needed
 
-    def call() -> Any:
+    async def call() -> Any:
         if len(judgments) < needed or not judgments:
             heard = f"{len(judgments)} of {len(calls)} judgments, {needed} needed"
             raise _too_few(heard, failures, execution)
         aggregate = case.engine.method(metric, "aggregate", of=workflow)
-        return aggregate(judgments, scores, context)
+        try:
+            return await call_inline(lambda: aggregate(judgments, scores, context))
+        except MissingJudgmentsError as error:
+            raise _too_few(str(error), failures, execution) from error
 
     def seal(value: Any) -> Payload:
         if not isinstance(value, AggregationResult):
@@ -269,6 +272,7 @@ def _context(case: CaseRun, metric: Bound, candidate_id: str | None) -> EvalScor
         dataset_metadata=own_copy(metric, case.dataset_metadata),
         candidate_id=None if candidate_id is None else CandidateId(candidate_id),
         judge_model_refs=list(case.engine.run.judges),
+        judges_with_schemas=case.engine.run.judges_with_schemas,
         judge_seed=derived_seed(case.case.case_id, "judge", 0),
         prompt_spec=identity.judge_prompt_spec,
         judge_config=own_copy(metric, identity.judge_config),

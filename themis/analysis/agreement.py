@@ -1,0 +1,191 @@
+"""How far judges agree beyond chance: Cohen's and Fleiss' κ, Krippendorff's α.
+
+Verdicts in, numbers out. Where the verdicts have no variation there is no chance to agree beyond,
+and the answer is None: neither 0 nor 1 would be true.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+from themis.core.errors import DefinitionError
+
+Level = Literal["nominal", "ordinal", "interval"]
+_H = TypeVar("_H", bound=Hashable)
+
+
+def cohen_kappa(
+    first: Sequence[Any],
+    second: Sequence[Any],
+    *,
+    weights: Literal["linear", "quadratic"] | None = None,
+    categories: Sequence[Any] | None = None,
+) -> float | None:
+    """Return Cohen's κ of two judges: 1 - observed over expected disagreement.
+
+    Sources: J. Cohen, "A coefficient of agreement for nominal scales", Educational and
+    Psychological Measurement 20 (1960), 37-46; weighted: Psychological Bulletin 70 (1968), 213-220.
+
+    Args:
+        first: one judge's verdicts, one a unit.
+        second: the other's, on the same units in the same order.
+        weights: how far two categories are apart: by rank, by its square, or alike (None).
+        categories: all verdicts there could be, in rank order; those that were given, sorted, by
+            default. Only the weights heed the order, and the categories that nobody gave.
+
+    Returns:
+        κ, at most 1; None without units, and where both judges give the same one verdict always.
+
+    Raises:
+        DefinitionError: the two are of unequal length, or a verdict is none of the categories.
+    """
+    if len(first) != len(second):
+        raise DefinitionError(
+            f"{len(first)} verdicts and {len(second)}: two judges' verdicts on the same units are "
+            "as many",
+            field="second",
+        )
+    if weights not in (None, "linear", "quadratic"):
+        raise DefinitionError(
+            f'weights = {weights!r}: must be None, "linear" or "quadratic"',
+            field="weights",
+            value=weights,
+        )
+    rank = _ranks(categories, [*first, *second])
+    power = {None: 0, "linear": 1, "quadratic": 2}[weights]
+
+    def apart(one: Any, other: Any) -> int:
+        distance = abs(rank[one] - rank[other])
+        return distance**power if distance else 0
+
+    n = len(first)
+    observed = sum(apart(one, other) for one, other in zip(first, second, strict=True))
+    mine, theirs = Counter(first), Counter(second)
+    expected = sum(
+        mine[one] * theirs[other] * apart(one, other) for one in mine for other in theirs
+    )
+    return None if not expected else 1.0 - observed * n / expected
+
+
+def fleiss_kappa(units: Sequence[Mapping[_H, int]]) -> float | None:
+    """Return Fleiss' κ of several judges: agreement of pairs of verdicts beyond chance.
+
+    Source: J. L. Fleiss, "Measuring nominal scale agreement among many raters", Psychological
+    Bulletin 76 (1971), 378-382.
+
+    Args:
+        units: for each unit how many judges gave which verdict; as many judges for every unit,
+            two at least.
+
+    Returns:
+        κ, at most 1; None without units, and where one verdict is all that was given.
+
+    Raises:
+        DefinitionError: units differ in how many verdicts they have, or have fewer than two.
+    """
+    if not units:
+        return None
+    sizes = {sum(unit.values()) for unit in units}
+    if len(sizes) > 1 or min(sizes) < 2:
+        raise DefinitionError(
+            f"units with {', '.join(map(str, sorted(sizes)))} verdicts: Fleiss' kappa needs as "
+            "many for each, two at least; Krippendorff's alpha takes what is missing",
+            field="units",
+        )
+    (m,) = sizes
+    totals: Counter[_H] = Counter()
+    for unit in units:
+        totals.update(unit)
+    n = len(units)
+    agreeing = sum(count * (count - 1) for unit in units for count in unit.values())
+    observed = agreeing / (n * m * (m - 1))
+    squares = sum(count * count for count in totals.values())
+    if squares == (n * m) ** 2:
+        return None
+    expected = squares / (n * m) ** 2
+    return (observed - expected) / (1.0 - expected)
+
+
+def krippendorff_alpha(
+    units: Sequence[Sequence[Any]],
+    *,
+    level: Level = "nominal",
+    categories: Sequence[Any] | None = None,
+) -> float | None:
+    """Return Krippendorff's α: 1 - observed over expected disagreement, verdicts may be missing.
+
+    Source: K. Krippendorff, "Computing Krippendorff's alpha-reliability" (2011),
+    https://repository.upenn.edu/asc_papers/43.
+
+    Args:
+        units: each unit's verdicts, of any judges, as many as there are. Units with fewer than two
+            say nothing of agreement and are left out.
+        level: what the verdicts' differences mean: alike or not, ranks, or numbers.
+        categories: all verdicts in rank order, where they are ordinal and no numbers; sorted by
+            default.
+
+    Returns:
+        α, at most 1; None where no unit has two verdicts, and where all verdicts are the same.
+
+    Raises:
+        DefinitionError: an unknown level, or verdicts that have no distance on it.
+    """
+    paired = [list(unit) for unit in units if len(unit) > 1]
+    totals = Counter(verdict for unit in paired for verdict in unit)
+    n = sum(totals.values())
+    distance = _distance(level, totals, categories)
+    observed = math.fsum(
+        count * other_count * distance(one, other) / (len(unit) - 1)
+        for unit in paired
+        for counts in [Counter(unit)]
+        for one, count in counts.items()
+        for other, other_count in counts.items()
+    )
+    expected = math.fsum(
+        totals[one] * totals[other] * distance(one, other) for one in totals for other in totals
+    )
+    return None if not expected else 1.0 - (n - 1) * observed / expected
+
+
+def _distance(
+    level: str, totals: Mapping[Any, int], categories: Sequence[Any] | None
+) -> Callable[[Any, Any], float]:
+    if level == "nominal":
+        return lambda one, other: float(one != other)
+    if level == "interval":
+        for verdict in totals:
+            if not isinstance(verdict, (int, float)) or not math.isfinite(verdict):
+                raise DefinitionError(
+                    f'verdict {verdict!r} is no finite number, as the level "interval" wants',
+                    field="level",
+                    value=level,
+                )
+        return lambda one, other: float(one - other) ** 2
+    if level != "ordinal":
+        raise DefinitionError(
+            f'level = {level!r}: must be "nominal", "ordinal" or "interval"',
+            field="level",
+            value=level,
+        )
+    # Twice the sum of how many verdicts stand up to a rank, the rank's own counted half.
+    place: dict[Any, int] = {}
+    below = 0
+    for verdict in _ranks(categories, totals):
+        count = totals.get(verdict, 0)
+        place[verdict] = 2 * below + count
+        below += count
+    return lambda one, other: ((place[one] - place[other]) / 2.0) ** 2
+
+
+def _ranks(categories: Sequence[Any] | None, given: Any) -> dict[Any, int]:
+    ordered = sorted(set(given)) if categories is None else list(categories)
+    rank = {category: index for index, category in enumerate(ordered)}
+    for verdict in given:
+        if verdict not in rank:
+            raise DefinitionError(
+                f"verdict {verdict!r} is none of the categories {ordered!r}", field="categories"
+            )
+    return rank

@@ -1,0 +1,310 @@
+"""Pairwise judging: which of two answers is better, always asked in both orders.
+
+A judge that prefers a place rather than an answer contradicts itself when the places change; that
+is a tie, and its bias is told. Nothing is made of one order alone.
+
+Source: Zheng et al. 2023, "Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena", section 3.4
+(a win only where an answer is preferred in both orders), https://arxiv.org/abs/2306.05685.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from themis.catalog.judge_prompts import pair_prompt
+from themis.catalog.judged import JudgedMetric
+from themis.catalog.schedules import pairs_of
+from themis.catalog.verdicts import Scale
+from themis.core.base import JSONValue
+from themis.core.contexts import EvalScoreContext
+from themis.core.errors import ComponentError, MissingJudgmentsError
+from themis.core.judging import (
+    AggregationResult,
+    CandidateSetSubject,
+    JudgeCall,
+    JudgeResponse,
+    ParsedJudgment,
+    RenderedJudgePrompt,
+)
+from themis.core.models import Score
+from themis.core.pairs import REFERENCE, Pair, PairOutcome, pair_outcomes
+
+_SCALE = Scale.of({"A": 1.0, "B": 0.0, "tie": 0.5})
+Player = int | str
+"""Place of a candidate among the case's, or the reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairwiseWorkflow:
+    """One case's pairs, each put to each judge in both orders."""
+
+    metric_id: str
+    rubric: str
+    judges: Sequence[str]
+    pairs: Sequence[tuple[Player, Player]]
+    n_candidates: int
+    repeats: int
+    min_judges: int | None
+    min_judgments: int | None
+
+    def judge_calls(self) -> Sequence[JudgeCall]:
+        """Return two questions for each pair, judge and repeat."""
+        calls = []
+        for judge in self.judges:
+            for repeat in range(self.repeats):
+                for pair in self.pairs:
+                    for first, second in (pair, pair[::-1]):
+                        name = f"{judge}/{first} or {second}"
+                        calls.append(
+                            JudgeCall(
+                                call_id=name if repeat == 0 else f"{name}#{repeat + 1}",
+                                judge=judge,
+                                repeat=repeat,
+                                details={"first": first, "second": second},
+                            )
+                        )
+        return calls
+
+    def render_prompt(
+        self, call: JudgeCall, subject: CandidateSetSubject, ctx: EvalScoreContext
+    ) -> RenderedJudgePrompt:
+        """Return the prompt with the pair in the call's order."""
+
+        def shown(player: JSONValue) -> JSONValue:
+            if isinstance(player, int):
+                return subject.candidates[player].final_output
+            return ctx.case.expected_output
+
+        players = [call.details["first"], call.details["second"]]
+        return pair_prompt(
+            rubric=self.rubric,
+            scale=_SCALE,
+            candidates=[shown(player) for player in players],
+            ctx=ctx,
+            judge=call.judge,
+            with_reference=REFERENCE not in players,
+        )
+
+    def parse_judgment(
+        self, call: JudgeCall, response: JudgeResponse, ctx: EvalScoreContext
+    ) -> ParsedJudgment:
+        """Return the verdict; raise ``ParseError`` where the answer is none."""
+        del ctx
+        verdict = _SCALE.read(response.text)
+        return ParsedJudgment(
+            call_id=call.call_id,
+            judge=call.judge,
+            verdict=verdict.value,
+            reason=verdict.reason,
+            details={**call.details, "repeat": call.repeat},
+        )
+
+    def score_judgment(
+        self, call: JudgeCall, judgment: ParsedJudgment, ctx: EvalScoreContext
+    ) -> Score:
+        """Return 1 where the answer shown first is better, 0 where the second is, else 0.5."""
+        del call, ctx
+        return Score(metric_id=self.metric_id, value=_SCALE.score(judgment.verdict))
+
+    def aggregate(
+        self,
+        judgments: Sequence[ParsedJudgment],
+        scores: Sequence[Score],
+        ctx: EvalScoreContext,
+    ) -> AggregationResult:
+        """Return the win share, with every pair's outcome by judge in the details.
+
+        Raises:
+            MissingJudgmentsError: too few judges compared every pair in both orders.
+        """
+        del scores, ctx
+        known = pair_outcomes(judgments)
+        outcomes = {
+            judge: found
+            for judge in self.judges
+            if (found := self._outcomes(judge, known)) is not None
+        }
+        needed = self.min_judges or len(self.judges)
+        if len(outcomes) < needed:
+            raise MissingJudgmentsError(
+                f"{len(outcomes)} of {len(self.judges)} judges compared every pair in both orders, "
+                f"{needed} needed"
+            )
+        pairs = [
+            {
+                "first": first,
+                "second": second,
+                "score": fmean(one.score for found in outcomes.values() for one in found[place]),
+                "by_judge": {
+                    judge: fmean(one.score for one in found[place])
+                    for judge, found in outcomes.items()
+                },
+            }
+            for place, (first, second) in enumerate(self.pairs)
+        ]
+        shares = self._shares(pairs)
+        value = shares[0] if REFERENCE not in shares else 1.0 - shares[REFERENCE]
+        return AggregationResult(
+            value=value,
+            details={
+                "n_judges": len(outcomes),
+                "schedule": self._schedule(),
+                "pairs": pairs,
+                "shares": {str(player): share for player, share in shares.items()},
+                "judges": {judge: self._told(found) for judge, found in outcomes.items()},
+                "verdicts": {one.call_id: one.verdict for one in judgments},
+                "reasons": {one.call_id: one.reason for one in judgments if one.reason},
+            },
+        )
+
+    def _outcomes(
+        self, judge: str, known: Mapping[Pair, PairOutcome]
+    ) -> list[list[PairOutcome]] | None:
+        """Return a judge's outcomes by pair, one a repeat; None where one is missing."""
+        found = [
+            [known.get(Pair(judge, *pair, repeat)) for repeat in range(self.repeats)]
+            for pair in self.pairs
+        ]
+        complete = [[one for one in own if one is not None] for own in found]
+        return complete if all(len(own) == self.repeats for own in complete) else None
+
+    def _shares(self, pairs: Sequence[dict[str, Any]]) -> dict[Player, float]:
+        """Return each player's mean score over its pairs; who has none is left out."""
+        scores: dict[Player, list[float]] = {}
+        for pair in pairs:
+            scores.setdefault(pair["first"], []).append(pair["score"])
+            scores.setdefault(pair["second"], []).append(1.0 - pair["score"])
+        return {player: fmean(own) for player, own in scores.items()}
+
+    def _told(self, found: list[list[PairOutcome]]) -> dict[str, Any]:
+        """Return what one judge's verdicts say about the judge."""
+        every = [one for own in found for one in own]
+        told: dict[str, Any] = {
+            "pairs": len(every),
+            "ties": sum(one.score == 0.5 for one in every),
+            "flips": sum(one.is_flip for one in every),
+            "picked_first": sum(one.picked_first for one in every),
+            "picked_second": sum(one.picked_second for one in every),
+        }
+        told["position_bias"] = (told["picked_first"] - told["picked_second"]) / (2 * len(every))
+        if self.repeats > 1:
+            same = sum(Counter(one.score for one in own).most_common(1)[0][1] for own in found)
+            told["consistency"] = same / len(every)
+        return told
+
+    def _schedule(self) -> str:
+        if self.pairs[0][1] == REFERENCE:
+            return "each candidate against the reference"
+        n = self.n_candidates
+        total = n * (n - 1) // 2
+        if len(self.pairs) == total:
+            return "all pairs"
+        return f"round-robin: {len(self.pairs)} of {total} pairs"
+
+
+class PairwiseJudge(JudgedMetric):
+    """Has judges say which of two answers is better, in both orders.
+
+    A judge's outcome of a pair is a win only where it prefers the same answer in both orders; a
+    flip, and a tie in either order, is a tie. A pair's score is the mean over the judges of 1 for
+    a win, 0.5 for a tie and 0 for a loss. The value of a case is the win share of its first
+    candidate against the others; with ``against="reference"``, that of its candidates against the
+    expected output. The details tell every pair, each candidate's share, and for each judge how
+    often it picked the first and the second place.
+
+    Args:
+        rubric: what a good answer is, in words.
+        judges: names of the judges; all of the run's by default.
+        against: "samples", the case's candidates against each other, or "reference".
+        max_pairs: the most pairs of a case: all pairs up to there, else so many of a round-robin.
+        seed: of the round-robin's order.
+        repeats: how often each pair is put to each judge, in both orders each time.
+        min_judges: how many judges must have compared every pair; all by default.
+    """
+
+    component_id = "builtin/pairwise_judge"
+    subject = "candidates"
+    kind = "value"
+    value_range = (0.0, 1.0)
+
+    def __init__(
+        self,
+        *,
+        rubric: str,
+        judges: list[str] | None = None,
+        against: str = "samples",
+        max_pairs: int = 28,
+        seed: int = 0,
+        repeats: int = 1,
+        min_judges: int | None = None,
+    ) -> None:
+        super().__init__(
+            {
+                "rubric": rubric,
+                "judges": judges,
+                "against": against,
+                "max_pairs": max_pairs,
+                "seed": seed,
+                "repeats": repeats,
+                "min_judges": min_judges,
+            }
+        )
+        self._rubric = self.text_param("rubric", rubric, "a text that says what a good answer is")
+        self._judges = self.names_param("judges", judges)
+        self._against = self.one_of("against", against, ("samples", REFERENCE))
+        self._max_pairs = self.count_param("max_pairs", max_pairs)
+        self._seed = self.count_param("seed", seed, least=0)
+        self._repeats = self.count_param("repeats", repeats)
+        if min_judges is not None:
+            self.count_param("min_judges", min_judges)
+        self._min_judges = min_judges
+
+    def judges_needed(self, judge_names: Sequence[str]) -> list[str]:
+        """Return the judges that are asked, of the run's judges.
+
+        Raises:
+            DefinitionError: there is none, one that is named is not there, or they are fewer than
+                ``min_judges``.
+        """
+        return self.panel(self._judges, self._min_judges, judge_names)
+
+    def build_workflow(
+        self, subject: CandidateSetSubject, ctx: EvalScoreContext
+    ) -> PairwiseWorkflow:
+        """Return the workflow: the pairs of the case.
+
+        Raises:
+            ComponentError: there is nothing to compare.
+        """
+        judges = self.judges_needed(ctx.judge_model_refs)
+        pairs = self._pairs(len(subject.candidates), ctx)
+        n_each = 2 * self._repeats * len(pairs)
+        return PairwiseWorkflow(
+            metric_id=self.component_id,
+            rubric=self._rubric,
+            judges=judges,
+            pairs=pairs,
+            n_candidates=len(subject.candidates),
+            repeats=self._repeats,
+            min_judges=self._min_judges,
+            min_judgments=None if self._min_judges is None else n_each * self._min_judges,
+        )
+
+    def _pairs(self, n: int, ctx: EvalScoreContext) -> Sequence[tuple[Player, Player]]:
+        if self._against == REFERENCE:
+            if ctx.case.expected_output is None:
+                raise ComponentError(
+                    f"{self.component_id}: the case has no expected output to compare with; "
+                    'leave against="reference" out to compare the samples'
+                )
+            return [(index, REFERENCE) for index in range(n)]
+        if n < 2:
+            raise ComponentError(
+                f"{self.component_id} compares a case's candidates, and there is {n}: set "
+                'candidate_policy={"num_samples": 2} or more, or against="reference"'
+            )
+        return pairs_of(n, most=self._max_pairs, draw=[self._seed, ctx.case_id])
