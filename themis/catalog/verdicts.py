@@ -75,8 +75,9 @@ class Scale:
 
     @classmethod
     def _of_labels(cls, given: Mapping[str, float]) -> Scale:
-        labels = {bare_label(label) if isinstance(label, str) else "" for label in given}
+        names: list[Any] = list(given)  # from a config, of any kind
         numbers: list[Any] = list(given.values())
+        labels = {bare_label(label) if isinstance(label, str) else "" for label in names}
         worth = [one for one in numbers if type(one) in (int, float) and math.isfinite(one)]
         alike = len(labels) != len(given) or len(worth) != len(given)
         if alike or "" in labels or len(set(worth)) < 2:
