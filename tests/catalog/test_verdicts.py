@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -331,3 +332,24 @@ async def test_the_demo_judge_passes_about_its_share_and_always_the_same() -> No
     again = [scale.read((await judge.judge(one, seed=1)).text).value for one in prompts]
     assert first == again
     assert 100 < first.count("pass") < 200
+
+
+async def test_the_demo_judge_answers_with_the_labels_that_a_prompt_offers() -> None:
+    scale = Scale.of(PAIR)
+    for rate, allowed in ((1.0, {"A"}), (0.0, {"B", "tie"})):
+        judge = DemoJudge(pass_rate=rate)
+        prompts = [RenderedJudgePrompt(text=f"{index}\n{scale.question}") for index in range(40)]
+        given = {str(scale.read((await judge.judge(one)).text).value) for one in prompts}
+        assert given == allowed
+
+
+def test_the_schema_of_a_scale_is_what_its_reader_reads() -> None:
+    import jsonschema
+
+    for given, good, bad in (("pass_fail", "PASS", "MAYBE"), ("1-5", 3, 6), (PAIR, "TIE", "C")):
+        scale = Scale.of(given)
+        answer = {"reason": "x", "verdict": good}
+        jsonschema.validate(answer, scale.schema)
+        assert scale.read(json.dumps(answer)).reason == "x"
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"reason": "x", "verdict": bad}, scale.schema)

@@ -74,9 +74,10 @@ class Scale:
         return cls(given, float(found[1]), float(found[2]))
 
     @classmethod
-    def _of_labels(cls, given: Mapping[Any, Any]) -> Scale:
-        labels = {bare_label(label) if isinstance(label, str) else "" for label in given}
+    def _of_labels(cls, given: Mapping[str, float]) -> Scale:
+        names: list[Any] = list(given)  # from a config, of any kind
         numbers: list[Any] = list(given.values())
+        labels = {bare_label(label) if isinstance(label, str) else "" for label in names}
         worth = [one for one in numbers if type(one) in (int, float) and math.isfinite(one)]
         alike = len(labels) != len(given) or len(worth) != len(given)
         if alike or "" in labels or len(set(worth)) < 2:

@@ -114,6 +114,20 @@ def evaluation(
 
 
 @inspecting.command()
+def judges(
+    run_id: RunName, metric_id: str, store: StorePath = None, as_json: AsJson = False
+) -> None:
+    """Show how a judged metric's judges agree, repeat themselves, and prefer a place."""
+    from dataclasses import asdict
+
+    from themis.experiment.result import RunResult
+
+    kept = opened(store)
+    data = asdict(RunResult.of(kept, find_shown(kept, run_id)).judges(metric_id))
+    show(lambda: data, lambda: outline(data), as_json=as_json)
+
+
+@inspecting.command()
 def case(
     run_id: RunName,
     case_id: str,
