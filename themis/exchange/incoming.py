@@ -85,11 +85,16 @@ class _Arriving:
         """Check the run id, every record, and the cases against the snapshot."""
         if self._snapshot.run_id != self._bundle.run_id:
             raise self._refusal(f"its snapshot is that of run {self._snapshot.run_id}")
-        refs = {ref.dataset_id: ref for ref in self._snapshot.identity.datasets}
-        seen = {name: _Seen(ref) for name, ref in refs.items()}
+        seen = {span[0].dataset_id: _Seen(*span) for span in _spans(self._snapshot)}
         for record in self._bundle.records():
-            if record.get("record") == "case" and record["dataset_id"] in seen:
-                seen[record["dataset_id"]].take(_case(record))
+            if record.get("record") != "case":
+                continue
+            dataset = seen.get(record["dataset_id"])
+            if dataset is None or not dataset.has_place_for(record["index"]):
+                raise self._refusal(
+                    f"case '{record['case_id']}' stands at a place that is not its dataset's"
+                )
+            dataset.take(record["index"], _case(record))
         for name, found in seen.items():
             if not found.may_be_the_dataset():
                 raise self._refusal(f"its cases are not those of dataset '{name}'")
@@ -252,12 +257,19 @@ class _Arriving:
 class _Seen:
     """A dataset as far as the bundle has it."""
 
-    def __init__(self, ref: DatasetRef) -> None:
+    def __init__(self, ref: DatasetRef, first: int, beyond: int) -> None:
         self._ref = ref
+        self._next = first
+        self._beyond = beyond
         self._n_cases = 0
         self._digest = DatasetDigest(ref.revision, ref.metadata)
 
-    def take(self, case: Case) -> None:
+    def has_place_for(self, index: int) -> bool:
+        """Return whether a case may stand at a position: cases come in the run's order."""
+        return self._next <= index < self._beyond
+
+    def take(self, index: int, case: Case) -> None:
+        self._next = index + 1
         self._n_cases += 1
         self._digest.update(CaseDigests(case).whole)
 
