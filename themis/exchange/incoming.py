@@ -29,6 +29,8 @@ from themis.planning.keys import CaseDigests
 from themis.views.headline import fold_journal, keep, keep_corpus
 from themis.views.steps import PAGE, CaseSteps, read_steps
 
+_EVENTS, _BYTES = 512, 1 << 20
+"""What is appended at once, at most: events, and bytes of what they bring."""
 _CASE_FIELDS = tuple(Case.model_fields)
 
 
@@ -162,14 +164,7 @@ class _Arriving:
         }
         yield [_said(EventKind.RUN_STARTED, attempt, begun)]
         for page in self._pages():
-            standing, brought = self._standing(page), self._kept_for(page)
-            events = [
-                event
-                for record in page
-                if (event := self._event(record, standing.get(record["index"]), attempt, brought))
-            ]
-            if events:
-                yield events
+            yield from self._events(page, attempt)
         ended = {"status": manifest["status"], "through": manifest["through"]}
         last = [
             *(_said(EventKind.NOTE, attempt, {"text": text}) for text in manifest["notes"]),
@@ -182,6 +177,23 @@ class _Arriving:
             keep(last[-1], fold.headline())
             keep_corpus(last[-1], corpus_values(loaded(self._snapshot), fold.statistics()))
         yield last
+
+    def _events(self, page: list[dict[str, Any]], attempt: int) -> Iterator[list[Event]]:
+        """Yield what a page adds, no more at a time than a store takes lightly."""
+        standing, brought = self._standing(page), self._kept_for(page)
+        batch: list[Event] = []
+        size = 0
+        for record in page:
+            event = self._event(record, standing.get(record["index"]), attempt, brought)
+            if event is None:
+                continue
+            batch.append(event)
+            size += 0 if event.artifact is None else len(event.artifact.raw)
+            if len(batch) == _EVENTS or size >= _BYTES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
 
     def _event(
         self,

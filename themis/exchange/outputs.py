@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,7 @@ def import_outputs(
             not asked.
         outputs: a JSON Lines file, or rows: ``case_id`` and ``output``, and what else
             ``builtin/outputs`` reads.
-        store: a store in place of the experiment's.
+        store: a store in place of the experiment's, to be given to what is run afterwards too.
 
     Raises:
         DefinitionError: a row is broken, answers twice, or answers no sample of the experiment; it
@@ -59,19 +60,11 @@ def import_outputs(
     is_path = isinstance(outputs, (str, os.PathLike))
     rows = OutputRows.in_file(outputs) if is_path else OutputRows.given(outputs)  # type: ignore[arg-type]
     _check(rows, experiment)
-    generation = experiment.generation.model_copy(update={"generator": FromRows(rows)})
-    over = Experiment(
-        generation=generation,
-        evaluation=experiment.evaluation,
-        storage=experiment.storage,
-        runtime=experiment.runtime,
-        datasets=experiment.datasets,
-        seeds=experiment.seeds,
-        environment_metadata=experiment.environment_metadata,
-    )
-    if experiment.storage.store == "memory" and store is None:
-        store = experiment.store
+    over = _over(rows, experiment)
     over.compile()  # what is refused is refused before a store is made
+    if store is None:
+        store = experiment.store
+        over = _over(rows, experiment)  # which works in the store that is open by now
     result = over.run(until_stage="generate", store=store, progress=False)
     done = result.progress.stages["generate"]
     return ImportedOutputs(
@@ -80,6 +73,13 @@ def import_outputs(
         n_outputs=done.done,
         n_missing=done.failed,
     )
+
+
+def _over(rows: OutputRows, experiment: Experiment) -> Experiment:
+    """Return the experiment with the rows in its generator's place, and else as it is."""
+    over = copy(experiment)
+    over.generation = experiment.generation.model_copy(update={"generator": FromRows(rows)})
+    return over
 
 
 def _check(rows: OutputRows, experiment: Experiment) -> None:
