@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -112,8 +114,6 @@ def import_generation(
 def _import_outputs(
     outputs: Path, config: Path, overrides: list[str] | None, *, as_json: bool
 ) -> None:
-    import shlex
-
     from themis.cli.shell import say
     from themis.exchange.outputs import import_outputs
     from themis.experiment.experiment import Experiment
@@ -121,9 +121,8 @@ def _import_outputs(
     experiment = Experiment.from_config(config, overrides or [])
     done = import_outputs(experiment, outputs)
     run_id = done.result.run_id
-    generator = (
-        f"generation.generator={{use: builtin/outputs, params: {{path: {outputs.resolve()}}}}}"
-    )
+    params = f"{{path: {json.dumps(str(outputs.resolve()))}}}"
+    generator = f"generation.generator={{use: builtin/outputs, params: {params}}}"
     words = ["themis", "run", "--config", str(config)]
     for override in [*(overrides or ()), generator]:
         words += ["--set", override]
@@ -140,8 +139,8 @@ def _import_outputs(
     )
     if done.n_missing:
         say(
-            f"warning: {done.n_missing:,} samples have no output: they are failed generations, "
-            "until they are imported too"
+            f"warning: samples without an output: {done.n_missing:,}; each is a failed generation, "
+            "until a file has it too"
         )
 
 
