@@ -31,8 +31,14 @@ if TYPE_CHECKING:
     from themis.core.snapshot import RunSnapshot as RunSnapshot
     from themis.exchange.bundles import export_evaluation_bundle as export_evaluation_bundle
     from themis.exchange.bundles import export_generation_bundle as export_generation_bundle
+    from themis.exchange.bundles import export_parse_bundle as export_parse_bundle
+    from themis.exchange.bundles import export_reduction_bundle as export_reduction_bundle
+    from themis.exchange.bundles import export_score_bundle as export_score_bundle
     from themis.exchange.bundles import import_evaluation_bundle as import_evaluation_bundle
     from themis.exchange.bundles import import_generation_bundle as import_generation_bundle
+    from themis.exchange.bundles import import_parse_bundle as import_parse_bundle
+    from themis.exchange.bundles import import_reduction_bundle as import_reduction_bundle
+    from themis.exchange.bundles import import_score_bundle as import_score_bundle
     from themis.experiment.evaluate import evaluate as evaluate
     from themis.experiment.evaluate import evaluate_async as evaluate_async
     from themis.experiment.experiment import Experiment as Experiment
@@ -64,14 +70,20 @@ _HOMES = {
     "ThemisError": "core.errors",
     "evaluate": "experiment.evaluate",
     "evaluate_async": "experiment.evaluate",
+    "explain": "planning.explain",
     "export_evaluation_bundle": "exchange.bundles",
     "export_generation_bundle": "exchange.bundles",
-    "explain": "planning.explain",
+    "export_parse_bundle": "exchange.bundles",
+    "export_reduction_bundle": "exchange.bundles",
+    "export_score_bundle": "exchange.bundles",
     "get_evaluation_execution": "experiment.looking",
     "get_execution_state": "experiment.looking",
     "get_run_snapshot": "experiment.looking",
     "import_evaluation_bundle": "exchange.bundles",
     "import_generation_bundle": "exchange.bundles",
+    "import_parse_bundle": "exchange.bundles",
+    "import_reduction_bundle": "exchange.bundles",
+    "import_score_bundle": "exchange.bundles",
     "quickcheck": "experiment.looking",
     "snapshot_report": "experiment.looking",
     "sqlite_store": "stores.factory",

@@ -416,6 +416,69 @@ def test_a_bundle_travels_from_store_to_store(inside: Any, project: Path, tmp_pa
     assert not (tmp_path / "fourth.db").exists()
 
 
+@pytest.mark.parametrize("kind", ["generation", "reduction", "parse", "score", "evaluation"])
+def test_a_bundle_of_every_stage_travels(inside: Any, project: Path, kind: str) -> None:
+    run = inside("run", "--config", project / "themis.yaml").data
+    store = ["--store", project / ".themis" / "runs.db"]
+    assert inside("export", kind, f"{run['run_id'][:6]}@1", "-o", "run.jsonl", *store).code == 0
+    assert inside("import", kind, "run.jsonl", "--store", "other.db").data == {
+        "run_id": run["run_id"]
+    }
+    piped = inside("export", kind, "latest", "--store", "other.db").out
+    Path("piped.jsonl").write_text(piped)
+    assert inside("import", kind, "piped.jsonl", "--store", "third.db").code == 0
+    told = inside("quickcheck", "latest", "--store", "third.db").data
+    if kind in ("score", "evaluation"):
+        assert told["metrics"] == run["metrics"]
+    wrong = "score" if kind != "score" else "parse"
+    refused = inside("import", wrong, "piped.jsonl", "--store", "fourth.db")
+    assert refused.code == 2
+    assert f"is of kind '{kind}', not '{wrong}'" in refused.err
+
+
+def test_outputs_made_elsewhere_are_imported_and_scored(inside: Any, project: Path) -> None:
+    config, outputs = project / "themis.yaml", project / "outputs.jsonl"
+    lines = (project / "data.jsonl").read_text().splitlines()
+    cases = [json.loads(line)["case_id"] for line in lines]
+    rows = [
+        {"case_id": name, "sample": sample, "output": "Rome"}
+        for name in cases
+        for sample in range(2)
+    ]
+    del rows[-1]
+    outputs.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    words = ["import", "generation", "--from", outputs, "--config", config]
+    done = inside(*words)
+    assert done.code == 0, done.err
+    assert (done.data["outputs"], done.data["missing"]) == (2 * len(cases) - 1, 1)
+    assert "samples without an output: 1" in done.err
+    then = shlex.split(done.data["then"])
+    scored = inside(*then[1:])
+    assert scored.data["run_id"] == done.data["run_id"]
+    assert scored.data["metrics"]["builtin/exact_match"]["n_errors"] == 1
+    assert "made elsewhere" in scored.err
+    outputs.write_text(json.dumps({"case_id": "atlantis", "output": "?"}))
+    refused = inside(*words)
+    assert refused.code == 2
+    assert "outputs.jsonl line 1: no dataset has a case 'atlantis'" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give a bundle's file"),
+        (["a.jsonl", "--from", "b.jsonl"], "give a bundle's file"),
+        (["--from", "b.jsonl"], "--from needs the experiment"),
+        (["a.jsonl", "--config", "c.yaml"], "belong to outputs made elsewhere"),
+        (["--from", "b", "--config", "c", "--store", "d"], "the store is the experiment's own"),
+    ],
+)
+def test_it_is_said_what_an_import_needs(inside: Any, words: list[str], said: str) -> None:
+    ended = inside("import", "generation", *words)
+    assert (ended.code, ended.out) == (2, "")
+    assert said in ended.err
+
+
 def test_the_catalog_is_listed(inside: Any) -> None:
     rows = inside("catalog", "list", "--kind", "metric").data
     assert {"id": "builtin/exact_match", "kind": "metric", "package": "themis"} in rows

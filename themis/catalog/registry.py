@@ -8,7 +8,7 @@ are used as; it never calls them, and it gives no meaning to what they declare.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeAlias, cast, get_args, get_type_hints
 
@@ -172,6 +172,12 @@ def make(spec: object, kind: Kind) -> tuple[Any, JSONObject]:
     return spec, {}
 
 
+def path_params(factory: object) -> Sequence[str]:
+    """Return the params of a component that say where a file is: they are no part of identity."""
+    declared: Sequence[str] = getattr(factory, "path_params", ())
+    return declared
+
+
 def check_component(component: object, kind: Kind) -> None:
     """Check that an object has what a component of its kind must have.
 
@@ -245,7 +251,9 @@ def _make(component_id: str, params: dict[str, Any], kind: Kind) -> tuple[Any, J
             check_json(value, f"{component_id}: param '{name}'")
     component = factory(**params)
     check_component(component, kind)
-    return component, {} if adapter else dict(params)
+    # Where a file is says nothing of what is in it, which the fingerprint does.
+    places = path_params(factory)
+    return component, {} if adapter else {k: v for k, v in params.items() if k not in places}
 
 
 def _check_params(

@@ -11,7 +11,10 @@ from typing import Literal
 Kind = Literal["generator", "selector", "reducer", "parser", "metric", "judge"]
 
 CATALOG: Mapping[Kind, Mapping[str, str]] = {
-    "generator": {"builtin/demo_generator": "themis.catalog.generators:DemoGenerator"},
+    "generator": {
+        "builtin/demo_generator": "themis.catalog.generators:DemoGenerator",
+        "builtin/outputs": "themis.catalog.outputs:Outputs",
+    },
     "selector": {"builtin/best_of_n": "themis.catalog.selectors:BestOfN"},
     "reducer": {
         "builtin/first": "themis.catalog.reducers:First",
@@ -44,6 +47,7 @@ CATALOG: Mapping[Kind, Mapping[str, str]] = {
         "builtin/chrf": "themis.catalog.translation:Chrf",
         "builtin/consistency": "themis.catalog.set_metrics:Consistency",
         "builtin/contains": "themis.catalog.text_metrics:Contains",
+        "builtin/conversation_rubric": "themis.catalog.trace_rubrics:ConversationRubric",
         "builtin/exact_match": "themis.catalog.metrics:ExactMatch",
         "builtin/f1": "themis.catalog.text_metrics:F1",
         "builtin/humaneval_pass_rate": "themis.catalog.code_metrics:HumanEvalPassRate",
@@ -62,6 +66,10 @@ CATALOG: Mapping[Kind, Mapping[str, str]] = {
         "builtin/rouge": "themis.catalog.rouge:Rouge",
         "builtin/stdio_pass_rate": "themis.catalog.code_metrics:StdioPassRate",
         "builtin/ter": "themis.catalog.translation:Ter",
+        "builtin/trace/sequence": "themis.catalog.trace_metrics:CallSequence",
+        "builtin/trace/step_count": "themis.catalog.trace_metrics:StepCount",
+        "builtin/trace/tool_called": "themis.catalog.trace_metrics:ToolCalled",
+        "builtin/trace_rubric": "themis.catalog.trace_rubrics:TraceRubric",
     },
     "judge": {"builtin/demo_judge": "themis.catalog.judges:DemoJudge"},
 }

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from themis.cli.experiments import Overrides
 from themis.cli.kept import RunName, StorePath, default_store, find_shown, opened
 from themis.cli.output import AsJson, show, writing
 
 if TYPE_CHECKING:
-    from themis.core.base import RunId
+    from themis.exchange.bundle import Bundle, BundleKind
 
 exporting = typer.Typer(
     name="export", help="Write a bundle.", no_args_is_help=True, rich_markup_mode=None
 )
 importing = typer.Typer(
-    name="import", help="Read a bundle.", no_args_is_help=True, rich_markup_mode=None
+    name="import",
+    help="Read a bundle, or outputs made elsewhere.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="The file; standard output by default.")
@@ -31,6 +39,13 @@ TargetPath = Annotated[
         show_default=".themis/runs.db",
     ),
 ]
+_UP_TO = {
+    "generation": "candidates",
+    "reduction": "selections and reductions",
+    "parse": "parsed values",
+    "score": "scores that need no judge",
+    "evaluation": "judgments: a run as it stands",
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,56 +54,114 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(importing)
 
 
-@exporting.command("generation")
-def export_generation(run_id: RunName, output: Output = None, store: StorePath = None) -> None:
-    """Write a run's cases and candidates."""
-    from themis.exchange.bundles import export_generation_bundle
+def _exporter(kind: BundleKind) -> Callable[..., None]:
+    def verb(run_id: RunName, output: Output = None, store: StorePath = None) -> None:
+        from themis.exchange.outgoing import export
 
-    kept = opened(store)
-    _write(export_generation_bundle(kept, find_shown(kept, run_id)), output)
+        kept = opened(store)
+        _write(export(kept, find_shown(kept, run_id), kind), output)
+
+    return verb
 
 
-@exporting.command("evaluation")
-def export_evaluation(run_id: RunName, output: Output = None, store: StorePath = None) -> None:
-    """Write a run as it stands, all stages."""
-    from themis.exchange.bundles import export_evaluation_bundle
+def _importer(kind: BundleKind) -> Callable[..., None]:
+    def verb(path: BundlePath, store: TargetPath = None, as_json: AsJson = False) -> None:
+        _bring_in(kind, path, store, as_json=as_json)
 
-    kept = opened(store)
-    _write(export_evaluation_bundle(kept, find_shown(kept, run_id)), output)
+    return verb
+
+
+for _kind, _what in _UP_TO.items():
+    exporting.command(_kind, help=f"Write a run up to its {_what}.")(_exporter(_kind))  # type: ignore[arg-type]
+    if _kind != "generation":
+        importing.command(_kind, help=f"Bring in a run up to its {_what}.")(_importer(_kind))  # type: ignore[arg-type]
 
 
 @importing.command("generation")
-def import_generation(path: BundlePath, store: TargetPath = None, as_json: AsJson = False) -> None:
-    """Bring a bundle's candidates into a store, where experiments then reuse them."""
-    from themis.exchange.bundles import Bundle, import_generation_bundle
-    from themis.stores.sqlite import SqliteRunStore
+def import_generation(
+    path: Annotated[Path | None, typer.Argument(metavar="[PATH]", help="A bundle's file.")] = None,
+    outputs: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="JSONL", help="Outputs made elsewhere: case_id and output a line."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="The experiment that the outputs are answers to."),
+    ] = None,
+    overrides: Overrides = None,
+    store: TargetPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring in a bundle's candidates, or outputs made elsewhere as those of an experiment."""
+    from themis.core.errors import DefinitionError
 
-    bundle, target = Bundle.load(path), SqliteRunStore(store or default_store())
-    _told(import_generation_bundle(target, bundle), as_json=as_json)
+    if (path is None) == (outputs is None):
+        raise DefinitionError("give a bundle's file, or outputs made elsewhere: --from OUTPUTS")
+    if path is not None:
+        if config is not None or overrides:
+            raise DefinitionError("--config and --set belong to outputs made elsewhere (--from)")
+        _bring_in("generation", path, store, as_json=as_json)
+    elif config is None:
+        raise DefinitionError("--from needs the experiment: --config FILE")
+    elif store is not None:
+        raise DefinitionError("--store: with --config the store is the experiment's own")
+    elif outputs is not None:
+        _import_outputs(outputs, config, overrides, as_json=as_json)
 
 
-@importing.command("evaluation")
-def import_evaluation(path: BundlePath, store: TargetPath = None, as_json: AsJson = False) -> None:
-    """Bring a bundle's run into a store, where it reports the same numbers."""
-    from themis.exchange.bundles import Bundle, import_evaluation_bundle
-    from themis.stores.sqlite import SqliteRunStore
-
-    bundle, target = Bundle.load(path), SqliteRunStore(store or default_store())
-    _told(import_evaluation_bundle(target, bundle), as_json=as_json)
-
-
-def _write(bundle: object, output: Path | None) -> None:
+def _import_outputs(
+    outputs: Path, config: Path, overrides: list[str] | None, *, as_json: bool
+) -> None:
     from themis.cli.shell import say
-    from themis.exchange.bundles import Bundle
+    from themis.exchange.outputs import import_outputs
+    from themis.experiment.experiment import Experiment
 
-    assert isinstance(bundle, Bundle)
-    if output is None:
-        typer.echo(bundle.data, nl=False)
-    else:
-        with writing(output):
-            bundle.save(output)
-        say(f"{bundle.kind} bundle of run {bundle.run_id} written to {output}")
+    experiment = Experiment.from_config(config, overrides or [])
+    done = import_outputs(experiment, outputs)
+    run_id = done.result.run_id
+    params = f"{{path: {json.dumps(str(outputs.resolve()))}}}"
+    generator = f"generation.generator={{use: builtin/outputs, params: {params}}}"
+    words = ["themis", "run", "--config", str(config)]
+    for override in [*(overrides or ()), generator]:
+        words += ["--set", override]
+    then = shlex.join(words)
+    show(
+        lambda: {
+            "run_id": run_id,
+            "outputs": done.n_outputs,
+            "missing": done.n_missing,
+            "then": then,
+        },
+        lambda: f"Imported {done.n_outputs:,} outputs as run {run_id}. Score them: {then}",
+        as_json=as_json,
+    )
+    if done.n_missing:
+        say(
+            f"warning: samples without an output: {done.n_missing:,}; each is a failed generation, "
+            "until a file has it too"
+        )
 
 
-def _told(run_id: RunId, *, as_json: bool) -> None:
+def _bring_in(kind: BundleKind, path: Path, store: Path | None, *, as_json: bool) -> None:
+    from themis.exchange.bundle import Bundle
+    from themis.exchange.incoming import bring_in
+    from themis.stores.sqlite import SqliteRunStore
+
+    bundle, target = Bundle.load(path), SqliteRunStore(store or default_store())
+    run_id = bring_in(target, bundle, kind)
     show(lambda: {"run_id": run_id}, lambda: f"Imported run {run_id}", as_json=as_json)
+
+
+def _write(bundle: Bundle, output: Path | None) -> None:
+    from themis.cli.shell import say
+
+    if output is None:
+        for chunk in bundle.chunks():
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+        return
+    with writing(output):
+        bundle.save(output)
+    say(f"{bundle.kind} bundle of run {bundle.run_id} written to {output}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from themis.core.base import CandidateId, CaseId, CaseKey, DatasetId, RunId
-from themis.core.models import Case, ParsedOutput
+from themis.core.models import Case, ConversationTrace, ParsedOutput, WorkflowTrace
 from themis.core.prompts import PromptSpec
 
 
@@ -73,6 +73,10 @@ class ScoreContext(Context):
     parsed_output: ParsedOutput | None
     dataset_metadata: Mapping[str, Any] = field(default_factory=dict)
     candidate_id: CandidateId | None = None
+    trace: WorkflowTrace | None = None
+    """The steps that led to the candidate, for a metric that declares ``subject = "trace"``."""
+    conversation: ConversationTrace | None = None
+    """Its messages, for a metric that declares ``subject = "conversation"``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

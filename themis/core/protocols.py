@@ -13,8 +13,9 @@ A method may be sync or async; Themis takes both. Read where present, and option
   The rest is blanked. ``reads_parsed`` (reducer, set metric): it is given the parsed values.
 - ``cpu_bound`` (parser, metric): run in worker processes, ``cpu_timeout`` seconds a call at most.
 - on metrics ``kind`` ("binary" or "value"), ``value_range``, ``higher_is_better``, ``unit``,
-  ``unparsed`` ("incorrect" or "error"), ``subject`` ("candidate", "candidates", "conversation",
-  "trace") for judged ones, ``scores_refusals``: it is given what the model refused, as text.
+  ``unparsed`` ("incorrect" or "error"), ``scores_refusals``: it is given what the model refused, as
+  text. ``subject``: "candidate"; "trace" or "conversation", the way to one; judged also
+  "candidates". A pure metric finds the way in its context, and no parser reads for it.
 """
 
 from __future__ import annotations

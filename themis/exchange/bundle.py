@@ -1,47 +1,63 @@
-"""A bundle: a run's work as one text of JSON lines that can be read, sent and checked.
+"""A bundle: a run's work as JSON lines that can be read, sent and checked.
 
-The first line is the manifest, each further one a record; every line carries the SHA-256 of what it
-says and the manifest that of all lines below it. The hashes tell of damage and of edits by hand;
-they are no signature.
+The first line is the manifest, each further one a record; every line carries the SHA-256 of the
+very bytes it says, and the manifest that of all lines below it. So no byte can change unseen. The
+hashes tell of damage and of edits by hand; they are no signature.
+
+A bundle is read and written a line at a time, whatever its size: where it is large, its lines are
+in a file.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal, Self
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Literal, Self, get_args
 
 from themis.core.base import RunId
 from themis.core.errors import DefinitionError
 from themis.core.hashing import decode, encode
 
 FORMAT = "themis-bundle/1"
-BundleKind = Literal["generation", "evaluation"]
+BundleKind = Literal["generation", "reduction", "parse", "score", "evaluation"]
+KINDS: tuple[BundleKind, ...] = get_args(BundleKind)
+
+_HELD = 1 << 20
+"""Bytes of lines that are held in memory before they go to an unnamed file."""
+_HEAD = b'{"sha256":"'
+_NECK = b'","record":'
+_HEX = 64
+_BODY = len(_HEAD) + _HEX + len(_NECK)
 
 
-@dataclass(frozen=True)
 class Bundle:
     """A run's work outside of a store.
 
+    Made by the exports, ``Bundle.load`` and ``Bundle.read``.
+
     Attributes:
         manifest: format, kind, Themis version, run id, snapshot, counts, and the body's hash.
-        data: the whole text, UTF-8.
-        source: the file it was read from, for messages.
+        source: the file it was read from, for messages; None for one that has none.
     """
 
-    manifest: dict[str, Any]
-    data: bytes
-    source: str | None = field(default=None, compare=False)
+    def __init__(
+        self, manifest: dict[str, Any], head: bytes, body: _Lines, source: str | None = None
+    ) -> None:
+        self.manifest = manifest
+        self.source = source
+        self._head = head
+        self._body = body
 
     def __repr__(self) -> str:
-        return f"<{self.kind} bundle of run {self.run_id}, {len(self.data):,} bytes>"
+        return f"<{self.kind} bundle of run {self.run_id}, {self.counts_told}>"
 
     @property
     def kind(self) -> str:
-        """Of what stage it is: "generation" or "evaluation"."""
+        """Up to which stage it goes: one of ``KINDS``."""
         return str(self.manifest["kind"])
 
     @property
@@ -50,16 +66,35 @@ class Bundle:
         return RunId(self.manifest["run_id"])
 
     @property
+    def counts_told(self) -> str:
+        """How many cases and steps it says it has, in words."""
+        counts = self.manifest.get("counts") or {}
+        return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+    @property
     def title(self) -> str:
         """What it goes by in messages: its file, or its run."""
         return f"bundle of run {self.run_id}" if self.source is None else f"bundle '{self.source}'"
 
+    @property
+    def data(self) -> bytes:
+        """The whole text, UTF-8, in memory; ``save`` and ``chunks`` hold no more than a piece."""
+        return b"".join(self.chunks())
+
     @classmethod
     def of(cls, manifest: dict[str, Any], records: Iterable[dict[str, Any]]) -> Self:
-        """Return the bundle of these records."""
-        body = b"".join(_line(record) for record in records)
-        full = {"format": FORMAT, **manifest, "body_sha256": sha256(body).hexdigest()}
-        return cls(full, _line(full) + body)
+        """Return the bundle of these records.
+
+        The manifest is read once the records have been, so that it may say what was counted.
+        """
+        body = SpooledTemporaryFile(max_size=_HELD)  # noqa: SIM115 - it is the bundle's
+        digest = sha256()
+        for record in records:
+            line = _line(record)
+            digest.update(line)
+            body.write(line)
+        full = {"format": FORMAT, **manifest, "body_sha256": digest.hexdigest()}
+        return cls(full, _line(full), _Held(body))
 
     @classmethod
     def read(cls, data: str | bytes, source: str | None = None) -> Self:
@@ -72,34 +107,27 @@ class Bundle:
         Raises:
             DefinitionError: it is no bundle, or its manifest was changed.
         """
-        name = "bundle" if source is None else f"bundle '{source}'"
         raw = data.encode() if isinstance(data, str) else data
-        try:
-            manifest = _checked(raw.partition(b"\n")[0], "the manifest")
-        except DefinitionError as error:
-            raise DefinitionError(f"{name}: {error}", field="bundle") from None
-        found = manifest.get("format")
-        if found != FORMAT:
-            raise DefinitionError(
-                f"{name}: its format is {found!r}, and {FORMAT!r} is understood; "
-                "a newer Themis may read it",
-                field="bundle",
-            )
-        return cls(manifest, raw, source)
+        text = BytesIO(raw)
+        head = text.readline()
+        return cls(_manifest(head, source), head, _Held(text, start=len(head)), source)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a bundle from a file.
+        """Return the bundle of a file, of which only the manifest is read now.
+
+        The file must stay as it is while the bundle is used: what changes is noticed and refused.
 
         Raises:
             DefinitionError: the file cannot be read or is no bundle.
         """
+        name = os.fspath(path)
         try:
-            return cls.read(Path(path).read_bytes(), os.fspath(path))
+            with Path(path).open("rb") as file:
+                head = file.readline()
         except OSError as error:
-            raise DefinitionError(
-                f"bundle '{os.fspath(path)}': {error.strerror}", field="bundle"
-            ) from None
+            raise DefinitionError(f"bundle '{name}': {error.strerror}", field="bundle") from None
+        return cls(_manifest(head, name), head, _OnDisk(Path(path), start=len(head)), name)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the bundle to a file, in place of what was there, and return the path."""
@@ -107,11 +135,18 @@ class Bundle:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
-            partial.write_bytes(self.data)
+            with partial.open("wb") as file:
+                for chunk in self.chunks():
+                    file.write(chunk)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
         return target
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the text piece by piece: its lines, one after the other."""
+        yield self._head
+        yield from self._lines()
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield the records in order, each checked; at the end, that none is missing or moved.
@@ -119,51 +154,110 @@ class Bundle:
         Raises:
             DefinitionError: naming the record that was changed.
         """
-        start = self.data.find(b"\n") + 1
-        body_start, number = start, 1
-        while start < len(self.data):
-            end = self.data.find(b"\n", start)
-            end = len(self.data) if end < 0 else end
-            number += 1
-            yield self._record(self.data[start:end], number)
-            start = end + 1
-        body = sha256(memoryview(self.data)[body_start:]).hexdigest()
-        if body != self.manifest["body_sha256"]:
+        body = sha256()
+        for number, line in enumerate(self._lines(), start=2):
+            body.update(line)
+            try:
+                record = _checked(line, f"line {number}")
+            except DefinitionError as error:
+                said = f"{self.title}: {error}"
+                raise DefinitionError(said, field="bundle", value=number) from None
+            yield record
+        if body.hexdigest() != self.manifest["body_sha256"]:
             raise DefinitionError(
                 f"{self.title}: records were added, removed or moved since it was "
                 "exported; export it again",
                 field="bundle",
             )
 
-    def _record(self, line: bytes, number: int) -> dict[str, Any]:
+    def _lines(self) -> Iterator[bytes]:
         try:
-            return _checked(line, f"line {number}")
-        except DefinitionError as error:
-            raise DefinitionError(f"{self.title}: {error}", field="bundle", value=number) from None
+            yield from self._body.lines()
+        except OSError as error:
+            raise DefinitionError(f"{self.title}: {error.strerror}", field="bundle") from None
+
+
+class _Held:
+    """Lines in memory or in an unnamed file, which several readers may go through at once."""
+
+    def __init__(self, file: IO[bytes] | SpooledTemporaryFile[bytes], start: int = 0) -> None:
+        self._file = file
+        self._start = start
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines, read from where the last one ended."""
+        place = self._start
+        while True:
+            self._file.seek(place)
+            line = self._file.readline()
+            if not line:
+                return
+            place += len(line)
+            yield line
+
+
+class _OnDisk:
+    """Lines of a file that is opened anew by each reader."""
+
+    def __init__(self, path: Path, start: int) -> None:
+        self._path = path
+        self._start = start
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines."""
+        with self._path.open("rb") as file:
+            file.seek(self._start)
+            yield from file
+
+
+_Lines = _Held | _OnDisk
+
+
+def _manifest(head: bytes, source: str | None) -> dict[str, Any]:
+    name = "bundle" if source is None else f"bundle '{source}'"
+    try:
+        manifest = _checked(head, "the manifest")
+    except DefinitionError as error:
+        raise DefinitionError(f"{name}: {error}", field="bundle") from None
+    found = manifest.get("format")
+    if found != FORMAT:
+        raise DefinitionError(
+            f"{name}: its format is {found!r}, and {FORMAT!r} is understood; "
+            "a newer Themis may read it",
+            field="bundle",
+        )
+    return manifest
 
 
 def _line(record: dict[str, Any]) -> bytes:
     body = encode(record)
-    # Integers beyond 64 bits are marked by a leading blank, which is kept in front.
-    blank = body[:1] if body[:1] == b" " else b""
     digest = sha256(body).hexdigest().encode()
-    return blank + b'{"sha256":"' + digest + b'","record":' + body + b"}\n"
+    return _HEAD + digest + _NECK + body + b"}\n"
 
 
 def _checked(line: bytes, name: str) -> dict[str, Any]:
+    """Return the record of a line, whose every byte is accounted for."""
+    body, digest = line[_BODY:-2], line[len(_HEAD) : len(_HEAD) + _HEX]
+    is_whole = line == _HEAD + digest + _NECK + body + b"}\n"
+    found: Any = None
     try:
-        parts = decode(line)
-        record, digest = parts["record"], parts["sha256"]
-        described = _described(record)
-    except (ValueError, TypeError, KeyError):
-        raise DefinitionError(f"{name} is not a record of a bundle", field="bundle") from None
-    if sha256(encode(record)).hexdigest() != digest:
+        found = decode(body)
+    except ValueError:
+        is_whole = is_whole and bool(body)
+    is_record = isinstance(found, dict)
+    is_said = sha256(body).hexdigest().encode() == digest
+    if is_whole and is_said and is_record:
+        record: dict[str, Any] = found
+        return record
+    if is_record and not (is_whole and is_said):
         raise DefinitionError(
-            f"{name} ({described}) was changed since it was exported; export it again",
+            f"{name} ({_described(found)}) was changed since it was exported; export it again",
             field="bundle",
         )
-    found: dict[str, Any] = record
-    return found
+    raise DefinitionError(
+        f"{name} is not a record of a bundle: it is damaged, or nothing of the kind",
+        field="bundle",
+    )
 
 
 def _described(record: dict[str, Any]) -> str:

@@ -1,4 +1,9 @@
-"""Stage bundles: a run's generations, or all of its evaluation, from one store to another."""
+"""Stage bundles: a run up to a stage, from one store to another.
+
+A bundle of a stage holds the run as it stands up to that stage: the cases, and the newest step of
+each stage down to it, failures included. Whoever brings it in has that work and goes on below it.
+``run_id`` may name an attempt, as in ``RUN@n``.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +17,14 @@ __all__ = [
     "Bundle",
     "export_evaluation_bundle",
     "export_generation_bundle",
+    "export_parse_bundle",
+    "export_reduction_bundle",
+    "export_score_bundle",
     "import_evaluation_bundle",
     "import_generation_bundle",
+    "import_parse_bundle",
+    "import_reduction_bundle",
+    "import_score_bundle",
 ]
 
 
@@ -24,6 +35,33 @@ def export_generation_bundle(store: RunStore, run_id: str) -> Bundle:
         RunNotFoundError: the store has no such run. DefinitionError: nothing of it has run.
     """
     return export(store, run_id, "generation")
+
+
+def export_reduction_bundle(store: RunStore, run_id: str) -> Bundle:
+    """Return a run up to its selections and reductions, with what the reducer read of the samples.
+
+    Raises:
+        RunNotFoundError: the store has no such run. DefinitionError: nothing of it has run.
+    """
+    return export(store, run_id, "reduction")
+
+
+def export_parse_bundle(store: RunStore, run_id: str) -> Bundle:
+    """Return a run up to its parsed values as a bundle.
+
+    Raises:
+        RunNotFoundError: the store has no such run. DefinitionError: nothing of it has run.
+    """
+    return export(store, run_id, "parse")
+
+
+def export_score_bundle(store: RunStore, run_id: str) -> Bundle:
+    """Return a run up to the scores that need no judge as a bundle.
+
+    Raises:
+        RunNotFoundError: the store has no such run. DefinitionError: nothing of it has run.
+    """
+    return export(store, run_id, "score")
 
 
 def export_evaluation_bundle(store: RunStore, run_id: str) -> Bundle:
@@ -44,6 +82,21 @@ def import_generation_bundle(store: RunStore, bundle: Bundle) -> RunId:
         RunOwnedError: a process is working on the run.
     """
     return bring_in(store, bundle, "generation")
+
+
+def import_reduction_bundle(store: RunStore, bundle: Bundle) -> RunId:
+    """Write a bundle's run, up to its reductions, into a store; raises as the others do."""
+    return bring_in(store, bundle, "reduction")
+
+
+def import_parse_bundle(store: RunStore, bundle: Bundle) -> RunId:
+    """Write a bundle's run, up to its parsed values, into a store; raises as the others do."""
+    return bring_in(store, bundle, "parse")
+
+
+def import_score_bundle(store: RunStore, bundle: Bundle) -> RunId:
+    """Write a bundle's run, up to its scores, into a store; raises as the others do."""
+    return bring_in(store, bundle, "score")
 
 
 def import_evaluation_bundle(store: RunStore, bundle: Bundle) -> RunId:

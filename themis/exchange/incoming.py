@@ -17,17 +17,20 @@ from themis.core.errors import DefinitionError, RunNotFoundError
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.hashing import encode
 from themis.core.kept import Lease, StoredCase
-from themis.core.models import Case, Dataset
+from themis.core.models import Case
 from themis.core.protocols import RunStore
-from themis.core.snapshot import RunSnapshot
+from themis.core.snapshot import DatasetRef, RunSnapshot
 from themis.exchange.bundle import Bundle, BundleKind
+from themis.exchange.outgoing import LAST_STAGE
 from themis.execution.corpus import corpus_values, loaded
 from themis.execution.ownership import TTL, give_back, take
-from themis.planning.datasets import read_datasets, stored_case
+from themis.planning.datasets import DatasetDigest, stored_case
 from themis.planning.keys import CaseDigests
 from themis.views.headline import fold_journal, keep, keep_corpus
 from themis.views.steps import PAGE, CaseSteps, read_steps
 
+_EVENTS, _BYTES = 512, 1 << 20
+"""What is appended at once, at most: events, and bytes of what they bring."""
 _CASE_FIELDS = tuple(Case.model_fields)
 
 
@@ -43,7 +46,7 @@ def bring_in(store: RunStore, bundle: Bundle, kind: BundleKind) -> RunId:
             f"{bundle.title} is of kind '{bundle.kind}', not '{kind}'", field="bundle"
         )
     snapshot = RunSnapshot.read(bundle.manifest.get("snapshot"), "bundle.snapshot")
-    arriving = _Arriving(store, bundle, snapshot)
+    arriving = _Arriving(store, bundle, snapshot, kind)
     arriving.check()
     store.initialize()  # a bundle that is no good makes no store
     _check_same_run(store, snapshot)
@@ -72,32 +75,31 @@ def _check_same_run(store: RunStore, snapshot: RunSnapshot) -> None:
 class _Arriving:
     """A bundle on its way into a store."""
 
-    def __init__(self, store: RunStore, bundle: Bundle, snapshot: RunSnapshot) -> None:
+    def __init__(
+        self, store: RunStore, bundle: Bundle, snapshot: RunSnapshot, kind: BundleKind
+    ) -> None:
         self._store = store
         self._bundle = bundle
         self._snapshot = snapshot
-        self._brought: dict[str, bytes] = {}
+        self._last_stage = LAST_STAGE[kind]
 
     def check(self) -> None:
         """Check the run id, every record, and the cases against the snapshot."""
         if self._snapshot.run_id != self._bundle.run_id:
             raise self._refusal(f"its snapshot is that of run {self._snapshot.run_id}")
-        cases: dict[str, list[Case]] = {}
+        seen = {span[0].dataset_id: _Seen(*span) for span in _spans(self._snapshot)}
         for record in self._bundle.records():
-            if record.get("record") == "case":
-                cases.setdefault(record["dataset_id"], []).append(_case(record))
-        for ref in self._snapshot.identity.datasets:
-            found = cases.get(ref.dataset_id, [])
-            if len(found) != ref.n_cases:
-                continue  # a run that was cut short had not stored them all
-            dataset = Dataset(
-                dataset_id=ref.dataset_id,
-                cases=found,
-                revision=ref.revision,
-                metadata=ref.metadata,
-            )
-            if read_datasets([dataset], None)[0][0].fingerprint != ref.fingerprint:
-                raise self._refusal(f"its cases are not those of dataset '{ref.dataset_id}'")
+            if record.get("record") != "case":
+                continue
+            dataset = seen.get(record["dataset_id"])
+            if dataset is None or not dataset.has_place_for(record["index"]):
+                raise self._refusal(
+                    f"case '{record['case_id']}' stands at a place that is not its dataset's"
+                )
+            dataset.take(record["index"], _case(record))
+        for name, found in seen.items():
+            if not found.may_be_the_dataset():
+                raise self._refusal(f"its cases are not those of dataset '{name}'")
 
     def check_answers(self) -> None:
         """Refuse where the store has another answer under a key: numbers would change unseen."""
@@ -106,24 +108,25 @@ class _Arriving:
 
     def save_cases(self) -> None:
         """Keep the cases that the bundle has, in runs of neighbouring positions."""
-        offset = 0
-        for ref in self._snapshot.identity.datasets:
-            chunk: list[StoredCase] = []
-            start = 0
-            for record in self._bundle.records():
-                if record["record"] != "case" or record["dataset_id"] != ref.dataset_id:
-                    continue
-                position = record["index"] - offset
-                if chunk and (position != start + len(chunk) or len(chunk) == PAGE):
-                    self._store.save_cases(ref.fingerprint, start, chunk)
-                    chunk = []
-                if not chunk:
-                    start = position
-                case = _case(record)
-                chunk.append(stored_case(case, CaseDigests(case)))
-            if chunk:
-                self._store.save_cases(ref.fingerprint, start, chunk)
-            offset += ref.n_cases
+        spans = iter(_spans(self._snapshot))
+        ref, first, beyond = next(spans)
+        chunk: list[StoredCase] = []
+        start = 0
+        for record in self._bundle.records():
+            if record["record"] != "case":
+                continue
+            index = int(record["index"])
+            if chunk and (index != start + len(chunk) or len(chunk) == PAGE or index >= beyond):
+                self._store.save_cases(ref.fingerprint, start - first, chunk)
+                chunk = []
+            while index >= beyond:
+                ref, first, beyond = next(spans)
+            if not chunk:
+                start = index
+            case = _case(record)
+            chunk.append(stored_case(case, CaseDigests(case)))
+        if chunk:
+            self._store.save_cases(ref.fingerprint, start - first, chunk)
 
     def has_news(self) -> bool:
         """Return whether the bundle has a step that the store's run has not."""
@@ -152,7 +155,7 @@ class _Arriving:
         manifest = self._bundle.manifest
         begun = {
             "mode": "import",
-            "until": manifest["through"] or Stage.JUDGE.value,
+            "until": manifest["through"] or self._last_stage.value,
             "redo": [],
             "metric_ids": None,
             "n_cases": self._snapshot.n_cases,
@@ -161,14 +164,7 @@ class _Arriving:
         }
         yield [_said(EventKind.RUN_STARTED, attempt, begun)]
         for page in self._pages():
-            standing = self._standing(page)
-            events = [
-                event
-                for record in page
-                if (event := self._event(record, standing.get(record["index"]), attempt))
-            ]
-            if events:
-                yield events
+            yield from self._events(page, attempt)
         ended = {"status": manifest["status"], "through": manifest["through"]}
         last = [
             *(_said(EventKind.NOTE, attempt, {"text": text}) for text in manifest["notes"]),
@@ -182,8 +178,29 @@ class _Arriving:
             keep_corpus(last[-1], corpus_values(loaded(self._snapshot), fold.statistics()))
         yield last
 
+    def _events(self, page: list[dict[str, Any]], attempt: int) -> Iterator[list[Event]]:
+        """Yield what a page adds, no more at a time than a store takes lightly."""
+        standing, brought = self._standing(page), self._kept_for(page)
+        batch: list[Event] = []
+        size = 0
+        for record in page:
+            event = self._event(record, standing.get(record["index"]), attempt, brought)
+            if event is None:
+                continue
+            batch.append(event)
+            size += 0 if event.artifact is None else len(event.artifact.raw)
+            if len(batch) == _EVENTS or size >= _BYTES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
+
     def _event(
-        self, record: dict[str, Any], standing: CaseSteps | None, attempt: int
+        self,
+        record: dict[str, Any],
+        standing: CaseSteps | None,
+        attempt: int,
+        brought: dict[str, bytes],
     ) -> Event | None:
         if record["record"] == "finished":
             return Event(
@@ -195,7 +212,7 @@ class _Arriving:
             )
         if _is_there(record, standing):
             return None
-        made = self._artifact(record) if "payload" in record else None
+        made = _artifact(record, brought) if "payload" in record else None
         return Event(
             kind=EventKind.STEP_FAILED if made is None else EventKind.STEP_DONE,
             attempt=attempt,
@@ -209,18 +226,10 @@ class _Arriving:
             artifact=made,
         )
 
-    def _artifact(self, record: dict[str, Any]) -> Artifact:
-        raw = encode(record["payload"])
-        # Where an attempt was cut short, cases of one run refer to two versions of one key.
-        before = self._brought.setdefault(record["key"], raw)
-        self._brought[record["key"]] = raw
-        return Artifact(
-            key=ArtifactKey(record["key"]),
-            raw=raw,
-            at=record["made_at"],
-            code=record["code"],
-            supersedes=before != raw,
-        )
+    def _kept_for(self, page: list[dict[str, Any]]) -> dict[str, bytes]:
+        """Return what the store has by now under the keys of a page."""
+        keys = {ArtifactKey(record["key"]) for record in page if "payload" in record}
+        return {key: artifact.raw for key, artifact in self._store.lookup(keys).items()}
 
     def _check_page(self, page: list[dict[str, Any]]) -> None:
         steps = [record for record in page if "payload" in record]
@@ -255,6 +264,54 @@ class _Arriving:
 
     def _refusal(self, message: str) -> DefinitionError:
         return DefinitionError(f"{self._bundle.title}: {message}", field="bundle")
+
+
+class _Seen:
+    """A dataset as far as the bundle has it."""
+
+    def __init__(self, ref: DatasetRef, first: int, beyond: int) -> None:
+        self._ref = ref
+        self._next = first
+        self._beyond = beyond
+        self._n_cases = 0
+        self._digest = DatasetDigest(ref.revision, ref.metadata)
+
+    def has_place_for(self, index: int) -> bool:
+        """Return whether a case may stand at a position: cases come in the run's order."""
+        return self._next <= index < self._beyond
+
+    def take(self, index: int, case: Case) -> None:
+        self._next = index + 1
+        self._n_cases += 1
+        self._digest.update(CaseDigests(case).whole)
+
+    def may_be_the_dataset(self) -> bool:
+        """Return whether it is the run's; a run that was cut short had not stored all of it."""
+        if self._n_cases < self._ref.n_cases:
+            return True
+        return self._digest.fingerprint() == self._ref.fingerprint
+
+
+def _spans(snapshot: RunSnapshot) -> Iterator[tuple[DatasetRef, int, int]]:
+    """Yield each dataset with the run's positions of its first case and of what follows it."""
+    first = 0
+    for ref in snapshot.identity.datasets:
+        yield ref, first, first + ref.n_cases
+        first += ref.n_cases
+
+
+def _artifact(record: dict[str, Any], brought: dict[str, bytes]) -> Artifact:
+    raw = encode(record["payload"])
+    # Where an attempt was cut short, cases of one run refer to two versions of one key.
+    before = brought.setdefault(record["key"], raw)
+    brought[record["key"]] = raw
+    return Artifact(
+        key=ArtifactKey(record["key"]),
+        raw=raw,
+        at=record["made_at"],
+        code=record["code"],
+        supersedes=before != raw,
+    )
 
 
 def _is_there(record: dict[str, Any], standing: CaseSteps | None) -> bool:

@@ -1,16 +1,17 @@
 """From a store into a bundle: a run's snapshot, its cases, and the newest state of each step.
 
-Superseded attempts stay behind: a bundle is what a run came to, not how it got there.
+Superseded attempts stay behind: a bundle is what a run came to, not how it got there. A bundle of a
+stage has the run up to that stage, with its failures: whoever brings it in goes on from there.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from themis.core.errors import DefinitionError
-from themis.core.events import Event, EventKind, Stage
+from themis.core.events import Event, EventKind, Stage, StepAddress
 from themis.core.protocols import RunStore
 from themis.core.results import RunStatus
 from themis.core.snapshot import RunSnapshot
@@ -20,6 +21,15 @@ from themis.views.attempts import as_of
 from themis.views.cases import run_cases
 from themis.views.state import RUN_KINDS, RunHead
 from themis.views.steps import PAGE, CaseSteps, read_steps
+
+LAST_STAGE: Mapping[BundleKind, Stage] = {
+    "generation": Stage.GENERATE,
+    "reduction": Stage.REDUCE,
+    "parse": Stage.PARSE,
+    "score": Stage.SCORE,
+    "evaluation": Stage.JUDGE,
+}
+"""The last stage that a bundle of each kind has."""
 
 
 def export(store: RunStore, run_id: str, kind: BundleKind) -> Bundle:
@@ -40,31 +50,40 @@ def export(store: RunStore, run_id: str, kind: BundleKind) -> Bundle:
             f"run {run_id} has not begun, so there is nothing to export", field="run_id"
         )
     leaving = _Leaving(store, snapshot, kind)
-    records = list(leaving.records())
-    status, through = leaving.ended(head)
-    manifest = {
+    manifest: dict[str, Any] = {
         "kind": kind,
         "themis": collect(environment={}, code={}).themis,
         "run_id": snapshot.run_id,
         "snapshot": snapshot.model_dump(mode="json"),
-        "status": status.value,
-        "through": through,
-        "provenance": started.data.get("provenance") or {},
-        "notes": head.notes if kind == "evaluation" else [],
-        "counts": dict(sorted(leaving.counts.items())),
     }
-    return Bundle.of(manifest, records)
+    begun = started.data.get("provenance") or {}
+
+    def records() -> Iterator[dict[str, Any]]:
+        yield from leaving.records()
+        status, through = leaving.ended(head)
+        manifest.update(
+            status=status.value,
+            through=through,
+            provenance=begun,
+            notes=head.notes,
+            counts=dict(sorted(leaving.counts.items())),
+        )
+
+    return Bundle.of(manifest, records())
 
 
 class _Leaving:
-    """A run on its way out."""
+    """A run on its way out, up to the stage that the bundle goes to."""
 
     def __init__(self, store: RunStore, snapshot: RunSnapshot, kind: BundleKind) -> None:
         self._store = store
         self._snapshot = snapshot
-        self._kind = kind
+        self._last = LAST_STAGE[kind]
+        self._reduces = snapshot.identity.reducer is not None
         self._ended = 0
-        self._whole = 0
+        self._broken = 0
+        self._generated = False
+        self._through = Stage.JUDGE
         self.counts: Counter[str] = Counter({"cases": 0, "steps": 0})
 
     def records(self) -> Iterator[dict[str, Any]]:
@@ -86,40 +105,54 @@ class _Leaving:
 
     def ended(self, head: RunHead) -> tuple[RunStatus, str | None]:
         """Return the status that the bundle's run has, and the stage it went through."""
-        if self._kind == "evaluation":
+        if self._last is Stage.JUDGE:
             is_open = head.status in (RunStatus.RUNNING, RunStatus.PENDING)
             return (RunStatus.INTERRUPTED if is_open else head.status), head.through
-        if self._whole == self._snapshot.n_cases:
-            return RunStatus.COMPLETED, Stage.GENERATE.value
-        all_ended = self._ended == self._snapshot.n_cases
-        status = RunStatus.PARTIAL_FAILURE if all_ended else RunStatus.INTERRUPTED
-        return status, Stage.GENERATE.value
+        if self._ended < self._snapshot.n_cases:
+            return RunStatus.INTERRUPTED, None
+        if not self._generated:
+            return RunStatus.FAILED, self._through.value
+        status = RunStatus.PARTIAL_FAILURE if self._broken else RunStatus.COMPLETED
+        return status, self._through.value
 
     def _case(self, steps: CaseSteps, case_id: str) -> Iterator[dict[str, Any]]:
-        self._ended += steps.finished is not None
+        outages = 0
         # A failure upstream blocks only what came after it, so the order of events is kept.
         for event in sorted(steps.newest.values(), key=lambda event: event.seq):
-            if self._leaves(event):
+            if event.address is not None and self._leaves(event.address):
                 self.counts["steps"] += 1
+                outages += _is_outage(event)
                 yield _step(event, case_id)
         finished = steps.finished
-        if self._kind == "evaluation":
-            if finished is not None:
-                yield _finished(steps.index, case_id, finished.at, finished.data)
+        if finished is None:
             return
-        samples = range(self._snapshot.identity.num_samples)
-        made = [one for sample in samples if (one := steps.generated(sample)) is not None]
-        if len(made) == len(samples) and all(one.artifact is not None for one in made):
-            self._whole += 1
-            data = {"through": Stage.GENERATE.value, "outages": 0, "generated": len(made)}
-            yield _finished(steps.index, case_id, max(one.at for one in made), data)
+        data = finished.data
+        if Stage(data["through"]).order > self._last.order:
+            data = {**data, "through": self._last.value, "outages": outages}
+        self._ended += 1
+        self._broken += bool(data["outages"])
+        self._generated = self._generated or bool(data["generated"])
+        self._through = min(self._through, Stage(data["through"]), key=lambda stage: stage.order)
+        yield _finished(steps.index, case_id, finished.at, data)
 
-    def _leaves(self, event: Event) -> bool:
-        if self._kind == "evaluation":
+    def _leaves(self, address: StepAddress) -> bool:
+        """Return whether a step is of the bundle's stages, or what one of them rests on."""
+        if address.stage.order <= self._last.order:
             return True
-        address = event.address
-        is_generation = address is not None and address.stage is Stage.GENERATE
-        return is_generation and event.artifact is not None
+        # What a reducer is given of the samples' answers is read before it reduces.
+        return (
+            self._last is Stage.REDUCE
+            and self._reduces
+            and address.stage is Stage.PARSE
+            and address.sample is not None
+        )
+
+
+def _is_outage(event: Event) -> bool:
+    """Return whether a step failed by what may be better the next time, as a case's end counts."""
+    if event.kind is not EventKind.STEP_FAILED or event.address is None:
+        return False
+    return event.address.call is None and "settled" not in event.data
 
 
 def _step(event: Event, case_id: str) -> dict[str, Any]:

@@ -211,6 +211,13 @@ class Engine:
                         f"no effect{did_you_mean(name, known) if known else ''}"
                     )
 
+    def note_what_was_made_elsewhere(self) -> None:
+        """Note that a component gives what nobody was asked for in this run."""
+        for bound in self.run.bounds():
+            said = getattr(bound.component, "made_elsewhere", None)
+            if isinstance(said, str):
+                self.note(said)
+
     def note_what_is_not_billed(self) -> None:
         """Note what a budget of dollars cannot know of."""
         count = self.budget.before.unpriced

@@ -189,6 +189,7 @@ class _OpenRun:
         if decision.resumed:
             data["resumed"] = True
         self._say(EventKind.RUN_STARTED, data)
+        self._engine.note_what_was_made_elsewhere()
         self._engine.note_what_is_nobodys()
         self._engine.note_what_is_not_billed()
 

@@ -99,6 +99,7 @@ class ConfigReader:
                 f"{where}.params",
                 "params are stored with the run, so let the component read it from the environment",
             )
+            params = self._with_files(used, kind, params, where)
         self._check(used, params, kind, where)
         parser = spec.get("parser")
         if parser is not None:
@@ -153,6 +154,19 @@ class ConfigReader:
             raise  # it says what to install, wherever it is asked for
         except DefinitionError as error:
             self.refuse(f"{where}: {error}", where)
+
+    def _with_files(
+        self, used: str, kind: registry.Kind, params: dict[str, Any], where: str
+    ) -> dict[str, Any]:
+        """Return params with the files among them taken from the config's folder."""
+        if ":" in used:
+            return params
+        self._check_id(used, kind, where)
+        places = registry.path_params(registry.load(used, kind))
+        return {
+            key: self.absolute(value) if key in places and isinstance(value, str) else value
+            for key, value in params.items()
+        }
 
     def _adapter_params(
         self, used: str, kind: registry.Kind, params: dict[str, Any], where: str

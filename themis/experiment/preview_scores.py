@@ -23,7 +23,8 @@ from themis.execution.failures import category_of, is_retryable, said
 from themis.execution.flight import Candidate, Parsed, own_copy, parsed_for, shown_to
 from themis.execution.stages.judge import subject_of
 from themis.execution.stages.parse import as_refusal, unparsed
-from themis.execution.stages.score import ByRule, by_rule, seal
+from themis.execution.stages.score import ByRule, by_rule, scores_refusals, seal
+from themis.execution.stages.way import conversation_of, trace_of
 from themis.planning.keys import output_digest
 from themis.planning.seeds import derived_seed
 from themis.planning.work import Bound, CompiledRun
@@ -162,7 +163,7 @@ class _Evaluation:
 
     async def _score(self, metric: Bound, parsed: Parsed) -> ScorePreview:
         facts, output = metric.facts, parsed.output
-        if self.subject.refused is not None and facts.scores_refusals:
+        if self.subject.refused is not None and scores_refusals(metric):
             output = as_refusal(self.subject).output
         try:
             if output is None and parsed.outage:
@@ -199,6 +200,8 @@ class _Evaluation:
             parsed_output=output,
             dataset_metadata=own_copy(metric, self.dataset.metadata),
             candidate_id=CandidateId(self.subject.candidate_id),
+            trace=trace_of(metric, self.subject),
+            conversation=conversation_of(metric, self.subject),
         )
         given = parsed_for(metric, output)
         return lambda: metric.component.score(given, context.case, context)

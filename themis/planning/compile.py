@@ -44,8 +44,8 @@ def compile_run(
     judges = {one.name: one for one in bind_all(evaluation.judge_models, "judge", "judge_models")}
     parsers, default_parser = _bind_run_parser(evaluation)
     metrics = _bind_sets(_bind_metrics(evaluation, parsers, default_parser), generation)
+    _check_parts(evaluation, metrics, reducer)
     _check_judges(metrics, selector, list(judges))
-    _check_overrides(evaluation, metrics)
     refs, manifests = read_datasets(datasets, prompt_spec)
     identity = RunIdentity(
         datasets=refs,
@@ -156,6 +156,9 @@ def _bind_metrics(
                 f"the metric '{plain.facts.of}'",
                 field="parser",
             )
+        if plain.facts.subject in ("trace", "conversation") and not plain.facts.judged:
+            _check_reads_no_answer(plain, own)
+            parser = None
         if own is not None:
             parser = _join_parser(bind(own, "parser", f"metrics '{plain.name}'.parser"), parsers)
         metrics.append(
@@ -188,6 +191,28 @@ def _bind_sets(metrics: list[Bound], generation: GenerationConfig) -> list[Bound
         )
         for metric in metrics
     ]
+
+
+def _check_reads_no_answer(metric: Bound, parser: Any) -> None:
+    """Refuse a parser for a metric that scores the way to an answer and not what it says."""
+    if parser is not None:
+        raise DefinitionError(
+            f"metric '{metric.name}' scores the {metric.facts.subject}, which no parser reads: "
+            "leave out its parser",
+            field="parser",
+        )
+
+
+def _check_ways(metrics: list[Bound], reducer: Bound | None) -> None:
+    """Refuse to score the way to a candidate that is made of several, and so has none."""
+    for metric in metrics:
+        if reducer is not None and metric.facts.subject in ("trace", "conversation"):
+            raise DefinitionError(
+                f"metric '{metric.name}' scores the {metric.facts.subject} of a sample, and the "
+                f"reducer '{reducer.name}' makes one candidate of all, which has none: leave out "
+                "the reducer, or score it in an experiment of its own",
+                field="reducer",
+            )
 
 
 def _join_parser(parser: Bound, parsers: dict[str, Bound]) -> str:
@@ -263,6 +288,12 @@ def _check_judges(metrics: list[Bound], selector: Bound | None, judges: list[str
                     field="judge",
                     value=judge,
                 )
+
+
+def _check_parts(evaluation: EvaluationConfig, metrics: list[Bound], reducer: Bound | None) -> None:
+    """Refuse what names or needs a part that the run does not have."""
+    _check_ways(metrics, reducer)
+    _check_overrides(evaluation, metrics)
 
 
 def _check_overrides(evaluation: EvaluationConfig, metrics: list[Bound]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -66,6 +66,27 @@ def read_datasets(
     return refs, manifests
 
 
+class DatasetDigest:
+    """The fingerprint of a dataset, of its cases as they come one by one.
+
+    Args:
+        revision: the dataset's.
+        metadata: the dataset's.
+    """
+
+    def __init__(self, revision: str | None, metadata: Mapping[str, Any]) -> None:
+        self._facts = digest_value("dataset", [revision, dict(metadata)])
+        self._cases = hasher("cases")
+
+    def update(self, digests: bytes | bytearray) -> None:
+        """Take the next cases, by the digests of the whole of each."""
+        self._cases.update(digests)
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the cases so far."""
+        return digest_parts("dataset", [self._facts, self._cases.digest()]).hex()
+
+
 def stored_case(case: Case, digests: CaseDigests) -> StoredCase:
     """Return a case as a store keeps it: fields that say nothing left out."""
     fields: dict[str, Any] = {"input": case.input}
@@ -96,12 +117,10 @@ def _read(dataset: Dataset, prompt_spec: PromptSpec | None) -> Manifest:
     twice = _twice(ids)
     if twice:
         _refuse_duplicate(dataset, twice)
-    facts = digest_value("dataset", [dataset.revision, dataset.metadata])
-    cases = hasher("cases")
-    cases.update(digests)
-    fingerprint = digest_parts("dataset", [facts, cases.digest()])
+    whole = DatasetDigest(dataset.revision, dataset.metadata)
+    whole.update(digests)
     return Manifest(
-        fingerprint=fingerprint.hex(), n_cases=len(digests) // DIGEST_BYTES, digests=digests
+        fingerprint=whole.fingerprint(), n_cases=len(digests) // DIGEST_BYTES, digests=digests
     )
 
 

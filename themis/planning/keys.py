@@ -130,6 +130,11 @@ def failure_digest(category: str, message: str) -> bytes:
     return digest_value("unread", [category, message])
 
 
+def way_digest(candidate: bytes, parsed: bytes) -> bytes:
+    """Digest of what a metric of the way to a candidate is given: the way, and the value."""
+    return digest_parts("way", [candidate, parsed])
+
+
 def generate_key(
     generator: bytes, prompt: bytes, case: bytes, sample: int, seed: int | None
 ) -> ArtifactKey:

@@ -24,7 +24,7 @@ from themis.core.judging import (
     TraceSubject,
     WorkflowFailure,
 )
-from themis.core.models import ConversationTrace, GenerationResult, Score, WorkflowTrace
+from themis.core.models import Score
 from themis.core.results import StepFailure
 from themis.execution.calls import call_inline
 from themis.execution.engine import PASS_THROUGH
@@ -32,6 +32,7 @@ from themis.execution.failures import ExplainedError, category_of, failure_of, s
 from themis.execution.flight import Candidate, CaseRun, gather, own_copy
 from themis.execution.stage import take
 from themis.execution.stages.score import checked_number
+from themis.execution.stages.way import conversation_of, trace_of
 from themis.execution.step import Payload, Step
 from themis.planning.keys import aggregate_key, judge_call_key
 from themis.planning.seeds import derived_seed
@@ -283,19 +284,9 @@ def _context(case: CaseRun, metric: Bound, candidate_id: str | None) -> EvalScor
 def subject_of(metric: Bound, candidates: Sequence[Candidate]) -> Any:
     """Return what the metric is about, in the form its declared subject has."""
     first = candidates[0]
-    kind = metric.facts.subject
-    shown = first.shown
-    if kind == "trace":
-        steps = shown.trace if isinstance(shown, GenerationResult) else None
-        if steps is None:
-            raise InvalidResultError("the candidate has no trace")
-        trace = WorkflowTrace(trace_id=first.candidate_id, steps=steps)
+    if (trace := trace_of(metric, first)) is not None:
         return TraceSubject(candidate_id=first.candidate_id, trace=trace)
-    if kind == "conversation":
-        turns = shown.conversation if isinstance(shown, GenerationResult) else None
-        if turns is None:
-            raise InvalidResultError("the candidate has no conversation")
-        conversation = ConversationTrace(trace_id=first.candidate_id, messages=turns)
+    if (conversation := conversation_of(metric, first)) is not None:
         return ConversationSubject(candidate_id=first.candidate_id, conversation=conversation)
     return CandidateSetSubject(
         candidates=[
@@ -327,7 +318,7 @@ def _failed(call: JudgeCall, category: str, reason: str) -> WorkflowFailure:
 def _journal_broken(
     case: CaseRun, metric: Bound, address: StepAddress, candidate_id: str | None, error: Exception
 ) -> None:
-    """Journal that a metric's own code failed before it came to a judgment."""
+    """Journal that a metric's own code failed, or had no subject, before it came to a judgment."""
     failure = failure_of(
         error,
         stage=Stage.JUDGE.value,
@@ -335,7 +326,8 @@ def _journal_broken(
         component=metric.name,
         candidate_id=candidate_id,
     )
-    case.outages += 1
+    settled = isinstance(error, ExplainedError) and not error.outage
+    case.outages += not settled
     case.emit(
         Event(
             kind=EventKind.STEP_FAILED,
@@ -344,6 +336,6 @@ def _journal_broken(
             case_index=case.index,
             address=address,
             candidate_id=candidate_id,
-            data={"failure": failure.plain()},
+            data={"failure": failure.plain(), **({"settled": True} if settled else {})},
         )
     )

@@ -15,8 +15,9 @@ from themis.execution.failures import ExplainedError
 from themis.execution.flight import Candidate, CaseRun, Parsed, own_copy, parsed_for
 from themis.execution.stage import take
 from themis.execution.stages.parse import as_refusal
+from themis.execution.stages.way import conversation_of, is_about_the_way, trace_of
 from themis.execution.step import Payload, Step, Taken
-from themis.planning.keys import score_key
+from themis.planning.keys import score_key, way_digest
 from themis.planning.work import Bound
 
 
@@ -32,8 +33,11 @@ class ByRule:
 async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed) -> Taken:
     """Take the score step of one subject and metric, and return how it ended."""
     engine, facts = case.engine, metric.facts
-    if subject.refused is not None and facts.scores_refusals:
+    if subject.refused is not None and scores_refusals(metric):
         parsed = as_refusal(subject)
+    content = parsed.content
+    if is_about_the_way(metric):
+        content = way_digest(subject.content, content)
     method = engine.method(metric, "score")
 
     def call() -> Any:
@@ -48,6 +52,8 @@ async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed
             parsed_output=parsed.output,
             dataset_metadata=own_copy(metric, case.dataset_metadata),
             candidate_id=CandidateId(subject.candidate_id),
+            trace=trace_of(metric, subject),
+            conversation=conversation_of(metric, subject),
         )
         return method(parsed_for(metric, parsed.output), view, context)
 
@@ -57,7 +63,7 @@ async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed
             address=StepAddress(Stage.SCORE, subject.sample, metric.name),
             key=score_key(
                 metric.digest,
-                parsed.content,
+                content,
                 case.digests.read_by(metric.reads),
                 case.dataset_digest,
             ),
@@ -68,6 +74,14 @@ async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed
             candidate_id=subject.candidate_id,
         ),
     )
+
+
+def scores_refusals(metric: Bound) -> bool:
+    """Return whether a metric is given what the model refused.
+
+    It asks for it, or it scores the way there, which is the same whatever came of it.
+    """
+    return metric.facts.scores_refusals or is_about_the_way(metric)
 
 
 def by_rule(facts: MetricFacts, category: str, message: str) -> Payload:

@@ -1,0 +1,197 @@
+"""Outputs that were made elsewhere, as rows of JSON: where each stands, and what it says.
+
+A row names a case and what was answered to it. Every row is read and checked before the first is
+used, and none is held: what is kept of it is where it stands and a short digest, by which a file
+that changed in between is noticed. What is wrong is refused by the row's line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from hashlib import blake2b, sha256
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from themis.catalog.exact_json import read_object
+from themis.core.errors import ComponentError, DefinitionError, did_you_mean
+from themis.core.hashing import encode
+from themis.core.models import GenerationResult
+
+_SAID = ("trace", "conversation", "artifacts", "token_usage", "latency_ms")
+KEYS = ("case_id", "output", "dataset_id", "sample", "candidate_id", *_SAID)
+"""What a row may say; the first two it must."""
+
+
+class OutputRow(NamedTuple):
+    """One output."""
+
+    line: int
+    dataset_id: str | None
+    """None where it is meant for the case of that id in whatever dataset."""
+    case_id: str
+    sample: int
+    result: GenerationResult
+
+    @property
+    def place(self) -> tuple[str | None, str, int]:
+        """What it answers: dataset, case and sample."""
+        return self.dataset_id, self.case_id, self.sample
+
+
+class OutputRows:
+    """Rows of outputs, each found by what it answers.
+
+    Attributes:
+        name: what they are called: the file's name, or "rows".
+        sha256: digest of all their bytes.
+    """
+
+    def __init__(self, name: str, path: Path | None, data: bytes) -> None:
+        self.name = name
+        self._path = path
+        self._data = data
+        self._found: dict[bytes, tuple[int, int, bytes]] = {}
+        digest = sha256()
+        place = 0
+        for number, line in enumerate(self._lines(), start=1):
+            digest.update(line)
+            if line.strip():
+                row = self._row(number, line)
+                known = self._found.setdefault(_short(row.place), (place, number, _check(line)))
+                if known[1] != number:
+                    self._refuse(
+                        number,
+                        f"{_told(row)} was answered in line {known[1]} already; "
+                        "tell several samples of a case apart with 'sample': 0, 1, ...",
+                    )
+            place += len(line)
+        self.sha256 = digest.hexdigest()
+        if not self._found:
+            raise DefinitionError(f"{name}: it holds no outputs", field="path", value=name)
+
+    @classmethod
+    def in_file(cls, path: str | os.PathLike[str]) -> OutputRows:
+        """Return the rows of a JSON Lines file.
+
+        Raises:
+            DefinitionError: it is not there, or a row is refused; the message names file and line.
+        """
+        file = Path(path).expanduser()
+        try:
+            about = file.stat()
+        except OSError as error:
+            raise DefinitionError(
+                f"outputs '{os.fspath(path)}': {error.strerror}", field="path", value=str(path)
+            ) from None
+        if not file.is_file():
+            raise DefinitionError(
+                f"outputs '{os.fspath(path)}' is a folder; name a JSON Lines file",
+                field="path",
+                value=str(path),
+            )
+        return _read(str(file.resolve()), about.st_mtime_ns, about.st_size, about.st_ino)
+
+    @classmethod
+    def given(cls, rows: Iterable[Mapping[str, Any]]) -> OutputRows:
+        """Return rows that are given as mappings."""
+        return cls("rows", None, b"".join(encode(dict(row)) + b"\n" for row in rows))
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __iter__(self) -> Iterator[OutputRow]:
+        """Yield the rows in order, each read anew."""
+        for number, line in enumerate(self._lines(), start=1):
+            if line.strip():
+                yield self._row(number, line)
+
+    def find(self, dataset_id: str, case_id: str, sample: int) -> OutputRow | None:
+        """Return the row of a sample: the one for its dataset, or else the one for any.
+
+        Raises:
+            ComponentError: the file is not what it was when it was checked.
+        """
+        for place in ((dataset_id, case_id, sample), (None, case_id, sample)):
+            known = self._found.get(_short(place))
+            if known is None:
+                continue
+            start, number, check = known
+            line = self._line_at(start)
+            if _check(line) != check:
+                raise ComponentError(
+                    f"{self.name} was changed since the run began: line {number} is another"
+                )
+            row = self._row(number, line)
+            if row.place == place:
+                return row
+        return None
+
+    def _lines(self) -> Iterator[bytes]:
+        if self._path is None:
+            yield from self._data.splitlines(keepends=True)
+            return
+        with self._path.open("rb") as file:
+            yield from file
+
+    def _line_at(self, start: int) -> bytes:
+        if self._path is None:
+            return self._data[start:].partition(b"\n")[0] + b"\n"
+        with self._path.open("rb") as file:
+            file.seek(start)
+            return file.readline()
+
+    def _row(self, number: int, line: bytes) -> OutputRow:
+        try:
+            fields = read_object(line.decode())
+        except ValueError as error:
+            self._refuse(number, str(error))
+        for name in fields:
+            if name not in KEYS:
+                hint = did_you_mean(name, KEYS)
+                self._refuse(number, f"no key '{name}'{hint}; further facts go under 'artifacts'")
+        for name in KEYS[:2]:
+            if name not in fields:
+                self._refuse(number, f"'{name}' is missing; found: {', '.join(fields) or 'none'}")
+        case_id = fields["case_id"]
+        if type(case_id) not in (int, str) or case_id == "":
+            self._refuse(number, f"case_id is {case_id!r}: an id is text or an integer")
+        sample = fields.get("sample", 0)
+        if type(sample) is not int or sample < 0:
+            self._refuse(number, f"sample is {sample!r}: samples count from 0")
+        dataset_id = fields.get("dataset_id")
+        if dataset_id is not None and not isinstance(dataset_id, str):
+            self._refuse(number, f"dataset_id is {dataset_id!r}: it is text")
+        try:
+            result = GenerationResult(
+                candidate_id=fields.get("candidate_id", f"{case_id}-output"),
+                final_output=fields["output"],
+                **{name: fields[name] for name in _SAID if name in fields},
+            )
+        except DefinitionError as error:
+            self._refuse(number, str(error))
+        return OutputRow(number, dataset_id, str(case_id), sample, result)
+
+    def _refuse(self, number: int, what: str) -> NoReturn:
+        raise DefinitionError(f"{self.name} line {number}: {what}", field="path", value=number)
+
+
+@lru_cache(maxsize=4)
+def _read(path: str, changed: int, size: int, number: int) -> OutputRows:
+    """Return the rows of a file as it stands, which is compiled several times and read once."""
+    del changed, size, number
+    return OutputRows(Path(path).name, Path(path), b"")
+
+
+def _short(place: tuple[str | None, str, int]) -> bytes:
+    return blake2b(encode(list(place)), digest_size=12).digest()
+
+
+def _check(line: bytes) -> bytes:
+    return blake2b(line.rstrip(b"\r\n"), digest_size=8).digest()
+
+
+def _told(row: OutputRow) -> str:
+    dataset = "" if row.dataset_id is None else f" of dataset '{row.dataset_id}'"
+    return f"case '{row.case_id}'{dataset} sample {row.sample}"
