@@ -22,7 +22,7 @@ def test_no_pair_stands_twice_and_all_have_as_many_give_or_take_one(
     every = list(combinations(range(n), 2))
     assert len(pairs) == len(set(pairs)) == min(most, len(every))
     assert set(pairs) <= set(every)
-    met = Counter({player: 0 for player in range(n)})
+    met = Counter(dict.fromkeys(range(n), 0))
     met.update(player for pair in pairs for player in pair)
     assert met[0] > 0
     spread = max(met.values()) - min(met.values())

@@ -346,8 +346,8 @@ async def test_the_demo_judge_answers_with_the_labels_that_a_prompt_offers() -> 
 def test_the_schema_of_a_scale_is_what_its_reader_reads() -> None:
     import jsonschema
 
-    for given, good, bad in (("pass_fail", "PASS", "MAYBE"), ("1-5", 3, 6), (PAIR, "TIE", "C")):
-        scale = Scale.of(given)
+    for offered, good, bad in (("pass_fail", "PASS", "MAYBE"), ("1-5", 3, 6), (PAIR, "TIE", "C")):
+        scale = Scale.of(offered)
         answer = {"reason": "x", "verdict": good}
         jsonschema.validate(answer, scale.schema)
         assert scale.read(json.dumps(answer)).reason == "x"
