@@ -381,6 +381,18 @@ async def test_an_error_that_is_not_the_endpoints_passes_through(context: Contex
 # ── judges ────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize("make", [openai_judge, vllm_judge])
+def test_what_a_judge_says_of_schemas_is_part_of_it_where_it_says_yes(make: Any) -> None:
+    asked = {"base_url": "http://localhost:1/v1", "api_key": "k"}
+    plain = make("m", **asked)
+    structured = make("m", **asked, structured_output=True)
+    assert (plain.structured_output, structured.structured_output) == (False, True)
+    assert make("m", **asked, structured_output=False).fingerprint() == plain.fingerprint()
+    assert structured.fingerprint() != plain.fingerprint()
+    with pytest.raises(DefinitionError, match="structured_output = 'yes': must be true or false"):
+        make("m", **asked, structured_output="yes")
+
+
 @pytest.mark.network
 @pytest.mark.parametrize("make", [openai_judge, vllm_judge])
 async def test_a_judge_is_asked_as_a_generator_is(server: Any, make: Any) -> None:
