@@ -328,6 +328,9 @@ def test_replay_and_rejudge_do_again_what_was_done(inside: Any, project: Path) -
     assert (wrong.code, wrong.out) == (2, "")
     found = inside("inspect", "evaluation", "latest", "peru", "good", "--store", store).data
     assert found["metric_id"] == "good"
+    agreement = inside("inspect", "judges", "latest", "good", "--store", store).data
+    assert [one["n_failures"] for one in agreement["judges"]] == [0]
+    assert agreement["n_units"] == agreement["judges"][0]["n_calls"]
 
 
 def test_reports_and_looks_into_a_run(inside: Any, project: Path, tmp_path: Path) -> None:
