@@ -380,3 +380,11 @@ def test_a_judge_that_declares_schemas_is_asked_in_the_form_of_one() -> None:
     assert len(schemas) == 2
     assert asked[0]["properties"]["verdict"] == {"type": "string", "enum": ["PASS", "FAIL"]}
     assert "VERDICT:" not in judges[1].prompts[0]
+
+
+def test_a_preview_shows_the_pairs_that_would_be_asked_about() -> None:
+    one = experiment(metrics=[pairwise()], judges=[judge("j")], samples=2, cases=1)
+    (shown_case,) = one.preview(outputs="an answer")
+    assert [asked.failure for asked in shown_case.judge_prompts] == [None, None]
+    prompts = [asked.prompt for asked in shown_case.judge_prompts]
+    assert all(prompt and prompt.text.count("an answer") == 2 for prompt in prompts)

@@ -223,7 +223,9 @@ class _Evaluation:
         )
         asked: list[JudgePromptPreview] = []
         try:
-            subject = subject_of(metric, [self.subject])
+            # Of what is judged together the one output stands for every sample.
+            together = identity.num_samples if metric.facts.subject == "candidates" else 1
+            subject = subject_of(metric, [self.subject] * together)
             workflow = await call_inline(lambda: metric.component.build_workflow(subject, context))
             for call in await call_inline(workflow.judge_calls):
                 judge = self.run.judges.get(call.judge)
