@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from themis.exchange.bundles import import_parse_bundle as import_parse_bundle
     from themis.exchange.bundles import import_reduction_bundle as import_reduction_bundle
     from themis.exchange.bundles import import_score_bundle as import_score_bundle
+    from themis.exchange.outputs import import_outputs as import_outputs
     from themis.experiment.evaluate import evaluate as evaluate
     from themis.experiment.evaluate import evaluate_async as evaluate_async
     from themis.experiment.experiment import Experiment as Experiment
@@ -81,6 +82,7 @@ _HOMES = {
     "get_run_snapshot": "experiment.looking",
     "import_evaluation_bundle": "exchange.bundles",
     "import_generation_bundle": "exchange.bundles",
+    "import_outputs": "exchange.outputs",
     "import_parse_bundle": "exchange.bundles",
     "import_reduction_bundle": "exchange.bundles",
     "import_score_bundle": "exchange.bundles",
