@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
@@ -256,6 +259,41 @@ def test_an_aggregate_that_raises_costs_its_value_only_and_says_why() -> None:
     summary = result.metrics["micro_f1"]
     assert (summary.mean, summary.value) == (1.0, None)
     assert "ZeroDivisionError: nothing to divide by" in repr(result)
+
+
+def test_a_users_value_that_no_end_has_kept_is_told_to_be_missing_and_why() -> None:
+    store = InMemoryRunStore()
+    result = sets_run(MicroF1(), store)
+    (last,) = store.events(result.run_id, kinds=[EventKind.RUN_FINISHED])
+    note = Event(kind=EventKind.NOTE, attempt=1, at=last.at, seq=last.seq + 1, data={"text": "x"})
+    store.append(result.run_id, [note], epoch=1)
+    summary = RunResult.of(store, result.run_id).metrics["micro_f1"]
+    assert summary.mean is not None
+    assert summary.corpus is not None
+    assert (summary.corpus.value, summary.corpus.n_rows) == (None, len(SETS))
+    assert "not the catalog's" in str(summary.corpus.failure)
+
+
+def test_a_run_that_is_interrupted_does_not_wait_for_an_aggregate() -> None:
+    released = threading.Event()
+
+    class Endless(MicroF1):
+        def aggregate(self, statistics: Sequence[Sequence[float]]) -> float:
+            if not released.is_set():
+                os.kill(os.getpid(), signal.SIGINT)
+                released.wait(120)
+            return super().aggregate(statistics)
+
+    store = InMemoryRunStore()
+    try:
+        result = sets_run(Endless(), store)
+    finally:
+        assert not released.is_set()
+        released.set()
+    assert result.status == "completed"
+    (end,) = store.events(result.run_id, kinds=[EventKind.RUN_FINISHED])
+    assert "headline" in end.data
+    assert "corpus" not in end.data
 
 
 def test_a_corpus_metric_does_not_change_what_a_run_is_called_or_what_its_steps_are() -> None:

@@ -26,7 +26,7 @@ Aggregate = Callable[[Sequence[Sequence[float]]], float]
 RESAMPLES = 1000
 LEAST_RESAMPLES = 200
 SEED = 12345
-_ADDITIONS = 100_000_000
+_ADDITIONS = 20_000_000
 """Cases drawn in all, at most, where sums suffice; fewer resamples of very many cases."""
 _ROWS = 5_000_000
 """Rows that an aggregate goes through in all, about, where they do not."""

@@ -135,6 +135,10 @@ class _Plan:
     def result(self) -> RunPlan:
         """Return the plan."""
         counts = {bucket: fates[Fate.TO_RUN] for bucket, fates in self._fates.items()}
+        folding = {metric.name for metric in self._run.metrics if metric.facts.of is not None}
+        for group, (count, _) in self._groups.items():
+            if group.component in folding:  # it rests on scores, and is none that others rest on
+                counts[group.bucket] -= count[0]
         reasons: dict[str, list[PlanReason]] = {}
         for group, (count, cases) in self._groups.items():
             causes = [_worded(cause, counts) for cause in group.causes]
