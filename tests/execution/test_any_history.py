@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -74,6 +78,12 @@ class Script:
             store_retry_attempts=1,
         )
 
+    def mend(self) -> None:
+        """Let nothing fail any more."""
+        self.generator.failures = {}
+        for judge in self.judges:
+            judge.failures = ()
+
     async def wait(self) -> None:
         for _ in range(self.draw.randint(0, 4)):
             await asyncio.sleep(0)
@@ -90,10 +100,27 @@ ATTEMPT = st.fixed_dictionaries(
         "store_leaves_after": st.one_of(st.none(), st.integers(0, 6)),
         "cancel_after": st.one_of(st.none(), st.integers(1, 8)),
         "until": st.sampled_from(UNTIL),
-        "verb": st.sampled_from(["run", "run", "run", "replay", "rejudge", "rerun", "fresh"]),
+        "verb": st.sampled_from(["run", "run", "run", "run", "replay", "rejudge", "rerun"]),
+        "reuse": st.sampled_from(["all", "all", "none", "5s"]),
         "stage": st.sampled_from(["generate", "parse", "score", "judge"]),
+        "hence": st.sampled_from([0.0, 0.0, 3.0, 7.0]),
     }
 )
+
+
+@contextmanager
+def passing_time() -> Iterator[Callable[[float], None]]:
+    """Let seconds pass in no time: results grow older than a bound of age."""
+    real, ahead = time.time, [0.0]
+
+    def go_on(seconds: float) -> None:
+        ahead[0] += seconds
+
+    def now() -> float:
+        return real() + ahead[0]
+
+    with mock.patch.object(time, "time", now):
+        yield go_on
 
 
 async def _attempt(script: Script, store: UnreliableStore, plan: dict[str, Any]) -> None:
@@ -117,7 +144,7 @@ async def _attempt(script: Script, store: UnreliableStore, plan: dict[str, Any])
     elif plan["verb"] == "rejudge":
         promise = one.rejudge_async(store=store)
     else:
-        reuse = "none" if plan["verb"] == "fresh" else "all"
+        reuse = "all" if plan["verb"] == "rerun" else plan["reuse"]
         promise = one.run_async(
             until_stage=plan["until"], store=store, runtime=runtime, reuse=reuse
         )
@@ -155,11 +182,11 @@ def test_any_history_of_failures_heals_to_the_table_of_a_run_that_went_well(
     async def live() -> None:
         for plan in plans:
             await _attempt(script, store, plan)
-        script.generator.failures = {}
-        for judge in script.judges:
-            judge.failures = ()
+            go_on(plan["hence"])
+        script.mend()
 
-    asyncio.run(live())
+    with passing_time() as go_on:
+        asyncio.run(live())
     healed = script.one.run(store=store)
     again = script.one.run(store=store)
     clean = Script(shape, samples, 4, 0).one.run()

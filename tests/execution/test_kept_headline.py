@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.execution.test_any_history import ATTEMPT, SHAPES, Script, _attempt
+from tests.execution.test_any_history import ATTEMPT, SHAPES, Script, _attempt, passing_time
 from tests.support.runs import UnreliableStore, experiment
 from themis import InMemoryRunStore, RunStore, SqliteRunStore
 from themis.core.base import RunId
@@ -21,6 +21,7 @@ from themis.core.models import GenerationResult
 from themis.core.snapshot import RunSnapshot
 from themis.exchange.bundles import export_evaluation_bundle, import_evaluation_bundle
 from themis.testing.scripted import CountingMetric, ScriptedGenerator
+from themis.views.attempts import as_of
 from themis.views.headline import Headline, fold_journal, read_standing
 
 
@@ -77,10 +78,17 @@ def test_a_run_that_began_anew_keeps_its_headline_without_reading_a_case(
     seed=st.integers(0, 10**6),
     plans=st.lists(ATTEMPT, min_size=1, max_size=4),
     rivals=st.integers(0, 1),
+    imported=st.booleans(),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20)
 def test_after_any_history_the_headline_read_is_the_one_folded(
-    shape: str, samples: int, tasks: int, seed: int, plans: list[dict[str, Any]], rivals: int
+    shape: str,
+    samples: int,
+    tasks: int,
+    seed: int,
+    plans: list[dict[str, Any]],
+    rivals: int,
+    imported: bool,
 ) -> None:
     store = UnreliableStore({})
     scripts = [Script(shape, samples, tasks, seed + rival) for rival in range(rivals + 1)]
@@ -89,24 +97,36 @@ def test_after_any_history_the_headline_read_is_the_one_folded(
             one.model_copy(update={"revision": str(number)}) for one in script.one.datasets
         ]
 
+    if imported:
+        source = InMemoryRunStore()
+        carried = scripts[0].one.run(store=source)
+        import_evaluation_bundle(store, export_evaluation_bundle(source, carried.run_id))
+    past: dict[tuple[str, int], Headline] = {}
+
     def check() -> None:
         for script in scripts:
             snapshot = script.one.compile()
-            assert read_standing(store, snapshot).headline == folded(store, snapshot)
+            now = read_standing(store, snapshot)
+            assert now.headline == folded(store, snapshot)
+            for number in now.head.attempts:
+                bounded, _ = as_of(store, f"{snapshot.run_id}@{number}")
+                then = read_standing(bounded, snapshot).headline
+                assert then == folded(bounded, snapshot)
+                if number < now.head.attempt:  # what was, stays
+                    assert past.setdefault((snapshot.run_id, number), then) == then
 
     async def live() -> None:
         for plan in plans:
             await asyncio.gather(*(_attempt(script, store, plan) for script in scripts))
             check()
+            go_on(plan["hence"])
 
-    asyncio.run(live())
-    for script in scripts:
-        script.generator.failures = {}
-        for judge in script.judges:
-            judge.failures = ()
-        result = script.one.run(store=store)
-        assert result.status == "completed"
-    check()
+    with passing_time() as go_on:
+        asyncio.run(live())
+        for script in scripts:
+            script.mend()
+            assert script.one.run(store=store).status == "completed"
+        check()
 
 
 def test_two_processes_that_make_the_same_step_keep_what_the_store_has() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.foretold import planned_run
-from tests.support.runs import experiment
+from tests.execution.test_any_history import ATTEMPT, UNTIL, Script, _attempt, passing_time
+from tests.execution.test_any_history import SHAPES as SCRIPTS
+from tests.support.foretold import foretold, happened, last_seq, planned_run
+from tests.support.runs import UnreliableStore, experiment
 from themis import InMemoryRunStore, PromptSpec, use
 from themis.core.contexts import ReduceContext
 from themis.core.models import Case, Dataset, GenerationResult, ReducedCandidate
@@ -99,7 +102,7 @@ def built(shape: dict[str, Any]) -> Any:
     )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(shapes=st.lists(SHAPES, min_size=2, max_size=4), seed=st.data())
 def test_a_run_does_what_its_plan_said(shapes: list[dict[str, Any]], seed: st.DataObject) -> None:
     store = InMemoryRunStore()
@@ -115,3 +118,63 @@ def test_a_run_does_what_its_plan_said(shapes: list[dict[str, Any]], seed: st.Da
         else:
             planned_run(one, store, until_stage=shape["until"])
         before = shape
+
+
+@settings(max_examples=15)
+@given(
+    shape=st.sampled_from(SCRIPTS),
+    samples=st.integers(1, 3),
+    seed=st.integers(0, 10**6),
+    plans=st.lists(ATTEMPT, max_size=2),
+    rivals=st.integers(0, 1),
+    reuse=st.sampled_from(["all", "all", "none", "5s"]),
+    rerun=st.booleans(),
+    until=st.sampled_from(UNTIL),
+)
+def test_after_any_history_of_failures_a_run_does_what_its_plan_said(
+    shape: str,
+    samples: int,
+    seed: int,
+    plans: list[dict[str, Any]],
+    rivals: int,
+    reuse: str,
+    rerun: bool,
+    until: str,
+) -> None:
+    """Generations to the number; of what rests on them, an answer seen before may spare some."""
+    store = UnreliableStore({})
+    scripts = [Script(shape, samples, 1, seed + rival) for rival in range(rivals + 1)]
+    for number, script in enumerate(scripts):
+        script.generator.answers = lambda case, ctx: f"{case.input}/{ctx.sample_index}"
+        script.one.datasets = [
+            one.model_copy(update={"revision": str(number)}) for one in script.one.datasets
+        ]
+
+    async def live() -> None:
+        for plan in plans:
+            for script in scripts:
+                await _attempt(script, store, plan)
+            go_on(plan["hence"])
+
+    with passing_time() as go_on:
+        asyncio.run(live())
+        scripts[0].mend()
+        one = scripts[0].one
+        again = {"existing_run_policy": "rerun"} if rerun and reuse == "all" else {}
+        options: dict[str, Any] = {
+            "until_stage": until,
+            "reuse": reuse,
+            "runtime": one.runtime.model_copy(update=again),
+        }
+        plan = one.plan(store=store, **options)
+        seq = last_seq(store, plan.run_id)
+        one.run(store=store, progress=False, **options)
+    said, did = foretold(plan), happened(store, plan.run_id, after=seq)
+    assert said.get("generate") == did.get("generate")
+    for stage in said.keys() | did.keys():
+        if stage in plan.stages and plan.stages[stage].at_least:
+            continue
+        to_run, reused = said.get(stage, (0, 0))
+        made, found = did.get(stage, (0, 0))
+        assert to_run + reused == made + found, stage
+        assert made <= to_run, stage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -208,6 +209,39 @@ def test_an_unfinished_attempt_of_another_bound_is_not_gone_on_with(store: RunSt
     assert result.state.attempt == 2
     assert parts.generator.count("c0") == 2
     assert result.status == "completed"
+
+
+def test_a_run_that_has_all_it_needs_is_completed_though_its_last_attempt_was_cut_short(
+    store: RunStore,
+) -> None:
+    """A bound keeps it from going on with that attempt, and leaves nothing to be done."""
+    begun, hangs = asyncio.Event(), [False]
+
+    async def wait() -> None:
+        if hangs[0]:
+            begun.set()
+            await asyncio.Event().wait()
+
+    async def cut_short() -> None:
+        rerun = one.runtime.model_copy(update={"existing_run_policy": "rerun"})
+        task = asyncio.ensure_future(one.run_async(store=store, runtime=rerun))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    generator = ScriptedGenerator(wait=wait)
+    one = experiment(generator)
+    before = one.run(store=store)
+    hangs[0] = True
+    asyncio.run(cut_short())
+    hangs[0] = False
+    calls = generator.count()
+    for _ in range(2):
+        result = one.run(store=store, reuse="24h")
+        assert (result.status, result.state.attempt) == ("completed", 3)
+        assert table(result) == table(before)
+    assert generator.count() == calls
 
 
 def test_a_bound_is_a_setting_and_no_part_of_the_run() -> None:

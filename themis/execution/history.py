@@ -163,7 +163,8 @@ def decide(
         )
     done = history.ledger.done(attempt)
     _leave_out_old(store, run, attempt, done)
-    if last is not None and not resumed and wish.mode == "run" and all(done):
+    # An attempt that was cut short is not left as the last word on a run that has everything.
+    if _is_ended(history) and wish.mode == "run" and all(done):
         return None
     return Decision(
         attempt=attempt,
@@ -173,12 +174,17 @@ def decide(
     )
 
 
+def _is_ended(history: History) -> bool:
+    """Return whether the last attempt came to an end that needs no going on."""
+    finished = history.finished
+    return finished is not None and finished.data["status"] not in _UNFINISHED
+
+
 def _goes_on(history: History, last: Event, wish: Wish) -> bool:
     """Return whether the last attempt is unfinished and is the one the user wants to go on with."""
-    finished = history.finished
     if last.data["mode"] == "import":  # what was carried in is not this experiment's own work
         return False
-    if finished is not None and finished.data["status"] not in _UNFINISHED:
+    if _is_ended(history):
         return False
     if wish.mode == "run" and wish.reuse == "all":
         return True

@@ -6,6 +6,7 @@ import dis
 import importlib.util
 import inspect
 from collections.abc import Iterator
+from functools import lru_cache
 from types import CodeType
 from typing import Any
 
@@ -18,6 +19,8 @@ _FLAGS = (
 )
 _OF_THE_TEXT = ("__doc__", "__firstlineno__", "__static_attributes__")
 """What a class body stores of its source's text, some of it by line number."""
+_LOADS_CONSTANT = frozenset(dis.opname[number] for number in dis.hasconst)
+_END = ("", None)
 
 
 def instructions_of(code: CodeType) -> Iterator[tuple[str, Any]]:
@@ -26,11 +29,10 @@ def instructions_of(code: CodeType) -> Iterator[tuple[str, Any]]:
     A constant is given by value and not by its place among the constants, so that a docstring,
     which no instruction loads, counts for nothing.
     """
-    steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
-    for step, following in zip(steps, [*steps[1:], None], strict=True):
-        text = following is not None and following.argval in _OF_THE_TEXT
-        if not (text and step.opcode in dis.hasconst):
-            yield step.opname, step.argval
+    steps = _steps(code)
+    for (name, argument), (_, following) in zip(steps, [*steps[1:], _END], strict=True):
+        if not (name in _LOADS_CONSTANT and following in _OF_THE_TEXT):
+            yield name, argument
 
 
 def signature_of(code: CodeType) -> str:
@@ -49,26 +51,34 @@ def names_of(code: CodeType) -> Iterator[str]:
 def stored_in(code: CodeType, how: str) -> Iterator[str]:
     """Yield names that code assigns to: state, such as a counter, and no constants."""
     for inner in _nested(code):
-        for step in dis.get_instructions(inner):
-            if step.opname == how:
-                yield str(step.argval)
+        for name, argument in _steps(inner):
+            if name == how:
+                yield str(argument)
 
 
 def imports_of(code: CodeType, package: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the modules that code imports when it runs, each with the names it takes from it."""
     for inner in _nested(code):
         last: list[Any] = [None, None]
-        for step in dis.get_instructions(inner):
-            if step.opname == "EXTENDED_ARG":
-                continue
-            if step.opname == "IMPORT_NAME":
+        for name, argument in _steps(inner):
+            if name == "IMPORT_NAME":
                 level, wanted = last
-                name = "." * level + step.argval if isinstance(level, int) else step.argval
+                module = "." * level + argument if isinstance(level, int) else argument
                 try:
-                    yield importlib.util.resolve_name(name, package or None), tuple(wanted or ())
+                    yield importlib.util.resolve_name(module, package or None), tuple(wanted or ())
                 except ImportError:
                     continue
-            last = [last[1], step.argval]
+            last = [last[1], argument]
+
+
+@lru_cache(maxsize=1024)
+def _steps(code: CodeType) -> tuple[tuple[str, Any], ...]:
+    """Return the instructions of code: of a program they are asked for at each of its runs.
+
+    Code that compares equal does the same: constants of different types do not compare equal.
+    """
+    steps = dis.get_instructions(code)
+    return tuple((step.opname, step.argval) for step in steps if step.opname != "EXTENDED_ARG")
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
