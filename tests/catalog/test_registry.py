@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +19,16 @@ PARAMS: dict[str, dict[str, Any]] = {
     "builtin/maj_at_k": {"of": "builtin/f1", "k": 2},
     "builtin/mean_at_k": {"of": "builtin/f1", "k": 2},
     "builtin/pass_at_k": {"of": "builtin/exact_match", "k": 2},
+    "builtin/conversation_rubric": {"rubric": "Is it right?"},
     "builtin/llm_rubric": {"rubric": "Is it right?"},
     "builtin/majority_vote_judge": {"rubric": "Is it right?"},
     "builtin/pairwise_judge": {"rubric": "Is it right?"},
+    "builtin/outputs": {"path": "outputs.jsonl"},
     "builtin/panel_of_judges": {"rubric": "Is it right?"},
     "builtin/regex": {"pattern": "x"},
+    "builtin/trace/sequence": {"calls": ["search"]},
+    "builtin/trace/tool_called": {"tool": "search"},
+    "builtin/trace_rubric": {"rubric": "Is it right?"},
 }
 
 
@@ -50,12 +56,18 @@ def own_module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_catalog_id_loads_and_makes_a_component_of_that_id(kind: Any) -> None:
+def test_every_catalog_id_loads_and_makes_a_component_of_that_id(
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("outputs.jsonl").write_text('{"case_id": "c", "output": "4"}\n')
     assert ids(kind)
     for component_id in ids(kind):
         component, params = make(use(component_id, **PARAMS.get(component_id, {})), kind)
         assert component.component_id == component_id
-        assert params == PARAMS.get(component_id, {})
+        path_params = getattr(component, "path_params", ())  # no part of what it is
+        told = PARAMS.get(component_id, {}).items()
+        assert params == {name: value for name, value in told if name not in path_params}
         assert type(component).__module__.startswith("themis.catalog")
         assert isinstance(component.fingerprint(), str)
         assert kind_of(component_id) == kind

@@ -217,7 +217,7 @@ def test_a_missing_extra_is_named(themis: Any, tmp_path: Path) -> None:
         (["quick-eval", "inline", "--model", "builtin/dmo", "--input", "x"], "no generator"),
         (["report", "latest"], "there is no store '.themis/runs.db'"),
         (["inspect", "state", "latest", "--store", "none.db"], "there is no store 'none.db'"),
-        (["resume", "abc"], "give the run's --config FILE"),
+        (["resume", "abc"], "give the experiment's --config FILE"),
         (["resume", "abc", "module"], "'module' is no import path"),
         (["resume", "abc", "nosuch:thing"], "there is no module 'nosuch'"),
         (["catalog", "list", "--kind", "metrics"], "did you mean 'metric'?"),
