@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.execution.test_any_history import ATTEMPT, SHAPES, Script, _attempt, passing_time
+from tests.support.heavy import HeavyMetric
 from tests.support.runs import UnreliableStore, experiment
 from themis import InMemoryRunStore, RunStore, SqliteRunStore
 from themis.core.base import RunId
 from themis.core.errors import ProviderError, RunStoppedError, StoreUnavailableError
 from themis.core.events import Event, EventKind
-from themis.core.models import GenerationResult
+from themis.core.models import Case, Dataset, GenerationResult
 from themis.core.snapshot import RunSnapshot
 from themis.exchange.bundles import export_evaluation_bundle, import_evaluation_bundle
 from themis.testing.scripted import CountingMetric, ScriptedGenerator
@@ -219,6 +221,21 @@ def test_what_cannot_be_folded_never_stops_a_run(caplog: pytest.LogCaptureFixtur
     assert result.status == "completed"
     assert kept(store, result.run_id) == [False]
     assert "could not be folded" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="ends a process by a signal")
+def test_a_worker_that_is_killed_is_an_error_in_the_headline_kept_and_folded() -> None:
+    inputs = [0, "sigkill", 2]
+    data = Dataset(
+        dataset_id="data",
+        cases=[Case(case_id=f"c{n}", input=one, expected_output=n) for n, one in enumerate(inputs)],
+    )
+    store = CountingStore()
+    result = experiment(cases=data, metrics=[HeavyMetric()], cpu_workers=1).run(store=store)
+    assert kept(store, result.run_id) == [True]
+    assert store.cases_read == 0
+    assert (result.status, result.metrics["heavy"].n_errors) == ("partial_failure", 1)
+    assert result._standing.headline == folded(store, result.snapshot)
 
 
 def test_a_store_that_is_away_at_the_end_is_waited_for() -> None:

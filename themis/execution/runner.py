@@ -86,9 +86,8 @@ async def execute(
             )
         decision = decide(history, store, run, wish, time.time())
         if decision is None:
-            finished = history.finished
-            status = RunStatus(finished.data["status"]) if finished else RunStatus.COMPLETED
-            return Ended(status=status)
+            assert history.finished is not None  # else there was an attempt to be made
+            return Ended(status=RunStatus(history.finished.data["status"]))
         opened = _OpenRun(run, store, runtime, lease, history, decision, hooks, listeners)
         with hooks.span("themis.run", {"themis.run_id": run.run_id}), on_signals(stopper):
             return await opened.carry_out(provenance, stopper)
