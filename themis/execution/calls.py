@@ -47,7 +47,9 @@ class Begun:
     __slots__ = ("_steps", "_waits_for", "is_over", "value")
 
     def __init__(self, promise: Awaitable[Any]) -> None:
-        self._steps: Any = promise.__await__()
+        # A generator that stands for a coroutine (``types.coroutine``) is its own iterator.
+        generator: Any = promise
+        self._steps: Any = generator if type(promise) is GeneratorType else promise.__await__()
         self.is_over = False
         self.value: Any = None
         try:

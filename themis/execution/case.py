@@ -40,32 +40,24 @@ async def evaluate(
     case: CaseRun, subjects: Sequence[Candidate], samples: Sequence[Candidate]
 ) -> None:
     """Parse, score and judge the subjects, and judge the samples together where a metric does."""
+    engine = case.engine
     await gather([evaluate_subject(case, subject) for subject in subjects])
-    if case.engine.reaches[Stage.JUDGE] and len(samples) == len(case.generate_keys):
-        together = [
-            one
-            for one in case.engine.run.metrics
-            if one.facts.judged and one.facts.subject == "candidates"
-        ]
-        await gather([judge(case, metric, samples, None) for metric in together])
+    if engine.judged_together and engine.reaches[Stage.JUDGE]:
+        if len(samples) == len(case.generate_keys):
+            await gather([judge(case, one, samples, None) for one in engine.judged_together])
 
 
 async def evaluate_subject(case: CaseRun, subject: Candidate) -> None:
     """Take every parse, score and judge step of one subject."""
-    run, reaches = case.engine.run, case.engine.reaches
+    engine = case.engine
     parsed: dict[str | None, Parsed] = {}
-    for name, parser in run.parsers.items():
+    for name, parser in engine.run.parsers.items():
         parsed[name] = await parse(case, parser, subject)
-    for metric in run.metrics:
-        if not metric.facts.judged and reaches[Stage.SCORE]:
+    if engine.reaches[Stage.SCORE]:
+        for metric in engine.scored:
             reads_from = metric.ref.parser
             if reads_from not in parsed:
                 parsed[reads_from] = unparsed(subject)
             await score(case, metric, subject, parsed[reads_from])
-    if reaches[Stage.JUDGE]:
-        judged = [
-            metric
-            for metric in run.metrics
-            if metric.facts.judged and metric.facts.subject != "candidates"
-        ]
-        await gather([judge(case, metric, [subject], subject.sample) for metric in judged])
+    if engine.judged and engine.reaches[Stage.JUDGE]:
+        await gather([judge(case, one, [subject], subject.sample) for one in engine.judged])

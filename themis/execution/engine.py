@@ -54,6 +54,12 @@ class Engine:
         self.attempt = attempt
         self.reaches = {stage: attempt.reaches(stage) for stage in Stage}
         """Whether the attempt goes as far as a stage."""
+        self.scored = [one for one in run.metrics if not one.facts.judged]
+        judged = [one for one in run.metrics if one.facts.judged]
+        self.judged = [one for one in judged if one.facts.subject != "candidates"]
+        """Judged metrics of one subject each."""
+        self.judged_together = [one for one in judged if one.facts.subject == "candidates"]
+        """Judged metrics of all of a case's candidates."""
         self.hooks = hooks
         self.limits = Limits(runtime)
         self.policies: dict[Stage, CallPolicy] = policies(runtime)

@@ -94,7 +94,7 @@ class LiveHeadline:
             steps = self._in_flight[index] = CaseSteps(index)
         if event.kind is _DONE:
             if event.found is not None:
-                event = replace(event, artifact=event.found)
+                event = _as_it_is_read(event)
             elif not self._is_kept_as_it_is(event) or event.key in lost:
                 self._doubtful.add(index)
         steps.take(event)
