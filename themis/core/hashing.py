@@ -131,7 +131,7 @@ def hasher(kind: str) -> blake2b:
 
 @lru_cache(maxsize=256)
 def _begun(kind: str) -> blake2b:
-    """Return what has hashed the scheme and the kind, to be copied: it spares each digest a set-up."""
+    """Return what has hashed scheme and kind, to be copied: that spares each digest a set-up."""
     return blake2b(f"{SCHEME}\0{kind}\0".encode(), digest_size=DIGEST_BYTES)
 
 

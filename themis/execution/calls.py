@@ -48,8 +48,9 @@ class Begun:
 
     def __init__(self, promise: Awaitable[Any]) -> None:
         # A generator that stands for a coroutine (``types.coroutine``) is its own iterator.
-        generator: Any = promise
-        self._steps: Any = generator if type(promise) is GeneratorType else promise.__await__()
+        given: Any = promise
+        is_generator = isinstance(given, GeneratorType)
+        self._steps: Any = given if is_generator else given.__await__()
         self.is_over = False
         self.value: Any = None
         try:

@@ -42,9 +42,9 @@ async def evaluate(
     """Parse, score and judge the subjects, and judge the samples together where a metric does."""
     engine = case.engine
     await gather([evaluate_subject(case, subject) for subject in subjects])
-    if engine.judged_together and engine.reaches[Stage.JUDGE]:
-        if len(samples) == len(case.generate_keys):
-            await gather([judge(case, one, samples, None) for one in engine.judged_together])
+    together = engine.judged_together if engine.reaches[Stage.JUDGE] else ()
+    if together and len(samples) == len(case.generate_keys):
+        await gather([judge(case, one, samples, None) for one in together])
 
 
 async def evaluate_subject(case: CaseRun, subject: Candidate) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 from themis.core.base import ArtifactKey
@@ -140,3 +139,21 @@ class LiveHeadline:
         self._is_whole = False
         self._in_flight.clear()
         _LOG.exception("the run's headline could not be folded; it is folded again when looked at")
+
+
+def _as_it_is_read(event: Event) -> Event:
+    """Return the event of a reused step as a store gives it back: with what it refers to."""
+    return Event(
+        kind=event.kind,
+        attempt=event.attempt,
+        at=event.at,
+        seq=event.seq,
+        case_index=event.case_index,
+        address=event.address,
+        candidate_id=event.candidate_id,
+        key=event.key,
+        version=event.version,
+        reused=event.reused,
+        data=event.data,
+        artifact=event.found,
+    )

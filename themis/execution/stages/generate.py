@@ -35,7 +35,7 @@ async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
             raise InvalidResultError(f"generate() returned {_named(value)}, not a GenerationResult")
         check_id(value.candidate_id)
         content = output_digest(value)
-        step.candidate_id = case.sample_id(value.candidate_id, sample)
+        step.candidate_id = case.sample_id(value.candidate_id, sample)  # noqa: F821 - till deleted
         return payload_of(value)
 
     step = Step(

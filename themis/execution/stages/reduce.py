@@ -35,7 +35,7 @@ async def reduce(case: CaseRun, candidates: Sequence[Candidate]) -> Candidate | 
 
     def seal(value: Any) -> Payload:
         payload = _seal(value, ids)
-        step.candidate_id = value.candidate_id
+        step.candidate_id = value.candidate_id  # noqa: F821 - till deleted
         return payload
 
     step = Step(
