@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from themis.core.base import ArtifactKey
-from themis.core.events import Stage, StepAddress
+from themis.core.events import Artifact, Stage, StepAddress
 from themis.core.results import StepFailure
 from themis.execution.failures import NotAskedError
 from themis.planning.work import Bound
@@ -78,17 +78,28 @@ class Step:
 class Taken:
     """How a step ended: with a payload, or a failure.
 
-    Beside a payload stands the component's own result, where it was made just now.
+    Beside a payload stands the component's own result, where it was made just now. That of an
+    artifact is decoded when it is asked for: nobody asks for a reused score's.
     """
 
-    __slots__ = ("failure", "payload", "value")
+    __slots__ = ("_artifact", "_payload", "failure", "value")
 
     def __init__(
         self,
         payload: Payload | None = None,
         value: Any = None,
         failure: StepFailure | None = None,
+        *,
+        artifact: Artifact | None = None,
     ) -> None:
-        self.payload: Payload = payload or {}
+        self._payload = payload
+        self._artifact = artifact
         self.value = value
         self.failure = failure
+
+    @property
+    def payload(self) -> Payload:
+        """What the step gave; empty for a failure."""
+        if self._payload is None:
+            self._payload = {} if self._artifact is None else self._artifact.payload
+        return self._payload
