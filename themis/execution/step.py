@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from themis.core.base import ArtifactKey
-from themis.core.events import Stage, StepAddress
+from themis.core.events import Artifact, Stage, StepAddress
 from themis.core.results import StepFailure
 from themis.execution.failures import NotAskedError
 from themis.planning.work import Bound
@@ -78,20 +78,31 @@ class Step:
 class Taken:
     """How a step ended: with a payload, or a failure.
 
-    Beside a payload stands the component's own result, where it was made just now; beside a failure
-    whether it is settled, so that trying again cannot help.
+    Beside a payload stands the component's own result, where it was made just now. That of an
+    artifact is decoded when it is asked for: nobody asks for a reused score's. Beside a failure
+    stands whether it is settled, so that trying again cannot help.
     """
 
-    __slots__ = ("failure", "payload", "settled", "value")
+    __slots__ = ("_artifact", "_payload", "failure", "settled", "value")
 
     def __init__(
         self,
         payload: Payload | None = None,
         value: Any = None,
         failure: StepFailure | None = None,
+        *,
+        artifact: Artifact | None = None,
         settled: bool = False,
     ) -> None:
-        self.payload: Payload = payload or {}
+        self._payload = payload
+        self._artifact = artifact
         self.value = value
         self.failure = failure
         self.settled = settled
+
+    @property
+    def payload(self) -> Payload:
+        """What the step gave; empty for a failure."""
+        if self._payload is None:
+            self._payload = {} if self._artifact is None else self._artifact.payload
+        return self._payload
