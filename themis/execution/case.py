@@ -45,12 +45,11 @@ async def evaluate(
     scored = await gather([evaluate_subject(case, subject) for subject in subjects])
     if len(samples) < len(case.generate_keys):
         return
-    if engine.folded and engine.reaches[Stage.SCORE]:
-        for metric in engine.folded:
-            await fold(case, metric, [each[str(metric.facts.of)] for each in scored])
-    together = engine.judged_together if engine.reaches[Stage.JUDGE] else ()
-    if together:
-        await gather([judge(case, one, samples, None) for one in together])
+    if engine.reaches[Stage.SCORE]:
+        for metric, of in engine.folded:
+            await fold(case, metric, [each[of] for each in scored])
+    if engine.judged_together and engine.reaches[Stage.JUDGE]:
+        await gather([judge(case, one, samples, None) for one in engine.judged_together])
 
 
 async def evaluate_subject(case: CaseRun, subject: Candidate) -> dict[str, Scored]:
@@ -66,8 +65,7 @@ async def evaluate_subject(case: CaseRun, subject: Candidate) -> dict[str, Score
             if reads_from not in parsed:
                 parsed[reads_from] = unparsed(subject)
             taken = await score(case, metric, subject, parsed[reads_from])
-            if engine.folded:
-                scored[metric.name] = Scored(subject.sample or 0, parsed[reads_from], taken)
+            scored[metric.name] = Scored(subject.sample or 0, parsed[reads_from], taken)
     if engine.judged and engine.reaches[Stage.JUDGE]:
         await gather([judge(case, one, [subject], subject.sample) for one in engine.judged])
     return scored

@@ -54,11 +54,11 @@ class Engine:
         self.attempt = attempt
         self.reaches = {stage: attempt.reaches(stage) for stage in Stage}
         """Whether the attempt goes as far as a stage."""
-        by_rule = [one for one in run.metrics if not one.facts.judged]
-        self.scored = [one for one in by_rule if one.facts.of is None]
+        unjudged = [one for one in run.metrics if not one.facts.judged]
+        self.scored = [one for one in unjudged if one.facts.of is None]
         """Metrics of one subject each that ask no judge."""
-        self.folded = [one for one in by_rule if one.facts.of is not None]
-        """Metrics that fold the scores of a case's samples."""
+        self.folded = [(one, one.facts.of) for one in run.metrics if one.facts.of is not None]
+        """Metrics that fold another one's scores of a case's samples, with its name."""
         judged = [one for one in run.metrics if one.facts.judged]
         self.judged = [one for one in judged if one.facts.subject != "candidates"]
         """Judged metrics of one subject each."""

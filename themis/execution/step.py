@@ -78,9 +78,9 @@ class Step:
 class Taken:
     """How a step ended: with a payload, or a failure.
 
-    Beside a payload stands the component's own result, where it was made just now. That of an
-    artifact is decoded when it is asked for: nobody asks for a reused score's. Beside a failure
-    stands whether it is settled, so that trying again cannot help.
+    Beside a payload stands the component's own result, where it was made just now; beside a failure
+    whether it is settled, so that trying again cannot help. An artifact's payload is decoded when
+    it is asked for: nobody asks for most reused scores'.
     """
 
     __slots__ = ("_artifact", "_payload", "failure", "settled", "value")
@@ -90,9 +90,9 @@ class Taken:
         payload: Payload | None = None,
         value: Any = None,
         failure: StepFailure | None = None,
+        settled: bool = False,
         *,
         artifact: Artifact | None = None,
-        settled: bool = False,
     ) -> None:
         self._payload = payload
         self._artifact = artifact
