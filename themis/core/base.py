@@ -22,6 +22,8 @@ ArtifactKey = NewType("ArtifactKey", str)
 """Digest of all that a step depends on."""
 Fingerprint = NewType("Fingerprint", str)
 
+_set = object.__setattr__  # past what keeps models frozen
+
 if TYPE_CHECKING:
     JSONValue = Any
     JSONObject = dict[str, Any]
@@ -63,10 +65,10 @@ class Model(BaseModel):
         times as long, and steps make many models of what was checked before.
         """
         one = cls.__new__(cls)
-        object.__setattr__(one, "__dict__", fields)
-        object.__setattr__(one, "__pydantic_fields_set__", set(fields))
-        object.__setattr__(one, "__pydantic_extra__", None)
-        object.__setattr__(one, "__pydantic_private__", None)
+        _set(one, "__dict__", fields)
+        _set(one, "__pydantic_fields_set__", set(fields))
+        _set(one, "__pydantic_extra__", None)
+        _set(one, "__pydantic_private__", None)
         return one
 
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from themis.core.base import ArtifactKey, RunId
@@ -75,6 +76,12 @@ class StepAddress(NamedTuple):
     """Name of the parser, metric or (in select) judge."""
     call: str | None = None
     """Id of a judge call; None for the step that aggregates them."""
+
+
+@lru_cache(maxsize=4096)
+def address_of(stage: Stage, sample: int | None, component: str | None = None) -> StepAddress:
+    """Return a step's address: one object for all cases, which have theirs in common."""
+    return StepAddress(stage, sample, component)
 
 
 class Artifact:

@@ -47,7 +47,10 @@ class Begun:
     __slots__ = ("_steps", "_waits_for", "is_over", "value")
 
     def __init__(self, promise: Awaitable[Any]) -> None:
-        self._steps: Any = promise.__await__()
+        # A generator that stands for a coroutine (``types.coroutine``) is its own iterator.
+        given: Any = promise
+        is_generator = isinstance(given, GeneratorType)
+        self._steps: Any = given if is_generator else given.__await__()
         self.is_over = False
         self.value: Any = None
         try:

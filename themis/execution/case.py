@@ -41,41 +41,31 @@ async def evaluate(
     case: CaseRun, subjects: Sequence[Candidate], samples: Sequence[Candidate]
 ) -> None:
     """Parse, score and judge the subjects, and take the samples together where a metric does."""
+    engine = case.engine
     scored = await gather([evaluate_subject(case, subject) for subject in subjects])
     if len(samples) < len(case.generate_keys):
         return
-    for metric in case.engine.run.metrics:
-        if metric.facts.of is not None and case.engine.reaches[Stage.SCORE]:
-            await fold(case, metric, [each[metric.facts.of] for each in scored])
-    if case.engine.reaches[Stage.JUDGE]:
-        together = [
-            one
-            for one in case.engine.run.metrics
-            if one.facts.judged and one.facts.subject == "candidates"
-        ]
-        await gather([judge(case, metric, samples, None) for metric in together])
+    if engine.reaches[Stage.SCORE]:
+        for metric, of in engine.folded:
+            await fold(case, metric, [each[of] for each in scored])
+    if engine.judged_together and engine.reaches[Stage.JUDGE]:
+        await gather([judge(case, one, samples, None) for one in engine.judged_together])
 
 
 async def evaluate_subject(case: CaseRun, subject: Candidate) -> dict[str, Scored]:
     """Take every parse, score and judge step of one subject; return its scores by metric."""
-    run, reaches = case.engine.run, case.engine.reaches
+    engine = case.engine
     parsed: dict[str | None, Parsed] = {}
-    for name, parser in run.parsers.items():
+    for name, parser in engine.run.parsers.items():
         parsed[name] = await parse(case, parser, subject)
     scored: dict[str, Scored] = {}
-    for metric in run.metrics:
-        facts = metric.facts
-        if not facts.judged and facts.of is None and reaches[Stage.SCORE]:
+    if engine.reaches[Stage.SCORE]:
+        for metric in engine.scored:
             reads_from = metric.ref.parser
             if reads_from not in parsed:
                 parsed[reads_from] = unparsed(subject)
             taken = await score(case, metric, subject, parsed[reads_from])
             scored[metric.name] = Scored(subject.sample or 0, parsed[reads_from], taken)
-    if reaches[Stage.JUDGE]:
-        judged = [
-            metric
-            for metric in run.metrics
-            if metric.facts.judged and metric.facts.subject != "candidates"
-        ]
-        await gather([judge(case, metric, [subject], subject.sample) for metric in judged])
+    if engine.judged and engine.reaches[Stage.JUDGE]:
+        await gather([judge(case, one, [subject], subject.sample) for one in engine.judged])
     return scored

@@ -54,6 +54,16 @@ class Engine:
         self.attempt = attempt
         self.reaches = {stage: attempt.reaches(stage) for stage in Stage}
         """Whether the attempt goes as far as a stage."""
+        unjudged = [one for one in run.metrics if not one.facts.judged]
+        self.scored = [one for one in unjudged if one.facts.of is None]
+        """Metrics of one subject each that ask no judge."""
+        self.folded = [(one, one.facts.of) for one in run.metrics if one.facts.of is not None]
+        """Metrics that fold another one's scores of a case's samples, with its name."""
+        judged = [one for one in run.metrics if one.facts.judged]
+        self.judged = [one for one in judged if one.facts.subject != "candidates"]
+        """Judged metrics of one subject each."""
+        self.judged_together = [one for one in judged if one.facts.subject == "candidates"]
+        """Judged metrics of all of a case's candidates."""
         self.hooks = hooks
         self.limits = Limits(runtime)
         self.policies: dict[Stage, CallPolicy] = policies(runtime)

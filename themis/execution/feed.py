@@ -78,7 +78,10 @@ class CaseFeed:
                     size = min(2 * size, _CHUNK)
                     read += len(chunk)
                     for case in await self._prepare(source, chunk):
-                        await self._ready.put(case)
+                        if self._ready.full():
+                            await self._ready.put(case)
+                        else:
+                            self._ready.put_nowait(case)
                 if not self._engine.stopping and read != source.manifest.n_cases:
                     raise _changed(
                         source, f"it has {read} cases now and had {source.manifest.n_cases}"
@@ -96,7 +99,11 @@ class CaseFeed:
 
     async def __aiter__(self) -> AsyncIterator[CaseRun]:
         """Yield ready cases; several may iterate at once, and each case goes to one of them."""
-        while not self._closed and (case := await self._ready.get()) is not None:
+        ready = self._ready
+        while not self._closed:
+            case = await ready.get() if ready.empty() else ready.get_nowait()
+            if case is None:
+                break
             yield case
         if not self._ready.full():
             self._ready.put_nowait(None)  # for the next one who waits

@@ -14,7 +14,7 @@ from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.models import Case, GenerationResult, ParsedOutput, ReducedCandidate
 from themis.execution.engine import Engine
 from themis.execution.failures import WorkStoppedError, as_storable
-from themis.execution.step import Payload, Step, Taken
+from themis.execution.step import Step, Taken
 from themis.planning.keys import CaseDigests
 from themis.planning.seeds import derived_seed
 from themis.planning.work import Bound
@@ -147,9 +147,10 @@ class CaseRun:
 
     def was_redone(self, step: Step, artifact: Artifact) -> bool:
         """Return whether this run set out to replace an artifact since it was made, and failed."""
-        event = self.prior.get(step.address)
-        failed = event is not None and event.kind is EventKind.STEP_FAILED
-        return failed and event is not None and event.key == step.key and artifact.at < event.at
+        event = self.prior.get(step.address) if self.prior else None
+        if event is None or event.kind is not EventKind.STEP_FAILED:
+            return False
+        return event.key == step.key and artifact.at < event.at
 
     def instead_of_work(self, step: Step) -> Taken | None:
         """Return what stands for a step's work: nothing, unless the case is only looked at."""
@@ -217,12 +218,12 @@ class CaseRun:
             "metadata": own_copy(bound, self.case.metadata) if "metadata" in bound.reads else {},
         }
 
-    def candidate_name(self, address: StepAddress, payload: Payload) -> str | None:
+    def candidate_name(self, address: StepAddress, taken: Taken) -> str | None:
         """Return the unique id of a generated or reduced candidate, from what the step gave."""
         if address.stage is Stage.GENERATE and address.sample is not None:
-            return self.sample_id(payload["candidate_id"], address.sample)
+            return self.sample_id(taken.payload["candidate_id"], address.sample)
         if address.stage is Stage.REDUCE:
-            return str(payload["candidate_id"])
+            return str(taken.payload["candidate_id"])
         return None
 
     def sample_id(self, given: str, sample: int) -> str:

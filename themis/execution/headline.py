@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -118,7 +117,7 @@ class LiveHeadline:
             steps = self._in_flight[index] = CaseSteps(index)
         if event.kind is _DONE:
             if event.found is not None:
-                event = replace(event, artifact=event.found)
+                event = _as_it_is_read(event)
             elif not self._is_kept_as_it_is(event) or event.key in lost:
                 self._doubtful.add(index)
         steps.take(event)
@@ -164,3 +163,21 @@ class LiveHeadline:
         self._is_whole = False
         self._in_flight.clear()
         _LOG.exception("the run's headline could not be folded; it is folded again when looked at")
+
+
+def _as_it_is_read(event: Event) -> Event:
+    """Return the event of a reused step as a store gives it back: with what it refers to."""
+    return Event(
+        kind=event.kind,
+        attempt=event.attempt,
+        at=event.at,
+        seq=event.seq,
+        case_index=event.case_index,
+        address=event.address,
+        candidate_id=event.candidate_id,
+        key=event.key,
+        version=event.version,
+        reused=event.reused,
+        data=event.data,
+        artifact=event.found,
+    )

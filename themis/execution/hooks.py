@@ -24,6 +24,8 @@ class Hooks:
 
     def __init__(self, subscribers: Sequence[Any] | None, tracing: TracingProvider | None) -> None:
         self._tracing = tracing
+        self.traces = tracing is not None
+        """Whether there is a tracing provider."""
         self._reported: set[tuple[int, str]] = set()
         self._on_event: list[Callable[..., Any]] = []
         self._before: dict[str, list[Callable[..., Any]]] = {}
@@ -62,11 +64,6 @@ class Hooks:
         finally:
             if span is not _NONE:
                 self._tell(self._tracing.end_span, span, status)
-
-    @property
-    def traces(self) -> bool:
-        """Whether there is a tracing provider."""
-        return self._tracing is not None
 
     def _subscribe(self, subscriber: Any) -> None:
         found = False

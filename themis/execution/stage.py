@@ -32,7 +32,7 @@ async def take(case: CaseRun, step: Step) -> Taken:
     engine = case.engine
     artifact = case.earlier(step)
     if artifact is not None:
-        return Taken(artifact.payload)
+        return Taken(artifact=artifact)
     redone = engine.attempt.redoes(step.address)
     artifact = case.found.get(step.key)
     if artifact is None and _is_worth_asking_for(case, step, redone):
@@ -136,7 +136,7 @@ def _is_worth_asking_for(case: CaseRun, step: Step, redone: bool) -> bool:
 
 def _journal_shared(case: CaseRun, step: Step, made: Artifact) -> Taken:
     """Journal that the step is done, by what another step of this run has just been given."""
-    payload = made.payload
+    taken = Taken(artifact=made)
     case.emit(
         Event(
             kind=EventKind.STEP_DONE,
@@ -144,18 +144,18 @@ def _journal_shared(case: CaseRun, step: Step, made: Artifact) -> Taken:
             at=time.time(),
             case_index=case.index,
             address=step.address,
-            candidate_id=step.candidate_id or case.candidate_name(step.address, payload),
+            candidate_id=step.candidate_id or case.candidate_name(step.address, taken),
             key=step.key,
             reused=True,
             artifact=Artifact(key=made.key, raw=made.raw, at=made.at, code=made.code),
         )
     )
-    return Taken(payload)
+    return taken
 
 
 def _journal_reuse(case: CaseRun, step: Step, artifact: Artifact) -> Taken:
     """Journal that the step is done, by an artifact that was there before."""
-    payload = artifact.payload
+    taken = Taken(artifact=artifact)
     case.emit(
         Event(
             kind=EventKind.STEP_DONE,
@@ -163,14 +163,14 @@ def _journal_reuse(case: CaseRun, step: Step, artifact: Artifact) -> Taken:
             at=time.time(),
             case_index=case.index,
             address=step.address,
-            candidate_id=step.candidate_id or case.candidate_name(step.address, payload),
+            candidate_id=step.candidate_id or case.candidate_name(step.address, taken),
             key=step.key,
             version=artifact.version,
             reused=True,
             found=artifact,
         )
     )
-    return Taken(payload)
+    return taken
 
 
 def _journal_failure(

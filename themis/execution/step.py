@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from themis.core.base import ArtifactKey
-from themis.core.events import Stage, StepAddress
+from themis.core.events import Artifact, Stage, StepAddress
 from themis.core.results import StepFailure
 from themis.execution.failures import NotAskedError
 from themis.planning.work import Bound
@@ -79,10 +79,11 @@ class Taken:
     """How a step ended: with a payload, or a failure.
 
     Beside a payload stands the component's own result, where it was made just now; beside a failure
-    whether it is settled, so that trying again cannot help.
+    whether it is settled, so that trying again cannot help. An artifact's payload is decoded when
+    it is asked for: nobody asks for most reused scores'.
     """
 
-    __slots__ = ("failure", "payload", "settled", "value")
+    __slots__ = ("_artifact", "_payload", "failure", "settled", "value")
 
     def __init__(
         self,
@@ -90,8 +91,18 @@ class Taken:
         value: Any = None,
         failure: StepFailure | None = None,
         settled: bool = False,
+        *,
+        artifact: Artifact | None = None,
     ) -> None:
-        self.payload: Payload = payload or {}
+        self._payload = payload
+        self._artifact = artifact
         self.value = value
         self.failure = failure
         self.settled = settled
+
+    @property
+    def payload(self) -> Payload:
+        """What the step gave; empty for a failure."""
+        if self._payload is None:
+            self._payload = {} if self._artifact is None else self._artifact.payload
+        return self._payload

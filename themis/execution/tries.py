@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from themis.core.errors import ComponentError, ProviderError
@@ -61,7 +62,11 @@ async def work(case: CaseRun, step: Step, tries: list[dict[str, Any]]) -> Work:
         if step.timeout is None and not (
             step.away or engine.hooks.traces or engine.limits.has_stage(stage)
         ):
-            return await _unlimited(step)
+            with _BOUNDARY:  # nothing holds it up or watches: most of a run's steps are such
+                value = step.call()
+                if is_promise(value):
+                    value = await value
+            return Work(value, step.seal(value))
         once = _ONCE if step.timeout is None else CallPolicy(timeout=step.timeout)
         async with engine.limits.of_stage(stage):
             return Work(*await _traced(case, step, 1, once))
@@ -80,15 +85,6 @@ async def work(case: CaseRun, step: Step, tries: list[dict[str, Any]]) -> Work:
                 raise
             wait = policy.wait(number, error)
         await engine.pause(wait)
-
-
-async def _unlimited(step: Step) -> Work:
-    """Take a step that nothing holds up or watches: most of a run's steps are such."""
-    with _BOUNDARY:
-        value = step.call()
-        if is_promise(value):
-            value = await value
-    return Work(value, step.seal(value))
 
 
 async def _paid(case: CaseRun, step: Step, stage: Stage, number: int, policy: CallPolicy) -> Work:
@@ -149,7 +145,7 @@ def _most(step: Step, price: Price | None) -> Spent:
 def _unknown(step: Step, price: Price | None, reserved: Spent) -> Spent:
     """Return what a call is taken to have used that did not say: as much as it may have."""
     component = step.bound.component
-    if reserved != NOTHING or type(getattr(component, "max_output_tokens", None)) is not int:
+    if reserved is not NOTHING or type(getattr(component, "max_output_tokens", None)) is not int:
         return reserved
     try:
         return _most(step, price)
@@ -209,7 +205,7 @@ async def _traced(
     """Make one try, within its timeout, and tell who traces of it."""
     engine = case.engine
     if not engine.hooks.traces:
-        value = await _guarded(lambda: _call(engine, step), policy.timeout)
+        value = await _guarded(_caller(engine, step), policy.timeout)
         return value, step.seal(value)
     address = step.address
     attributes = {
@@ -222,22 +218,30 @@ async def _traced(
     if address.sample is not None:
         attributes["themis.sample"] = address.sample
     with engine.hooks.span(f"themis.{address.stage.value}", attributes):
-        value = await _guarded(lambda: _call(engine, step), policy.timeout)
+        value = await _guarded(_caller(engine, step), policy.timeout)
         return value, step.seal(value)
 
 
-async def _guarded(make: Callable[[], Awaitable[Any]], seconds: float | None) -> Any:
-    """Run a component's code for so long, whatever it raises being an exception of its step."""
+async def _guarded(make: Callable[[], Any], seconds: float | None) -> Any:
+    """Run a component's code for so long, whatever it raises being an exception of its step.
+
+    Args:
+        make: calls the component and returns its result, or a promise of it.
+        seconds: for the call and the promise; None for no limit.
+    """
     with _BOUNDARY:
-        if seconds is None:
-            return await make()
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        begun = Begun(make())
+        began = loop.time()
+        value = make()
+        if not is_promise(value):
+            return value
+        if seconds is None:
+            return await value
+        begun = Begun(value)
         if begun.is_over:
             return begun.value
         try:
-            async with asyncio.timeout_at(deadline) as limit:
+            async with asyncio.timeout_at(began + seconds) as limit:
                 return await begun
         except TimeoutError:
             if not limit.expired():
@@ -273,11 +277,9 @@ _LEAVE_AS_THEY_ARE = (Exception, KeyboardInterrupt, GeneratorExit, *PASS_THROUGH
 _BOUNDARY = _Boundary()
 
 
-async def _call(engine: Engine, step: Step) -> Any:
-    if step.away:
-        return await engine.threads.run(step.call)
-    value = step.call()
-    return await value if is_promise(value) else value
+def _caller(engine: Engine, step: Step) -> Callable[[], Any]:
+    """Return what calls a step's component: here, or in a thread."""
+    return partial(engine.threads.run, step.call) if step.away else step.call
 
 
 def _try(error: Exception, step: Step, began: float) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -30,11 +30,14 @@ class Bound:
     provider_key: str | None
     cpu_bound: bool = False
     """Whether it runs in worker processes."""
+    name: str = field(init=False)
+    """The name it goes by in tables."""
+    facts: MetricFacts = field(init=False)
+    """What a metric's numbers mean."""
 
-    @property
-    def name(self) -> str:
-        """The name it goes by in tables."""
-        return self.ref.name
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.ref.name)
+        object.__setattr__(self, "facts", self.ref.metric or MetricFacts())
 
     @property
     def behind(self) -> str:
@@ -45,11 +48,6 @@ class Bound:
         if not hasattr(found, "__qualname__"):  # none, or an object that can be called
             found = type(self.component if found is None else found)
         return f"{found.__module__}.{found.__qualname__}"
-
-    @property
-    def facts(self) -> MetricFacts:
-        """What a metric's numbers mean."""
-        return self.ref.metric or MetricFacts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

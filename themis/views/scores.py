@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from themis.core.endings import REFUSED, Ending
 from themis.core.errors import DefinitionError, did_you_mean
-from themis.core.events import Event, EventKind, Stage, StepAddress
+from themis.core.events import Event, EventKind, Stage, address_of
 from themis.core.protocols import RunStore
 from themis.core.results import MetricSummary, Outcome, ScoreRow
 from themis.core.snapshot import ComponentRef, MetricFacts, RunIdentity, RunSnapshot
@@ -134,10 +134,10 @@ def _standing(
 ) -> Event | None:
     """Return what stands for a row: its score, its failure or, where newer, one upstream."""
     stage = _JUDGE if facts.judged else _SCORE
-    event = steps.newest.get(StepAddress(stage, subject.sample, metric.name))
+    event = steps.newest.get(address_of(stage, subject.sample, metric.name))
     blocked = subject.blocked
     if metric.parser is not None and not facts.judged:  # judges are shown the output as it is
-        parse = steps.newest.get(StepAddress(_PARSE, subject.sample, metric.parser))
+        parse = steps.newest.get(address_of(_PARSE, subject.sample, metric.parser))
         blocked = newest_failure(blocked, parse)
     if event is None or (blocked is not None and blocked.seq > event.seq):
         return blocked

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from themis.core.base import RunId
-from themis.core.events import Event, EventKind, Stage, StepAddress
+from themis.core.events import Event, EventKind, Stage, StepAddress, address_of
 from themis.core.protocols import RunStore
 from themis.core.snapshot import RunIdentity, RunSnapshot
 
@@ -79,7 +79,7 @@ class CaseSteps:
 
     def generated(self, sample: int) -> Event | None:
         """Return the newest event of a sample's generation."""
-        return self.newest.get(StepAddress(_GENERATE, sample))
+        return self.newest.get(address_of(_GENERATE, sample))
 
     def chosen(self) -> list[int] | None:
         """Return the samples that a selector chose, None where none has chosen."""

@@ -7,7 +7,7 @@ from typing import Any
 from themis.core.contexts import GenerateContext
 from themis.core.endings import refusal_in
 from themis.core.errors import InvalidResultError
-from themis.core.events import Stage, StepAddress
+from themis.core.events import Stage, address_of
 from themis.core.models import GenerationResult
 from themis.core.results import StepFailure
 from themis.execution.flight import Candidate, CaseRun, check_id
@@ -19,7 +19,7 @@ from themis.planning.keys import output_digest, refused_digest
 async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
     """Return one sample's candidate, or why there is none."""
     engine, bound = case.engine, case.engine.run.generator
-    address = StepAddress(Stage.GENERATE, sample)
+    address = address_of(Stage.GENERATE, sample)
     component = bound.component
 
     def context() -> GenerateContext:
@@ -35,7 +35,7 @@ async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
             raise InvalidResultError(f"generate() returned {_named(value)}, not a GenerationResult")
         check_id(value.candidate_id)
         content = output_digest(value)
-        step.candidate_id = case.sample_id(value.candidate_id, sample)
+        step.candidate_id = case.sample_id(value.candidate_id, sample)  # noqa: F821 - till deleted
         return payload_of(value)
 
     step = Step(
@@ -54,6 +54,7 @@ async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
         bound_tokens=lambda: int(component.bound_tokens(case.view(bound.reads), context())),
     )
     taken = await take(case, step)
+    del step  # what it calls refers to it: a circle that would keep the case until it is collected
     if taken.failure is not None:
         if taken.failure.fatal:
             engine.stop_for(taken.failure)

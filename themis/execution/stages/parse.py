@@ -11,7 +11,7 @@ from themis.core.base import CandidateId, JSONObject
 from themis.core.contexts import ParseContext
 from themis.core.endings import REFUSED
 from themis.core.errors import DefinitionError, InvalidResultError
-from themis.core.events import Stage, StepAddress
+from themis.core.events import Stage, address_of
 from themis.core.hashing import encode, normalise
 from themis.core.models import ParsedOutput
 from themis.execution.calls import is_promise
@@ -55,7 +55,7 @@ async def parse(case: CaseRun, parser: Bound, subject: Candidate) -> Parsed:
     taken = await take(
         case,
         Step(
-            address=StepAddress(Stage.PARSE, subject.sample, parser.name),
+            address=address_of(Stage.PARSE, subject.sample, parser.name),
             key=parse_key(parser.digest, subject.content, case.digests.read_by(reads)),
             bound=parser,
             call=call,

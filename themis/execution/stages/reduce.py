@@ -35,7 +35,7 @@ async def reduce(case: CaseRun, candidates: Sequence[Candidate]) -> Candidate | 
 
     def seal(value: Any) -> Payload:
         payload = _seal(value, ids)
-        step.candidate_id = value.candidate_id
+        step.candidate_id = value.candidate_id  # noqa: F821 - till deleted
         return payload
 
     step = Step(
@@ -56,6 +56,7 @@ async def reduce(case: CaseRun, candidates: Sequence[Candidate]) -> Candidate | 
         timeout=engine.runtime.generation_timeout,
     )
     taken = await take(case, step)
+    del step  # what it calls refers to it: a circle that would keep the case until it is collected
     if taken.failure is not None:
         return None
     payload = taken.payload

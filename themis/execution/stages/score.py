@@ -8,7 +8,7 @@ from typing import Any
 from themis.core.base import CandidateId
 from themis.core.contexts import ScoreContext
 from themis.core.errors import InvalidResultError
-from themis.core.events import Stage, StepAddress
+from themis.core.events import Stage, address_of
 from themis.core.models import Score, ScoreError
 from themis.core.snapshot import MetricFacts
 from themis.execution.failures import ExplainedError
@@ -60,7 +60,7 @@ async def score(case: CaseRun, metric: Bound, subject: Candidate, parsed: Parsed
     return await take(
         case,
         Step(
-            address=StepAddress(Stage.SCORE, subject.sample, metric.name),
+            address=address_of(Stage.SCORE, subject.sample, metric.name),
             key=score_key(
                 metric.digest,
                 content,
