@@ -24,7 +24,8 @@ from themis.experiment.experiment import Experiment
 
 ROOT = Path(__file__).parent.parent.parent
 GENERATORS = ROOT / "docs" / "generators.md"
-PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").glob("*.md")) - {GENERATORS})]
+INTERNALS = ROOT / "docs" / "internals.md"  # prose alone
+PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").glob("*.md")) - {GENERATORS, INTERNALS})]
 BLOCK = re.compile(r"^```(python|yaml|toml|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (?P<name>[\w/]+\.(?:py|yaml|toml))\b")
 KEYS = {"OPENAI_API_KEY": "walrus-on-a-bicycle", "PRODUCT_KEY": "heron-in-a-hat"}
