@@ -302,7 +302,7 @@ def test_a_store_that_goes_away_half_way_loses_only_what_was_in_flight() -> None
             return super().append(run_id, events, epoch=epoch)
 
     store = Leaving({})
-    generator = ScriptedGenerator(wait=lambda: asyncio.sleep(0.001))
+    generator = ScriptedGenerator(wait=lambda: asyncio.sleep(0.01))
     one = experiment(generator, cases=400, max_concurrent_tasks=4, store_retry_attempts=2)
     with pytest.raises(StoreUnavailableError):
         one.run(store=store)
