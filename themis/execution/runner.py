@@ -22,6 +22,7 @@ from themis.core.snapshot import Provenance
 from themis.execution.attempt import Attempt
 from themis.execution.budget import NOTHING, Spent
 from themis.execution.case import walk
+from themis.execution.collector import slowed_collector
 from themis.execution.engine import Engine
 from themis.execution.failures import WorkStoppedError
 from themis.execution.feed import CaseFeed, recall
@@ -89,7 +90,8 @@ async def execute(
             assert history.finished is not None  # else there was an attempt to be made
             return Ended(status=RunStatus(history.finished.data["status"]))
         opened = _OpenRun(run, store, runtime, lease, history, decision, hooks, listeners)
-        with hooks.span("themis.run", {"themis.run_id": run.run_id}), on_signals(stopper):
+        span = hooks.span("themis.run", {"themis.run_id": run.run_id})
+        with slowed_collector(), span, on_signals(stopper):
             return await opened.carry_out(provenance, stopper)
     except StoreUnavailableError as error:
         raise StoreFailedError(
