@@ -123,6 +123,10 @@ class Artifact:
         """Return an artifact of a payload, encoded."""
         return cls(key=key, raw=encode(payload), at=at)
 
+    def mentions(self, mark: bytes) -> bool:
+        """Return whether the payload's JSON holds these bytes: that spares decoding it."""
+        return self.raw.find(mark) >= 0  # ``in`` first takes them for a number, and raises within
+
     @property
     def payload(self) -> dict[str, Any]:
         """The payload, decoded anew at each reading."""

@@ -24,6 +24,9 @@ LARGE_BYTES = 64 * 1024
 _LEVEL = 3
 _CHUNK = 256
 _ROWS_A_STATEMENT = 64
+NULLABLE = "nullif(?,x'')"
+"""The mark of a value that may be None; none that is kept is of no bytes."""
+_NONE = bytearray()
 
 _PUT_BLOB = "INSERT OR IGNORE INTO blobs (digest, data, asked) VALUES (?, ?, 0)"
 _STANDING = "SELECT key, max(version), code, id FROM artifacts WHERE key IN ({marks}) GROUP BY key"
@@ -79,12 +82,12 @@ def put_blobs(db: sqlite3.Connection, blobs: Collection[tuple[bytes, bytes]]) ->
         db.executemany(_PUT_BLOB, blobs)
 
 
-def chunked(keys: Iterable[ArtifactKey]) -> Iterator[tuple[str, list[Cell]]]:
+def chunked(keys: Iterable[ArtifactKey]) -> Iterator[tuple[str, list[Any]]]:
     """Yield keys in groups, with the marks of their SQL.
 
     A group is filled up to a power of two with its last key, so that few statements are prepared.
     """
-    cells = [cell_of(key) for key in keys]
+    cells = _bindable(map(cell_of, keys))
     for start in range(0, len(cells), _CHUNK):
         chunk = cells[start : start + _CHUNK]
         chunk += chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
@@ -100,7 +103,7 @@ def insert(db: sqlite3.Connection, into: str, marks: str, rows: Sequence[Sequenc
     Args:
         db: the connection.
         into: the statement, up to VALUES.
-        marks: the values of a row, in parentheses.
+        marks: the values of a row, in parentheses; ``NULLABLE`` for each that may be None.
         rows: what stands for the marks.
     """
     inserted = start = 0
@@ -108,10 +111,21 @@ def insert(db: sqlite3.Connection, into: str, marks: str, rows: Sequence[Sequenc
     while start < len(rows):
         while size > len(rows) - start:
             size //= 2  # by powers of two, so that few statements are prepared
-        values = list(chain.from_iterable(rows[start : start + size]))
+        values = _bindable(chain.from_iterable(rows[start : start + size]))
         inserted += db.execute(f"{into} VALUES {','.join([marks] * size)}", values).rowcount
         start += size
     return inserted
+
+
+def _bindable(values: Iterable[Any]) -> list[Any]:
+    """Return values in forms that sqlite3 binds as they are.
+
+    Of bytes and of None it asks each time whether the program adapts them, which costs more than
+    the rest of binding them.
+    """
+    return [
+        bytearray(one) if type(one) is bytes else _NONE if one is None else one for one in values
+    ]
 
 
 class Batch:
@@ -168,7 +182,7 @@ class Batch:
             else:
                 self._place(db, run)
         # The run's number stands in the statement, which so needs no other form of the rows.
-        marks = f"({run:d},?,?,?,?,?,?,?,?)"
+        marks = f"({run:d},?,?,?,{NULLABLE},{NULLABLE},?,?,{NULLABLE})"
         try:
             insert(db, "INSERT INTO events", marks, self._rows)
         except sqlite3.IntegrityError:
@@ -230,7 +244,7 @@ class Batch:
 def _insert(db: sqlite3.Connection, run: int, rows: list[ArtifactRow]) -> int:
     """Insert artifacts whose (key, version) is free and return how many there were."""
     into = "INSERT OR IGNORE INTO artifacts (key, version, code, at, run, payload, blob)"
-    return insert(db, into, f"(?,?,?,?,{run:d},?,?)", rows)
+    return insert(db, into, f"(?,?,{NULLABLE},?,{run:d},{NULLABLE},{NULLABLE})", rows)
 
 
 def _standing(db: sqlite3.Connection, keys: Collection[ArtifactKey]) -> dict[Cell, _Standing]:

@@ -21,7 +21,7 @@ from themis.views.reported import HINT, ReportedFold
 from themis.views.steps import CaseSteps
 
 _ORDER = {stage.value: stage.order for stage in Stage}
-_FIRST = b'"first_token_ms"'
+_TELLING = (b'"token_usage"', b'"latency_ms"', b'"first_token_ms"')
 _GENERATE = Stage.GENERATE
 _DONE = EventKind.STEP_DONE  # looked up once: a fold asks it of every event
 RUN_KINDS = frozenset({EventKind.RUN_STARTED, EventKind.RUN_FINISHED, EventKind.NOTE})
@@ -164,7 +164,7 @@ class ProgressFold:
                 self._renewed += event.attempt == self._head.attempt and "renewed" in event.data
                 if stage is _GENERATE:
                     self._date(event)
-                if event.artifact is not None and HINT in event.artifact.raw:
+                if event.artifact is not None and event.artifact.mentions(HINT):
                     opened[event.seq] = self._report(event, address)
             else:
                 counts[2] += 1
@@ -261,8 +261,7 @@ def _paid_for(
         opened: payloads that were decoded already, by the numbers of their events.
     """
     assert event.artifact is not None
-    raw = event.artifact.raw
-    if b'"token_usage"' not in raw and b'"latency_ms"' not in raw and _FIRST not in raw:
+    if not any(map(event.artifact.mentions, _TELLING)):
         return {}
     payload = opened.get(event.seq) or event.artifact.payload
     if address.stage is Stage.GENERATE:

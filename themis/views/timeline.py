@@ -69,7 +69,7 @@ class _StageFold:
         self.made += 1
         artifact = event.artifact
         # The quick look spares decoding every payload; a false alarm is sorted out by decoding.
-        if artifact is not None and b'"tries"' in artifact.raw:
+        if artifact is not None and artifact.mentions(b'"tries"'):
             self.retried += bool(artifact.payload.get("tries"))
         if (ms := event.data.get("ms")) is not None:
             self.latencies.add(float(ms))
