@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.runs import dataset, experiment
 from themis import use
+from themis.core.errors import DefinitionError
 from themis.core.judging import RenderedJudgePrompt
 from themis.core.models import Case, Dataset
 from themis.testing.scripted import ScriptedGenerator, ScriptedJudge
@@ -321,11 +322,17 @@ def test_a_pair_that_lost_one_order_is_an_error_and_a_judge_less_may_do() -> Non
     assert row.details["judges"].keys() == {"fair"}
 
 
-def test_one_candidate_or_no_reference_leaves_nothing_to_compare() -> None:
-    result = experiment(metrics=[pairwise()], judges=[judge("j")], cases=1).run()
-    (row,) = result.score_rows()
-    assert row.outcome == "error"
-    assert 'candidate_policy={"num_samples": 2}' in str(row.error_message)
+def test_one_sample_a_case_to_compare_is_refused_before_anything_runs() -> None:
+    asked = judge("j")
+    with pytest.raises(DefinitionError, match='"num_samples": 2') as refused:
+        experiment(metrics=[pairwise()], judges=[asked], cases=1).compile()
+    assert 'against="reference"' in str(refused.value)
+    assert "\n" not in str(refused.value)
+    alone = pairwise(against="reference")
+    assert experiment(metrics=[alone], judges=[asked], cases=1).compile().run_id
+
+
+def test_a_case_without_a_reference_has_nothing_to_compare_with() -> None:
     without = Dataset(dataset_id="d", cases=[Case(case_id="c0", input=1)])
     result = experiment(
         metrics=[pairwise(against="reference")], judges=[judge("j")], cases=without
