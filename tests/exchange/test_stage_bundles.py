@@ -17,9 +17,10 @@ from themis import Experiment, InMemoryRunStore, RunResult, sqlite_store, use
 from themis.core.errors import DefinitionError, ParseError
 from themis.core.events import Stage
 from themis.core.protocols import RunStore
-from themis.exchange.bundle import KINDS, Bundle, BundleKind
+from themis.exchange.bundle import KINDS, Bundle
 from themis.exchange.incoming import bring_in
-from themis.exchange.outgoing import LAST_STAGE, export
+from themis.exchange.outgoing import export
+from themis.exchange.records import LAST_STAGE, BundleKind
 from themis.testing.scripted import (
     CountingMetric,
     CountingParser,

@@ -16,7 +16,8 @@ from themis.cli.kept import RunName, StorePath, default_store, find_shown, opene
 from themis.cli.output import AsJson, show, writing
 
 if TYPE_CHECKING:
-    from themis.exchange.bundle import Bundle, BundleKind
+    from themis.exchange.bundle import Bundle
+    from themis.exchange.records import BundleKind
 
 exporting = typer.Typer(
     name="export", help="Write a bundle.", no_args_is_help=True, rich_markup_mode=None
