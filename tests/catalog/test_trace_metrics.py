@@ -315,6 +315,26 @@ def test_a_judge_is_shown_the_way_step_by_step() -> None:
 
 
 @pytest.mark.parametrize(
+    ("metadata", "output", "said"),
+    [
+        ({"failed": True}, None, "it failed\n"),
+        ({"error": "no such city"}, None, "it failed: no such city\n"),
+        ({"error": True}, None, "it failed\n"),
+        ({}, {"error": "timeout"}, "it failed\n"),
+    ],
+)
+def test_a_judge_is_told_of_every_step_that_failed(
+    metadata: dict[str, Any], output: Any, said: str
+) -> None:
+    judge = ScriptedJudge()
+    step = TraceStep(step_name="search", step_type="tool", output=output, metadata=metadata)
+    rubric = use("builtin/trace_rubric", name="trace", rubric="Did it work?")
+    way(rubric, trace=[step], judges=[judge])
+    (prompt,) = judge.prompts
+    assert said in prompt
+
+
+@pytest.mark.parametrize(
     ("metric", "said"),
     [
         (use("builtin/trace/tool_called", arguments={"a": 1}), "arguments"),

@@ -395,3 +395,56 @@ def test_a_preview_shows_the_pairs_that_would_be_asked_about() -> None:
     assert [asked.failure for asked in shown_case.judge_prompts] == [None, None]
     prompts = [asked.prompt for asked in shown_case.judge_prompts]
     assert all(prompt and prompt.text.count("an answer") == 2 for prompt in prompts)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"criteria": ["x"]},
+        {"criteria": {"name": "x", "rubric": "y"}},
+        {"criteria": "x"},
+        {"criteria": [{"name": name, "rubric": "r", "weight": 1e308} for name in "ab"]},
+        {"rubric": "r", "scale": 5},
+        {"rubric": "r", "scale": ["right", "wrong"]},
+        {"rubric": "r", "scale": None},
+        {"rubric": "r", "scale": f"1-{'9' * 400}"},
+        {"rubric": "r", "judges": "j"},
+        {"rubric": "r", "judges": [1]},
+        {"rubric": "r", "judges": [["j"]]},
+    ],
+)
+def test_a_parameter_of_the_wrong_kind_is_refused_in_one_line(params: dict[str, Any]) -> None:
+    metric = use("builtin/panel_of_judges", **params)
+    with pytest.raises(DefinitionError) as refused:
+        experiment(metrics=[metric], judges=[judge("j")], cases=1).compile()
+    assert "must be" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_judge_that_is_no_name_is_refused() -> None:
+    metric = use("builtin/llm_rubric", rubric="r", judge=3)
+    with pytest.raises(DefinitionError, match="judge = 3: must be the name of a judge"):
+        experiment(metrics=[metric], judges=[judge("j")], cases=1).compile()
+
+
+@pytest.mark.parametrize(
+    ("names", "criteria", "repeats"), [(["m", "m/x"], ["x/y", "y"], 1), (["m"], ["c#2", "c"], 2)]
+)
+def test_questions_that_would_go_by_one_id_are_refused_before_anything_runs(
+    names: list[str], criteria: list[str], repeats: int
+) -> None:
+    metric = use(
+        "builtin/panel_of_judges",
+        criteria=[{"name": name, "rubric": name} for name in criteria],
+        repeats=repeats,
+    )
+    judges = [judge(name) for name in names]
+    with pytest.raises(DefinitionError, match="two questions would go by"):
+        experiment(metrics=[metric], judges=judges, cases=1).compile()
+
+
+def test_ratings_of_a_metric_that_compares_nothing_are_refused() -> None:
+    metric = use("builtin/llm_rubric", rubric="r", name="alone")
+    result = experiment(metrics=[metric], judges=[judge("j")], cases=1).run()
+    with pytest.raises(DefinitionError, match="'alone' has no comparison"):
+        result.ratings("alone")
