@@ -18,6 +18,7 @@ from themis.core.events import Artifact, Event, EventKind, Stage
 from themis.core.hashing import encode
 from themis.core.kept import Lease, StoredCase
 from themis.core.protocols import RunStore
+from themis.core.results import RunStatus
 from themis.core.snapshot import RunSnapshot
 from themis.exchange.bundle import Bundle
 from themis.exchange.records import (
@@ -36,6 +37,7 @@ from themis.execution.ownership import TTL, give_back, take
 from themis.planning.datasets import stored_case
 from themis.planning.keys import CaseDigests
 from themis.views.headline import fold_journal, keep, keep_corpus
+from themis.views.state import run_head
 from themis.views.steps import PAGE, CaseSteps, read_steps
 
 _EVENTS, _BYTES = 512, 1 << 20
@@ -134,7 +136,11 @@ class _Arriving:
             self._store.save_cases(ref.fingerprint, start - first, chunk)
 
     def has_news(self) -> bool:
-        """Return whether the bundle has a step that the store's run has not."""
+        """Return whether the bundle has a step that the run has not, or an import was cut off."""
+        head = run_head(self._store, self._snapshot.run_id)
+        mode = head.attempts.get(head.attempt, {}).get("mode")
+        if mode == "import" and head.status is RunStatus.RUNNING:
+            return True
         for page in self._pages():
             standing = self._standing(page)
             for record in page:
