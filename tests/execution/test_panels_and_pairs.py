@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.runs import dataset, experiment
-from themis import use
+from themis import PromptSpec, use
 from themis.core.errors import DefinitionError
 from themis.core.judging import RenderedJudgePrompt
 from themis.core.models import Case, Dataset
@@ -448,3 +448,33 @@ def test_ratings_of_a_metric_that_compares_nothing_are_refused() -> None:
     result = experiment(metrics=[metric], judges=[judge("j")], cases=1).run()
     with pytest.raises(DefinitionError, match="'alone' has no comparison"):
         result.ratings("alone")
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("Judge well.", "neither rubric nor answer"),
+        ("{{ metadata.topic }}", "neither rubric nor answer"),
+        ("{{ topic }} {{ input }}", "'topic' is undefined (case 'c0' of dataset"),
+        ("{{ metadata.topic }} {{ input }}", "(case 'c0' of dataset"),
+    ],
+)
+def test_a_template_that_shows_judges_no_question_or_cannot_be_filled_is_refused(
+    template: str, said: str
+) -> None:
+    one = experiment(metrics=[use("builtin/llm_rubric", rubric="r")], judges=[judge("j")], cases=1)
+    spec = PromptSpec(template=template)
+    one.evaluation = one.evaluation.model_copy(update={"prompt_spec": spec})
+    with pytest.raises(DefinitionError) as refused:
+        one.compile()
+    assert said in str(refused.value)
+
+
+def test_a_template_of_judges_is_filled_with_the_question() -> None:
+    asked = judge("j")
+    one = experiment(metrics=[use("builtin/llm_rubric", rubric="Good?")], judges=[asked], cases=1)
+    spec = PromptSpec(template="Be strict. {{ input }}")
+    one.evaluation = one.evaluation.model_copy(update={"prompt_spec": spec})
+    assert one.run().metrics["builtin/llm_rubric"].mean == 1
+    assert asked.prompts[0].startswith("Be strict. You are judging")
+    assert "Good?" in asked.prompts[0]

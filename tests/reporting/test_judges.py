@@ -120,7 +120,7 @@ def test_a_report_tells_each_judges_calls_errors_and_answers_that_are_no_verdict
     text = Reporter(experiment.store).render(run_of(experiment))
     assert "### Judges" in text
     assert "| panel | judge/paid | 12 | 0 | 2 | 1.000 | - | - | - | - |" in text
-    assert "6 judged; 4 of 6 verdicts shared by two judges or more" in text
+    assert "6 judged; 4 of 6 units judged by two judges or more" in text
     assert "cost unknown price" in text
 
 

@@ -25,6 +25,7 @@ from themis.catalog.verdicts import PASS_FAIL, Scale, ScaleSpec
 from themis.core.contexts import EvalScoreContext
 from themis.core.errors import DefinitionError, did_you_mean
 from themis.core.judging import CandidateSetSubject
+from themis.core.prompts import PromptSpec
 
 _CRITERION = {"name", "rubric", "weight"}
 _CRITERIA = (
@@ -38,6 +39,21 @@ class JudgedMetric(ShippedComponent):
 
     higher_is_better = True
     unparsed = "incorrect"
+
+    def check_prompt(self, prompt_spec: PromptSpec) -> None:
+        """Refuse prompt material for judges that would show them no question.
+
+        Raises:
+            DefinitionError: the template leaves the question out.
+        """
+        if prompt_spec.leaves_input_out():
+            raise DefinitionError(
+                f"{self.component_id}: EvaluationConfig.prompt_spec.template = "
+                f"{prompt_spec.template!r}: a judge is shown neither rubric nor answer; put "
+                "{{ input }} where they go",
+                field="template",
+                value=prompt_spec.template,
+            )
 
     def known_judge(self, judge: str, judge_names: Sequence[str], field: str) -> str:
         """Return a judge of the run.

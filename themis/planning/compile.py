@@ -46,7 +46,7 @@ def compile_run(
     metrics = _bind_sets(_bind_metrics(evaluation, parsers, default_parser), generation)
     _check_parts(evaluation, metrics, reducer)
     _check_judges(metrics, selector, list(judges), generation.num_samples)
-    refs, manifests = read_datasets(datasets, prompt_spec)
+    refs, manifests = read_datasets(datasets, prompt_spec, _judge_prompt(evaluation, metrics))
     identity = RunIdentity(
         datasets=refs,
         generator=generator.ref,
@@ -292,6 +292,20 @@ def _check_judges(
                     field="judge",
                     value=judge,
                 )
+
+
+def _judge_prompt(evaluation: EvaluationConfig, metrics: list[Bound]) -> PromptSpec | None:
+    """Return the prompt material that judges are shown a question in, checked by whoever does so.
+
+    A workflow of the user's own may make anything of it.
+    """
+    spec = evaluation.prompt_spec
+    asking = [one.component for one in metrics if hasattr(one.component, "check_prompt")]
+    if spec is None or not asking:
+        return None
+    for component in asking:
+        component.check_prompt(spec)
+    return spec
 
 
 def _check_parts(evaluation: EvaluationConfig, metrics: list[Bound], reducer: Bound | None) -> None:

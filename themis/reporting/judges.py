@@ -87,7 +87,7 @@ def _told(tally: JudgedTally) -> Iterator[str]:
 
 
 def _agreement(found: PanelAgreement) -> Iterator[str]:
-    yield f"{found.n_shared:,} of {found.n_units:,} verdicts shared by two judges or more"
+    yield f"{found.n_shared:,} of {found.n_units:,} units judged by two judges or more"
     if found.alpha is not None:
         yield f"Krippendorff's α {_figure(found.alpha)} ({found.level})"
     if found.fleiss is not None:
