@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from themis.core.base import ArtifactKey, DatasetId, JSONObject, JSONValue, Model, case_key
+from themis.core.base import ArtifactKey, DatasetId, Model, case_key
 from themis.core.errors import DefinitionError, ThemisError
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.hashing import encode
@@ -42,10 +42,10 @@ class Manifest(Model):
     kind: str
     themis: str
     run_id: str
-    snapshot: JSONObject
+    snapshot: dict[str, Any]
     status: str
     through: StageName | None
-    provenance: JSONObject
+    provenance: dict[str, Any]
     notes: list[str]
     counts: dict[str, Count]
     body_sha256: str
@@ -58,9 +58,9 @@ class CaseRecord(Model):
     index: int
     dataset_id: str
     case_id: str
-    input: JSONValue
-    expected_output: JSONValue
-    metadata: JSONObject
+    input: Any
+    expected_output: Any
+    metadata: dict[str, Any]
 
 
 class FailedRecord(Model):
@@ -77,14 +77,14 @@ class FailedRecord(Model):
     key: Annotated[str, Field(pattern=r"^[0-9a-z]+:[0-9a-f]{16,}$")] | None
     at: Seconds
     reused: bool
-    data: JSONObject
+    data: dict[str, Any]
 
 
 class StepRecord(FailedRecord):
     """A step that is done."""
 
     key: Annotated[str, Field(pattern=r"^[0-9a-z]+:[0-9a-f]{16,}$")]
-    payload: JSONObject
+    payload: dict[str, Any]
     made_at: Seconds
     code: str | None
 
@@ -250,7 +250,7 @@ class Reading:
             return
         case = self._cases[steps.index]
         name = f"case '{case.case_id}'"
-        self._told(name, lambda: fold_case(self._snapshot, case, steps).model_dump(mode="json"))
+        self._told(name, lambda: fold_case(self._snapshot, case, steps))
         self._told(name, lambda: self._fold.take(steps))
 
     @staticmethod

@@ -23,6 +23,8 @@ from themis.views.scores import chosen_metrics, facts_of
 from themis.views.steps import CaseSteps, fold_cases, subjects, whole_case
 from themis.views.traces import evaluation_execution, told_by
 
+_PAIRED = {"first", "second"}
+"""What the details of a judgment about a pair say."""
 Told = str | float | bool | None
 """A verdict that can be compared and counted: one that is a list or an object is its JSON text."""
 
@@ -78,35 +80,34 @@ def _judged(steps: CaseSteps, metric_id: str, sample: int | None) -> Judged | No
             return None
         told = execution.model_dump(mode="json")
     calls: list[dict[str, Any]] = told.get("calls") or []
-    judgments = [ParsedJudgment(**one) for one in told.get("judgments") or ()]
-    outcomes = pair_outcomes(judgments)
+    judgments: list[dict[str, Any]] = told.get("judgments") or []
+    outcomes: dict[Pair, PairOutcome] = {}
+    verdicts: Iterable[tuple[object, str, JSONValue]]
+    if any(one.get("details", {}).keys() >= _PAIRED for one in judgments):
+        outcomes = pair_outcomes(ParsedJudgment(**one) for one in judgments)
+        ordered = sorted(outcomes.items(), key=lambda item: item[0].repeat)
+        verdicts = (
+            ((pair.first, pair.second), pair.judge, outcome.score) for pair, outcome in ordered
+        )
+    else:
+        verdicts = _verdicts(calls, judgments)
     return Judged(
         has_value="value" in told,
         asked=[call["judge"] for call in calls],
         failures=[(one["judge"], one["category"]) for one in told.get("failures") or ()],
-        units=_units(_verdicts(calls, judgments, outcomes)),
+        units=_units(verdicts),
         pairs=outcomes,
     )
 
 
 def _verdicts(
-    calls: list[dict[str, Any]],
-    judgments: list[ParsedJudgment],
-    outcomes: dict[Pair, PairOutcome],
-) -> Iterable[tuple[object, str, JSONValue]]:
-    """Return verdicts with what each is about and whose it is, in order of the repeats."""
-    if outcomes:
-        return [
-            ((pair.first, pair.second), pair.judge, outcomes[pair].score)
-            for pair in sorted(outcomes, key=lambda pair: pair.repeat)
-        ]
-    if any({"first", "second"} <= one.details.keys() for one in judgments):
-        return []  # pairs of which no order has its other
+    calls: list[dict[str, Any]], judgments: list[dict[str, Any]]
+) -> Iterator[tuple[object, str, JSONValue]]:
+    """Yield verdicts with what each is about and whose it is, in order of the repeats."""
     repeats = {call["call_id"]: call.get("repeat", 0) for call in calls}
-    return [
-        (comparable(one.details.get("criterion")), one.judge, one.verdict)
-        for one in sorted(judgments, key=lambda one: repeats.get(one.call_id, 0))
-    ]
+    for one in sorted(judgments, key=lambda one: repeats.get(one["call_id"], 0)):
+        about = comparable(one.get("details", {}).get("criterion"))
+        yield about, one["judge"], one["verdict"]
 
 
 def _units(given: Iterable[tuple[object, str, JSONValue]]) -> list[dict[str, list[Told]]]:
