@@ -314,6 +314,19 @@ def test_a_judge_is_shown_the_way_step_by_step() -> None:
     assert "assistant:\nIt is 3" in by_rubric["polite"]
 
 
+def test_a_pattern_that_takes_for_ever_costs_its_case_an_error_and_holds_up_nothing() -> None:
+    step = TraceStep(step_name="search", step_type="tool", input={"query": "a" * 40 + "!"})
+    pattern = {"query": "(a+)+$"}
+    result = way(
+        use("builtin/trace/tool_called", tool="search", arguments=pattern, match="regex", name="p"),
+        use("builtin/trace/tool_called", tool="search", name="called"),
+        trace=[step],
+        cpu_timeout=2.0,
+    )
+    assert result.metrics["p"].errors == {"timeout": 1}
+    assert result.metrics["called"].mean == 1
+
+
 @pytest.mark.parametrize(
     ("metadata", "output", "said"),
     [
