@@ -314,6 +314,39 @@ def test_a_judge_is_shown_the_way_step_by_step() -> None:
     assert "assistant:\nIt is 3" in by_rubric["polite"]
 
 
+def test_a_pattern_that_takes_for_ever_costs_its_case_an_error_and_holds_up_nothing() -> None:
+    step = TraceStep(step_name="search", step_type="tool", input={"query": "a" * 40 + "!"})
+    pattern = {"query": "(a+)+$"}
+    result = way(
+        use("builtin/trace/tool_called", tool="search", arguments=pattern, match="regex", name="p"),
+        use("builtin/trace/tool_called", tool="search", name="called"),
+        trace=[step],
+        cpu_timeout=2.0,
+    )
+    assert result.metrics["p"].errors == {"timeout": 1}
+    assert result.metrics["called"].mean == 1
+
+
+@pytest.mark.parametrize(
+    ("metadata", "output", "said"),
+    [
+        ({"failed": True}, None, "it failed\n"),
+        ({"error": "no such city"}, None, "it failed: no such city\n"),
+        ({"error": True}, None, "it failed\n"),
+        ({}, {"error": "timeout"}, "it failed\n"),
+    ],
+)
+def test_a_judge_is_told_of_every_step_that_failed(
+    metadata: dict[str, Any], output: Any, said: str
+) -> None:
+    judge = ScriptedJudge()
+    step = TraceStep(step_name="search", step_type="tool", output=output, metadata=metadata)
+    rubric = use("builtin/trace_rubric", name="trace", rubric="Did it work?")
+    way(rubric, trace=[step], judges=[judge])
+    (prompt,) = judge.prompts
+    assert said in prompt
+
+
 @pytest.mark.parametrize(
     ("metric", "said"),
     [

@@ -13,6 +13,7 @@ from themis import Reporter, RunResult, sqlite_store, use
 from themis.core.config import StorageConfig
 from themis.core.errors import DefinitionError
 from themis.core.models import Case, Dataset
+from themis.core.results import RunStatus
 from themis.exchange.outputs import import_outputs
 from themis.testing.scripted import CountingParser, ScriptedGenerator, ScriptedJudge
 
@@ -174,6 +175,8 @@ def test_a_case_that_two_datasets_hold_alike_cannot_be_answered_in_two_ways() ->
         ({"case_id": "c1", "output": 1, "sample": "0"}, "sample is '0'"),
         ({"case_id": "c1", "output": 1, "latency_ms": "fast"}, "latency_ms"),
         ({"case_id": "c1", "output": 1, "trace": [{"step": "a"}]}, "step"),
+        ({"case_id": "c1", "output": 1, "latency_ms": -1}, "latency_ms is -1"),
+        ({"case_id": "c1", "output": 1, "token_usage": {"prompt_tokens": -1}}, "prompt_tokens is"),
         ([1], "a JSON object is wanted"),
     ],
 )
@@ -189,6 +192,31 @@ def test_a_row_that_cannot_be_meant_is_refused_by_its_line_and_no_store_is_made(
     assert not kept.exists()
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"case_id": "c0", "output": float("nan")}], "rows line 1.output is nan"),
+        ([{"case_id": "c0", "output": object()}], "rows line 1.output is object"),
+        ([{"case_id": "c0", "output": 0}, "c1"], "rows line 2: a mapping is wanted, not a str"),
+        ({"case_id": "c0", "output": 0}, "outputs are dict: give"),
+        (5, "outputs are int: give"),
+        (None, "outputs are NoneType: give"),
+    ],
+)
+def test_rows_that_cannot_be_meant_are_refused_as_those_of_a_file_are(rows: Any, said: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        import_outputs(experiment(), rows)
+    assert said in str(caught.value)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = written(tmp_path, ROWS)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    done = import_outputs(experiment(), path)
+    assert done.n_outputs == len(ROWS)
+    assert done.experiment.run().status is RunStatus.COMPLETED
+
+
 @pytest.mark.parametrize("text", ["", "\n\n"])
 def test_a_file_without_outputs_and_no_file_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "outputs.jsonl"
@@ -199,6 +227,8 @@ def test_a_file_without_outputs_and_no_file_are_refused(tmp_path: Path, text: st
         import_outputs(experiment(), tmp_path / "none.jsonl")
     with pytest.raises(DefinitionError, match="is a folder"):
         import_outputs(experiment(), tmp_path)
+    with pytest.raises(DefinitionError, match="is no plain file"):
+        import_outputs(experiment(), "/dev/null")
 
 
 def test_a_file_that_changes_during_a_run_is_noticed(tmp_path: Path) -> None:

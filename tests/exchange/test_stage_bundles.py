@@ -17,9 +17,10 @@ from themis import Experiment, InMemoryRunStore, RunResult, sqlite_store, use
 from themis.core.errors import DefinitionError, ParseError
 from themis.core.events import Stage
 from themis.core.protocols import RunStore
-from themis.exchange.bundle import KINDS, Bundle, BundleKind
+from themis.exchange.bundle import KINDS, Bundle
 from themis.exchange.incoming import bring_in
-from themis.exchange.outgoing import LAST_STAGE, export
+from themis.exchange.outgoing import export
+from themis.exchange.records import LAST_STAGE, BundleKind
 from themis.testing.scripted import (
     CountingMetric,
     CountingParser,
@@ -282,3 +283,30 @@ def test_a_bundle_whose_file_changes_while_it_is_read_is_refused(tmp_path: Path)
     path.unlink()
     with pytest.raises(DefinitionError, match=r"run\.jsonl': No such file"):
         bring_in(InMemoryRunStore(), bundle, "score")
+
+
+def test_an_import_that_was_cut_off_is_ended_by_the_next_wherever_it_stopped() -> None:
+    bundle = Bundle.read(BUNDLES["evaluation"])
+    for appends in range(1, 50):
+        store = InMemoryRunStore()
+        append, left = store.append, iter(range(appends))
+
+        def cut_off(*args: Any, append: Any = append, left: Any = left, **more: Any) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            append(*args, **more)
+
+        store.append = cut_off  # type: ignore[method-assign]
+        try:
+            run_id = bring_in(store, bundle, "evaluation")
+        except KeyboardInterrupt:
+            store.append = append  # type: ignore[method-assign]
+            run_id = bring_in(store, bundle, "evaluation")
+        else:
+            assert appends > 2
+            break
+        result = RunResult.of(store, run_id)
+        assert result.status.value == bundle.manifest["status"]
+        assert len(result.state.attempts) == 2
+    else:
+        raise AssertionError("it was always cut off")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.runs import dataset, experiment
-from themis import use
+from themis import PromptSpec, use
+from themis.core.errors import DefinitionError
 from themis.core.judging import RenderedJudgePrompt
 from themis.core.models import Case, Dataset
 from themis.testing.scripted import ScriptedGenerator, ScriptedJudge
@@ -321,11 +322,17 @@ def test_a_pair_that_lost_one_order_is_an_error_and_a_judge_less_may_do() -> Non
     assert row.details["judges"].keys() == {"fair"}
 
 
-def test_one_candidate_or_no_reference_leaves_nothing_to_compare() -> None:
-    result = experiment(metrics=[pairwise()], judges=[judge("j")], cases=1).run()
-    (row,) = result.score_rows()
-    assert row.outcome == "error"
-    assert 'candidate_policy={"num_samples": 2}' in str(row.error_message)
+def test_one_sample_a_case_to_compare_is_refused_before_anything_runs() -> None:
+    asked = judge("j")
+    with pytest.raises(DefinitionError, match='"num_samples": 2') as refused:
+        experiment(metrics=[pairwise()], judges=[asked], cases=1).compile()
+    assert 'against="reference"' in str(refused.value)
+    assert "\n" not in str(refused.value)
+    alone = pairwise(against="reference")
+    assert experiment(metrics=[alone], judges=[asked], cases=1).compile().run_id
+
+
+def test_a_case_without_a_reference_has_nothing_to_compare_with() -> None:
     without = Dataset(dataset_id="d", cases=[Case(case_id="c0", input=1)])
     result = experiment(
         metrics=[pairwise(against="reference")], judges=[judge("j")], cases=without
@@ -388,3 +395,86 @@ def test_a_preview_shows_the_pairs_that_would_be_asked_about() -> None:
     assert [asked.failure for asked in shown_case.judge_prompts] == [None, None]
     prompts = [asked.prompt for asked in shown_case.judge_prompts]
     assert all(prompt and prompt.text.count("an answer") == 2 for prompt in prompts)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"criteria": ["x"]},
+        {"criteria": {"name": "x", "rubric": "y"}},
+        {"criteria": "x"},
+        {"criteria": [{"name": name, "rubric": "r", "weight": 1e308} for name in "ab"]},
+        {"rubric": "r", "scale": 5},
+        {"rubric": "r", "scale": ["right", "wrong"]},
+        {"rubric": "r", "scale": None},
+        {"rubric": "r", "scale": f"1-{'9' * 400}"},
+        {"rubric": "r", "judges": "j"},
+        {"rubric": "r", "judges": [1]},
+        {"rubric": "r", "judges": [["j"]]},
+    ],
+)
+def test_a_parameter_of_the_wrong_kind_is_refused_in_one_line(params: dict[str, Any]) -> None:
+    metric = use("builtin/panel_of_judges", **params)
+    with pytest.raises(DefinitionError) as refused:
+        experiment(metrics=[metric], judges=[judge("j")], cases=1).compile()
+    assert "must be" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_judge_that_is_no_name_is_refused() -> None:
+    metric = use("builtin/llm_rubric", rubric="r", judge=3)
+    with pytest.raises(DefinitionError, match="judge = 3: must be the name of a judge"):
+        experiment(metrics=[metric], judges=[judge("j")], cases=1).compile()
+
+
+@pytest.mark.parametrize(
+    ("names", "criteria", "repeats"), [(["m", "m/x"], ["x/y", "y"], 1), (["m"], ["c#2", "c"], 2)]
+)
+def test_questions_that_would_go_by_one_id_are_refused_before_anything_runs(
+    names: list[str], criteria: list[str], repeats: int
+) -> None:
+    metric = use(
+        "builtin/panel_of_judges",
+        criteria=[{"name": name, "rubric": name} for name in criteria],
+        repeats=repeats,
+    )
+    judges = [judge(name) for name in names]
+    with pytest.raises(DefinitionError, match="two questions would go by"):
+        experiment(metrics=[metric], judges=judges, cases=1).compile()
+
+
+def test_ratings_of_a_metric_that_compares_nothing_are_refused() -> None:
+    metric = use("builtin/llm_rubric", rubric="r", name="alone")
+    result = experiment(metrics=[metric], judges=[judge("j")], cases=1).run()
+    with pytest.raises(DefinitionError, match="'alone' has no comparison"):
+        result.ratings("alone")
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("Judge well.", "neither rubric nor answer"),
+        ("{{ metadata.topic }}", "neither rubric nor answer"),
+        ("{{ topic }} {{ input }}", "'topic' is undefined (case 'c0' of dataset"),
+        ("{{ metadata.topic }} {{ input }}", "(case 'c0' of dataset"),
+    ],
+)
+def test_a_template_that_shows_judges_no_question_or_cannot_be_filled_is_refused(
+    template: str, said: str
+) -> None:
+    one = experiment(metrics=[use("builtin/llm_rubric", rubric="r")], judges=[judge("j")], cases=1)
+    spec = PromptSpec(template=template)
+    one.evaluation = one.evaluation.model_copy(update={"prompt_spec": spec})
+    with pytest.raises(DefinitionError) as refused:
+        one.compile()
+    assert said in str(refused.value)
+
+
+def test_a_template_of_judges_is_filled_with_the_question() -> None:
+    asked = judge("j")
+    one = experiment(metrics=[use("builtin/llm_rubric", rubric="Good?")], judges=[asked], cases=1)
+    spec = PromptSpec(template="Be strict. {{ input }}")
+    one.evaluation = one.evaluation.model_copy(update={"prompt_spec": spec})
+    assert one.run().metrics["builtin/llm_rubric"].mean == 1
+    assert asked.prompts[0].startswith("Be strict. You are judging")
+    assert "Good?" in asked.prompts[0]

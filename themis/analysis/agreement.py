@@ -54,12 +54,13 @@ def cohen_kappa(
             field="weights",
             value=weights,
         )
-    rank = _ranks(categories, [*first, *second])
-    power = {None: 0, "linear": 1, "quadratic": 2}[weights]
+    # Verdicts without an order, such as labels beside numbers, have none that is needed here.
+    ordered = weights is not None or categories is not None
+    rank = _ranks(categories, [*first, *second]) if ordered else {}
+    power = 1 if weights == "linear" else 2
 
     def apart(one: Any, other: Any) -> int:
-        distance = abs(rank[one] - rank[other])
-        return distance**power if distance else 0
+        return int(one != other) if weights is None else abs(rank[one] - rank[other]) ** power
 
     n = len(first)
     observed = sum(apart(one, other) for one, other in zip(first, second, strict=True))

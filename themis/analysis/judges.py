@@ -14,7 +14,8 @@ from typing import Any
 
 from themis.analysis.agreement import Level, cohen_kappa, fleiss_kappa, krippendorff_alpha
 from themis.analysis.ratings import Comparison
-from themis.views.judging import JudgedFold, JudgedPair, JudgedUnit
+from themis.views.judge_tallies import JudgedTally, JudgeTally
+from themis.views.judging import JudgedFold, JudgedPair, JudgedUnit, Told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,21 +89,73 @@ def panel_agreement(judged: JudgedFold) -> PanelAgreement:
     Args:
         judged: all of the metric's verdicts.
     """
-    judges = sorted(judged.asked)
     first = [{name: own[0] for name, own in unit.verdicts.items()} for unit in judged.units]
-    shared = [verdicts for verdicts in first if len(verdicts) > 1]
+    return _agreement(
+        judged.metric_id,
+        [_facts(judge, judged) for judge in sorted(judged.asked)],
+        len(first),
+        [verdicts for verdicts in first if len(verdicts) > 1],
+        _level(first),
+    )
+
+
+def kept_agreement(tally: JudgedTally) -> PanelAgreement | None:
+    """Return the same of what a run has kept of its judges; None where that is too little.
+
+    Args:
+        tally: what was kept of one metric.
+    """
+    if tally.patterns is None:
+        return None
+    shared = [one.verdicts for one in tally.patterns for _ in range(one.units)]
+    return _agreement(
+        tally.metric_id,
+        [kept_facts(one) for one in tally.judges],
+        tally.n_units,
+        shared,
+        _level(shared),
+    )
+
+
+def _agreement(
+    metric_id: str,
+    judges: list[JudgeFacts],
+    n_units: int,
+    shared: list[dict[str, Told]],
+    level: Level,
+) -> PanelAgreement:
+    """Return how judges agree on the units that two of them or more gave a verdict on."""
     complete = [verdicts for verdicts in shared if len(verdicts) == len(judges)]
-    level = _level(first)
     return PanelAgreement(
-        metric_id=judged.metric_id,
-        judges=[_facts(judge, judged) for judge in judges],
-        n_units=len(first),
+        metric_id=metric_id,
+        judges=judges,
+        n_units=n_units,
         n_shared=len(shared),
         level=level,
         alpha=krippendorff_alpha([list(one.values()) for one in shared], level=level),
         n_complete=len(complete),
         fleiss=fleiss_kappa([Counter(one.values()) for one in complete]),
-        pairs=[_kappa(pair, shared) for pair in combinations(judges, 2)],
+        pairs=[_kappa(pair, shared) for pair in combinations([one.judge for one in judges], 2)],
+    )
+
+
+def kept_facts(tally: JudgeTally) -> JudgeFacts:
+    """Return how a judge behaves, of what a run has kept of it."""
+    position = None
+    if tally.pairs:
+        position = PositionFacts(
+            pairs=tally.pairs,
+            ties=tally.ties,
+            flips=tally.flips,
+            bias=(tally.picked_first - tally.picked_second) / (2 * tally.pairs),
+        )
+    return JudgeFacts(
+        judge=tally.judge,
+        n_calls=tally.calls,
+        n_failures=sum(tally.failures.values()),
+        failures=tally.failures,
+        consistency=tally.alike / tally.repeated if tally.repeated else None,
+        position=position,
     )
 
 

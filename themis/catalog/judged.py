@@ -8,6 +8,7 @@ never counted as a zero.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,8 +25,13 @@ from themis.catalog.verdicts import PASS_FAIL, Scale, ScaleSpec
 from themis.core.contexts import EvalScoreContext
 from themis.core.errors import DefinitionError, did_you_mean
 from themis.core.judging import CandidateSetSubject
+from themis.core.prompts import PromptSpec
 
 _CRITERION = {"name", "rubric", "weight"}
+_CRITERIA = (
+    'a list of {"name": ..., "rubric": ..., "weight": ...} with different names, the weights above '
+    "zero, not beyond all numbers together, and 1 where not given"
+)
 
 
 class JudgedMetric(ShippedComponent):
@@ -33,6 +39,21 @@ class JudgedMetric(ShippedComponent):
 
     higher_is_better = True
     unparsed = "incorrect"
+
+    def check_prompt(self, prompt_spec: PromptSpec) -> None:
+        """Refuse prompt material for judges that would show them no question.
+
+        Raises:
+            DefinitionError: the template leaves the question out.
+        """
+        if prompt_spec.leaves_input_out():
+            raise DefinitionError(
+                f"{self.component_id}: EvaluationConfig.prompt_spec.template = "
+                f"{prompt_spec.template!r}: a judge is shown neither rubric nor answer; put "
+                "{{ input }} where they go",
+                field="template",
+                value=prompt_spec.template,
+            )
 
     def known_judge(self, judge: str, judge_names: Sequence[str], field: str) -> str:
         """Return a judge of the run.
@@ -80,11 +101,14 @@ class JudgedMetric(ShippedComponent):
             raise self.refuse("min_judges", min_judges, f"at most {len(asked)}, the judges")
         return asked
 
-    def names_param(self, name: str, value: list[str] | None) -> list[str] | None:
+    def names_param(self, name: str, value: Any) -> list[str] | None:
         """Return a parameter that must be a list of different names, or None."""
-        if value is not None and (not value or len(set(value)) != len(value)):
+        if value is None:
+            return None
+        is_list = isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
+        if not is_list or not value or len(set(value)) != len(value):
             raise self.refuse(name, value, "a list of different names")
-        return value
+        return list(value)
 
 
 class _RubricMetric(JudgedMetric):
@@ -104,8 +128,9 @@ class _RubricMetric(JudgedMetric):
         criteria: Sequence[Mapping[str, Any]] | None,
         **params: Any,
     ) -> None:
+        self._scale = Scale.of(scale)
         shown = scale if isinstance(scale, str) else dict(scale)
-        given = {} if criteria is None else {"criteria": [dict(one) for one in criteria]}
+        given = {} if criteria is None else {"criteria": self._listed(criteria)}
         super().__init__(
             {
                 "rubric": rubric,
@@ -119,10 +144,10 @@ class _RubricMetric(JudgedMetric):
         self.count_param("repeats", repeats)
         if min_judges is not None:
             self.count_param("min_judges", min_judges)
-        self._scale = Scale.of(scale)
         self._criteria = self._asked(rubric, criteria)
         self._min_judges = min_judges
         self._repeats = repeats
+        self._known_apart: tuple[str, ...] = ()
         self.value_range = (self._scale.low, self._scale.high)
 
     def _asked(
@@ -139,10 +164,6 @@ class _RubricMetric(JudgedMetric):
             wanted = "a text that says what a good answer is"
             assert rubric is not None
             return [Criterion(None, self.text_param("rubric", rubric, wanted))]
-        wanted = (
-            'a list of {"name": ..., "rubric": ..., "weight": ...} with different names, the '
-            "weights above zero and 1 where not given"
-        )
         asked = []
         for one in criteria:
             name, rubric, weight = one.get("name"), one.get("rubric"), one.get("weight", 1)
@@ -155,11 +176,37 @@ class _RubricMetric(JudgedMetric):
                 or type(weight) not in (int, float)
                 or not (math.isfinite(weight) and weight > 0)
             ):
-                raise self.refuse("criteria", dict(one), wanted)
+                raise self.refuse("criteria", dict(one), _CRITERIA)
             asked.append(Criterion(name, rubric, float(weight)))
-        if not asked or len({one.name for one in asked}) != len(asked):
-            raise self.refuse("criteria", [dict(one) for one in criteria], wanted)
+        # What a weighted sum cannot exceed; a mean of numbers that are too large is none.
+        total = sum(one.weight for one in asked) * max(abs(self._scale.low), abs(self._scale.high))
+        if not (asked and len({one.name for one in asked}) == len(asked) and math.isfinite(total)):
+            raise self.refuse("criteria", [dict(one) for one in criteria], _CRITERIA)
         return asked
+
+    def _listed(self, criteria: Any) -> list[dict[str, Any]]:
+        is_list = isinstance(criteria, Sequence) and not isinstance(criteria, str)
+        if not is_list or not all(isinstance(one, Mapping) for one in criteria):
+            raise self.refuse("criteria", criteria, _CRITERIA)
+        return [dict(one) for one in criteria]
+
+    def _told_apart(self, judges: list[str]) -> list[str]:
+        """Return judges whose questions go by different ids, as a run keeps them."""
+        if tuple(judges) == self._known_apart:
+            return judges
+        calls = rubric_calls(judges, self._criteria, self._repeats)
+        counts = Counter(call.call_id for call in calls)
+        for name, count in counts.items():
+            if count > 1:
+                raise DefinitionError(
+                    f"{self.component_id}: the names of judges, criteria and repeats run into each "
+                    f"other: two questions would go by '{name}'; name the criteria without '/' "
+                    "and '#'",
+                    field="criteria",
+                    value=name,
+                )
+        self._known_apart = tuple(judges)
+        return judges
 
     def judges_needed(self, judge_names: Sequence[str]) -> list[str]:
         """Return the judges that are asked, of the run's judges."""
@@ -223,6 +270,8 @@ class LLMRubric(_RubricMetric):
         )
         if min_judges is not None and min_judges > repeats:
             raise self.refuse("min_judges", min_judges, f"at most repeats, which is {repeats}")
+        if judge is not None:
+            self.text_param("judge", judge, "the name of a judge")
         self._judge = judge
         self.kind = "binary" if self.is_one_verdict and repeats == 1 else "value"
 
@@ -234,7 +283,7 @@ class LLMRubric(_RubricMetric):
         """
         self.some_judges(judge_names)
         if self._judge is not None:
-            return [self.known_judge(self._judge, judge_names, "judge")]
+            return self._told_apart([self.known_judge(self._judge, judge_names, "judge")])
         if len(judge_names) > 1:
             raise DefinitionError(
                 f"{self.component_id} asks one judge and the run has {len(judge_names)} "
@@ -243,7 +292,7 @@ class LLMRubric(_RubricMetric):
                 "or ask them all with builtin/panel_of_judges",
                 field="judge",
             )
-        return [judge_names[0]]
+        return self._told_apart([judge_names[0]])
 
 
 class _Panel(_RubricMetric):
@@ -260,7 +309,7 @@ class _Panel(_RubricMetric):
             DefinitionError: there is none, one that is named is not there, or they are fewer than
                 ``min_judges``.
         """
-        return self.panel(self._judges, self._min_judges, judge_names)
+        return self._told_apart(self.panel(self._judges, self._min_judges, judge_names))
 
 
 class PanelOfJudges(_Panel):

@@ -16,9 +16,11 @@ from typing import Any, NamedTuple, NoReturn
 
 from themis.catalog.exact_json import read_object
 from themis.core.errors import ComponentError, DefinitionError, did_you_mean
-from themis.core.hashing import encode
+from themis.core.hashing import check_json, encode
 from themis.core.models import GenerationResult
 
+_BOM = b"\xef\xbb\xbf"
+"""What some programs begin a file with."""
 _SAID = ("trace", "conversation", "artifacts", "token_usage", "latency_ms")
 KEYS = ("case_id", "output", "dataset_id", "sample", "candidate_id", *_SAID)
 """What a row may say; the first two it must."""
@@ -86,8 +88,9 @@ class OutputRows:
                 f"outputs '{os.fspath(path)}': {error.strerror}", field="path", value=str(path)
             ) from None
         if not file.is_file():
+            what = "a folder" if file.is_dir() else "no plain file, and is read more than once"
             raise DefinitionError(
-                f"outputs '{os.fspath(path)}' is a folder; name a JSON Lines file",
+                f"outputs '{os.fspath(path)}' is {what}; name a JSON Lines file",
                 field="path",
                 value=str(path),
             )
@@ -95,8 +98,19 @@ class OutputRows:
 
     @classmethod
     def given(cls, rows: Iterable[Mapping[str, Any]]) -> OutputRows:
-        """Return rows that are given as mappings."""
-        return cls("rows", None, b"".join(encode(dict(row)) + b"\n" for row in rows))
+        """Return rows that are given as mappings.
+
+        Raises:
+            DefinitionError: they are none, or one is refused; the message names it by its number.
+        """
+        shown: object = rows  # whatever its type promises
+        if isinstance(shown, (str, bytes, Mapping)) or not isinstance(shown, Iterable):
+            raise DefinitionError(
+                f"outputs are {type(shown).__name__}: give a JSON Lines file, or rows with "
+                "'case_id' and 'output'",
+                field="outputs",
+            )
+        return cls("rows", None, b"".join(_given_line(*row) for row in enumerate(shown, start=1)))
 
     def __len__(self) -> int:
         return len(self._found)
@@ -144,7 +158,7 @@ class OutputRows:
 
     def _row(self, number: int, line: bytes) -> OutputRow:
         try:
-            fields = read_object(line.decode())
+            fields = read_object(line.removeprefix(_BOM if number == 1 else b"").decode())
         except ValueError as error:
             self._refuse(number, str(error))
         for name in fields:
@@ -171,6 +185,10 @@ class OutputRows:
             )
         except DefinitionError as error:
             self._refuse(number, str(error))
+        used = {**(result.token_usage or {}), "latency_ms": result.latency_ms or 0}
+        for name, amount in used.items():
+            if amount < 0:
+                self._refuse(number, f"{name} is {amount!r}: it is counted from 0")
         return OutputRow(number, dataset_id, str(case_id), sample, result)
 
     def _refuse(self, number: int, what: str) -> NoReturn:
@@ -182,6 +200,16 @@ def _read(path: str, changed: int, size: int, number: int) -> OutputRows:
     """Return the rows of a file as it stands, which is compiled several times and read once."""
     del changed, size, number
     return OutputRows(Path(path).name, Path(path), b"")
+
+
+def _given_line(number: int, row: object) -> bytes:
+    """Return a row that was given as it would stand in a file."""
+    where = f"rows line {number}"
+    if not isinstance(row, Mapping):
+        raise DefinitionError(
+            f"{where}: a mapping is wanted, not a {type(row).__name__}", field="path", value=number
+        )
+    return encode(check_json(dict(row), where)) + b"\n"
 
 
 def _short(place: tuple[str | None, str, int]) -> bytes:

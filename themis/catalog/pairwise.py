@@ -21,7 +21,7 @@ from themis.catalog.schedules import pairs_of
 from themis.catalog.verdicts import Scale
 from themis.core.base import JSONValue
 from themis.core.contexts import EvalScoreContext
-from themis.core.errors import ComponentError, MissingJudgmentsError
+from themis.core.errors import ComponentError, DefinitionError, MissingJudgmentsError
 from themis.core.judging import (
     AggregationResult,
     CandidateSetSubject,
@@ -219,7 +219,8 @@ class PairwiseJudge(JudgedMetric):
     Args:
         rubric: what a good answer is, in words.
         judges: names of the judges; all of the run's by default.
-        against: "samples", the case's candidates against each other, or "reference".
+        against: "samples", the case's candidates against each other, of which there must be two, or
+            "reference".
         max_pairs: the most pairs of a case: all pairs up to there, else so many of a round-robin.
         seed: of the round-robin's order.
         repeats: how often each pair is put to each judge, in both orders each time.
@@ -272,13 +273,27 @@ class PairwiseJudge(JudgedMetric):
         """
         return self.panel(self._judges, self._min_judges, judge_names)
 
+    def check_samples(self, num_samples: int) -> None:
+        """Refuse to compare the samples of a case where it has one only.
+
+        Raises:
+            DefinitionError: naming what to do.
+        """
+        if self._against != REFERENCE and num_samples < 2:
+            raise DefinitionError(
+                f"{self.component_id} compares a case's samples, and num_samples = {num_samples}: "
+                'set candidate_policy={"num_samples": 2} or more, or against="reference"',
+                field="num_samples",
+                value=num_samples,
+            )
+
     def build_workflow(
         self, subject: CandidateSetSubject, ctx: EvalScoreContext
     ) -> PairwiseWorkflow:
         """Return the workflow: the pairs of the case.
 
         Raises:
-            ComponentError: there is nothing to compare.
+            ComponentError: the case has no expected output to compare with.
         """
         judges = self.judges_needed(ctx.judge_model_refs)
         pairs = self._pairs(len(subject.candidates), ctx)
@@ -302,9 +317,4 @@ class PairwiseJudge(JudgedMetric):
                     'leave against="reference" out to compare the samples'
                 )
             return [(index, REFERENCE) for index in range(n)]
-        if n < 2:
-            raise ComponentError(
-                f"{self.component_id} compares a case's candidates, and there is {n}: set "
-                'candidate_policy={"num_samples": 2} or more, or against="reference"'
-            )
         return pairs_of(n, most=self._max_pairs, draw=[self._seed, ctx.case_id])

@@ -57,6 +57,8 @@ class _OfCalls(_OfTheWay):
     def __init__(self, subject: str, match: str, errors: str, params: dict[str, Any]) -> None:
         super().__init__(subject, {"match": match, "errors": errors, **params})
         self._match = self.one_of("match", match, MATCHES)
+        # A pattern may take for ever over what a model gave, and must not hold up the run then.
+        self.cpu_bound = match == "regex"
         self._errors = self.one_of("errors", errors, _ERRORS)
 
     def _calls(self, ctx: ScoreContext) -> list[ToolCall]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from themis.catalog.judged import LLMRubric
+from themis.catalog.tool_calls import has_failed
 from themis.core.base import JSONValue
 from themis.core.contexts import EvalScoreContext
 from themis.core.judging import (
@@ -114,6 +115,7 @@ def _step_told(number: int, step: TraceStep) -> str:
     lines = [f"Step {number}: {step.step_type} {step.step_name}"]
     parts: list[tuple[str, JSONValue]] = [("input", step.input), ("output", step.output)]
     lines += [f"{name}: {as_text(value)}" for name, value in parts if value not in ({}, None)]
-    if step.metadata.get("failed") is True:
-        lines.append("it failed")
+    if has_failed(step):
+        error = step.metadata.get("error")
+        lines.append(f"it failed: {as_text(error)}" if error not in (None, True) else "it failed")
     return "\n".join(lines)

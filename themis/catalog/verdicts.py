@@ -63,8 +63,9 @@ class Scale:
             return cls(PASS_FAIL, 0.0, 1.0, {"pass": 1.0, "fail": 0.0})
         if isinstance(given, Mapping):
             return cls._of_labels(given)
-        found = _SPAN.fullmatch(str(given))
-        if found is None or float(found[1]) >= float(found[2]):
+        spelt: object = given  # from a config, of any kind
+        found = _SPAN.fullmatch(spelt) if isinstance(spelt, str) else None
+        if found is None or not -math.inf < float(found[1]) < float(found[2]) < math.inf:
             raise DefinitionError(
                 f'scale = {given!r}: must be "pass_fail", a range such as "0-10" or "1-5", or '
                 'labels with their worth, such as {"right": 1, "partly": 0.5, "wrong": 0}',

@@ -16,7 +16,8 @@ from themis.cli.kept import RunName, StorePath, default_store, find_shown, opene
 from themis.cli.output import AsJson, show, writing
 
 if TYPE_CHECKING:
-    from themis.exchange.bundle import Bundle, BundleKind
+    from themis.exchange.bundle import Bundle
+    from themis.exchange.records import BundleKind
 
 exporting = typer.Typer(
     name="export", help="Write a bundle.", no_args_is_help=True, rich_markup_mode=None
@@ -145,11 +146,13 @@ def _import_outputs(
 
 
 def _bring_in(kind: BundleKind, path: Path, store: Path | None, *, as_json: bool) -> None:
+    from themis.core.closing import close_in_time
     from themis.exchange.bundle import Bundle
     from themis.exchange.incoming import bring_in
     from themis.stores.sqlite import SqliteRunStore
 
-    bundle, target = Bundle.load(path), SqliteRunStore(store or default_store())
+    bundle = Bundle.load(path)
+    target = close_in_time(SqliteRunStore(store or default_store()))
     run_id = bring_in(target, bundle, kind)
     show(lambda: {"run_id": run_id}, lambda: f"Imported run {run_id}", as_json=as_json)
 

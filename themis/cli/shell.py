@@ -28,8 +28,11 @@ class Verbs(TyperGroup):
         Raises:
             typer.Exit: with the code of what went wrong, once it has been told.
         """
+        from themis.core.closing import closing_stores
+
         try:
-            return super().invoke(ctx)
+            with closing_stores():
+                return super().invoke(ctx)
         except (typer.Exit, typer.Abort):
             raise
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one boundary of all verbs

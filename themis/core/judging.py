@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from themis.core.base import JSONObject, JSONValue, Model
@@ -111,7 +109,3 @@ class EvaluationExecution(Model):
     failures: list[WorkflowFailure] = Field(default_factory=list)
     aggregation: AggregationResult | None = None
     """None where the metric ended as an error."""
-
-    def plain(self) -> dict[str, Any]:
-        """Return the execution as plain JSON data."""
-        return self.model_dump(mode="json", exclude_none=True)

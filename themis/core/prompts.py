@@ -75,6 +75,10 @@ class PromptSpec(Model):
         """Return whether the template reads the case's metadata."""
         return self.template is not None and "metadata" in _names(self.template)
 
+    def leaves_input_out(self) -> bool:
+        """Return whether the template never names the input as a whole."""
+        return self.template is not None and "input" not in _names(self.template)
+
     def render_input(self, value: JSONValue, *, metadata: JSONObject | None = None) -> JSONValue:
         """Return what is sent for an input: text, or chat messages. Instructions go apart.
 

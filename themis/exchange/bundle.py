@@ -16,14 +16,14 @@ from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, Literal, Self, get_args
+from typing import IO, Any, Self, get_args
 
 from themis.core.base import RunId
 from themis.core.errors import DefinitionError
 from themis.core.hashing import decode, encode
+from themis.exchange.records import BundleKind, check_manifest
 
 FORMAT = "themis-bundle/1"
-BundleKind = Literal["generation", "reduction", "parse", "score", "evaluation"]
 KINDS: tuple[BundleKind, ...] = get_args(BundleKind)
 
 _HELD = 1 << 20
@@ -226,6 +226,7 @@ def _manifest(head: bytes, source: str | None) -> dict[str, Any]:
             "a newer Themis may read it",
             field="bundle",
         )
+    check_manifest(manifest, name=name)
     return manifest
 
 

@@ -14,24 +14,34 @@ from typing import Any
 
 from themis.core.base import ArtifactKey, RunId
 from themis.core.errors import DefinitionError, RunNotFoundError
-from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
+from themis.core.events import Artifact, Event, EventKind, Stage
 from themis.core.hashing import encode
 from themis.core.kept import Lease, StoredCase
-from themis.core.models import Case
 from themis.core.protocols import RunStore
-from themis.core.snapshot import DatasetRef, RunSnapshot
-from themis.exchange.bundle import Bundle, BundleKind
-from themis.exchange.outgoing import LAST_STAGE
+from themis.core.results import RunStatus
+from themis.core.snapshot import RunSnapshot
+from themis.exchange.bundle import Bundle
+from themis.exchange.records import (
+    LAST_STAGE,
+    BundleKind,
+    Reading,
+    address_of,
+    artifact_of,
+    case_of,
+    finished_event,
+    spans,
+    step_event,
+)
 from themis.execution.corpus import corpus_values, loaded
 from themis.execution.ownership import TTL, give_back, take
-from themis.planning.datasets import DatasetDigest, stored_case
+from themis.planning.datasets import stored_case
 from themis.planning.keys import CaseDigests
 from themis.views.headline import fold_journal, keep, keep_corpus
+from themis.views.state import run_head
 from themis.views.steps import PAGE, CaseSteps, read_steps
 
 _EVENTS, _BYTES = 512, 1 << 20
 """What is appended at once, at most: events, and bytes of what they bring."""
-_CASE_FIELDS = tuple(Case.model_fields)
 
 
 def bring_in(store: RunStore, bundle: Bundle, kind: BundleKind) -> RunId:
@@ -87,19 +97,16 @@ class _Arriving:
         """Check the run id, every record, and the cases against the snapshot."""
         if self._snapshot.run_id != self._bundle.run_id:
             raise self._refusal(f"its snapshot is that of run {self._snapshot.run_id}")
-        seen = {span[0].dataset_id: _Seen(*span) for span in _spans(self._snapshot)}
-        for record in self._bundle.records():
-            if record.get("record") != "case":
-                continue
-            dataset = seen.get(record["dataset_id"])
-            if dataset is None or not dataset.has_place_for(record["index"]):
-                raise self._refusal(
-                    f"case '{record['case_id']}' stands at a place that is not its dataset's"
-                )
-            dataset.take(record["index"], _case(record))
-        for name, found in seen.items():
-            if not found.may_be_the_dataset():
-                raise self._refusal(f"its cases are not those of dataset '{name}'")
+        reading = Reading(self._snapshot, self._last_stage)
+        for number, record in enumerate(self._bundle.records(), start=2):
+            try:
+                reading.take(record)
+            except DefinitionError as error:
+                raise self._refusal(f"line {number}: {error}") from error
+        try:
+            reading.end()
+        except DefinitionError as error:
+            raise self._refusal(str(error)) from error
 
     def check_answers(self) -> None:
         """Refuse where the store has another answer under a key: numbers would change unseen."""
@@ -108,8 +115,8 @@ class _Arriving:
 
     def save_cases(self) -> None:
         """Keep the cases that the bundle has, in runs of neighbouring positions."""
-        spans = iter(_spans(self._snapshot))
-        ref, first, beyond = next(spans)
+        places = spans(self._snapshot)
+        ref, first, beyond = next(places)
         chunk: list[StoredCase] = []
         start = 0
         for record in self._bundle.records():
@@ -120,16 +127,20 @@ class _Arriving:
                 self._store.save_cases(ref.fingerprint, start - first, chunk)
                 chunk = []
             while index >= beyond:
-                ref, first, beyond = next(spans)
+                ref, first, beyond = next(places)
             if not chunk:
                 start = index
-            case = _case(record)
+            case = case_of(record)
             chunk.append(stored_case(case, CaseDigests(case)))
         if chunk:
             self._store.save_cases(ref.fingerprint, start - first, chunk)
 
     def has_news(self) -> bool:
-        """Return whether the bundle has a step that the store's run has not."""
+        """Return whether the bundle has a step that the run has not, or an import was cut off."""
+        head = run_head(self._store, self._snapshot.run_id)
+        mode = head.attempts.get(head.attempt, {}).get("mode")
+        if mode == "import" and head.status is RunStatus.RUNNING:
+            return True
         for page in self._pages():
             standing = self._standing(page)
             for record in page:
@@ -203,28 +214,13 @@ class _Arriving:
         brought: dict[str, bytes],
     ) -> Event | None:
         if record["record"] == "finished":
-            return Event(
-                kind=EventKind.CASE_FINISHED,
-                attempt=attempt,
-                at=record["at"],
-                case_index=record["index"],
-                data=_farther(record["data"], standing),
-            )
+            data = _farther(record["data"], standing)
+            return finished_event(record, attempt=attempt, data=data)
         if _is_there(record, standing):
             return None
-        made = _artifact(record, brought) if "payload" in record else None
-        return Event(
-            kind=EventKind.STEP_FAILED if made is None else EventKind.STEP_DONE,
-            attempt=attempt,
-            at=record["at"],
-            case_index=record["index"],
-            address=_address(record),
-            candidate_id=record["candidate_id"],
-            key=record["key"],
-            reused=record["reused"],
-            data=record["data"],
-            artifact=made,
-        )
+        event = step_event(record, attempt=attempt)
+        event.artifact = _artifact(record, brought)
+        return event
 
     def _kept_for(self, page: list[dict[str, Any]]) -> dict[str, bytes]:
         """Return what the store has by now under the keys of a page."""
@@ -266,57 +262,19 @@ class _Arriving:
         return DefinitionError(f"{self._bundle.title}: {message}", field="bundle")
 
 
-class _Seen:
-    """A dataset as far as the bundle has it."""
-
-    def __init__(self, ref: DatasetRef, first: int, beyond: int) -> None:
-        self._ref = ref
-        self._next = first
-        self._beyond = beyond
-        self._n_cases = 0
-        self._digest = DatasetDigest(ref.revision, ref.metadata)
-
-    def has_place_for(self, index: int) -> bool:
-        """Return whether a case may stand at a position: cases come in the run's order."""
-        return self._next <= index < self._beyond
-
-    def take(self, index: int, case: Case) -> None:
-        self._next = index + 1
-        self._n_cases += 1
-        self._digest.update(CaseDigests(case).whole)
-
-    def may_be_the_dataset(self) -> bool:
-        """Return whether it is the run's; a run that was cut short had not stored all of it."""
-        if self._n_cases < self._ref.n_cases:
-            return True
-        return self._digest.fingerprint() == self._ref.fingerprint
-
-
-def _spans(snapshot: RunSnapshot) -> Iterator[tuple[DatasetRef, int, int]]:
-    """Yield each dataset with the run's positions of its first case and of what follows it."""
-    first = 0
-    for ref in snapshot.identity.datasets:
-        yield ref, first, first + ref.n_cases
-        first += ref.n_cases
-
-
-def _artifact(record: dict[str, Any], brought: dict[str, bytes]) -> Artifact:
-    raw = encode(record["payload"])
+def _artifact(record: dict[str, Any], brought: dict[str, bytes]) -> Artifact | None:
+    made = artifact_of(record)
+    if made is None:
+        return None
     # Where an attempt was cut short, cases of one run refer to two versions of one key.
-    before = brought.setdefault(record["key"], raw)
-    brought[record["key"]] = raw
-    return Artifact(
-        key=ArtifactKey(record["key"]),
-        raw=raw,
-        at=record["made_at"],
-        code=record["code"],
-        supersedes=before != raw,
-    )
+    made.supersedes = brought.setdefault(made.key, made.raw) != made.raw
+    brought[made.key] = made.raw
+    return made
 
 
 def _is_there(record: dict[str, Any], standing: CaseSteps | None) -> bool:
     """Return whether the store's run has a step: a failure says nothing against what stands."""
-    known = None if standing is None else standing.newest.get(_address(record))
+    known = None if standing is None else standing.newest.get(address_of(record))
     if known is None:
         return False
     return "payload" not in record or (known.artifact is not None and known.key == record["key"])
@@ -329,16 +287,6 @@ def _farther(data: dict[str, Any], standing: CaseSteps | None) -> dict[str, Any]
         return data
     went, comes = Stage(known.data["through"]), Stage(data["through"])
     return known.data if went.order >= comes.order else data
-
-
-def _address(record: dict[str, Any]) -> StepAddress:
-    return StepAddress(
-        Stage(record["stage"]), record["sample"], record["component"], record["call"]
-    )
-
-
-def _case(record: dict[str, Any]) -> Case:
-    return Case(**{name: record[name] for name in _CASE_FIELDS})
 
 
 def _said(kind: EventKind, attempt: int, data: dict[str, Any]) -> Event:

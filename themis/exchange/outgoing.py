@@ -7,29 +7,21 @@ stage has the run up to that stage, with its failures: whoever brings it in goes
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from themis.core.errors import DefinitionError
-from themis.core.events import Event, EventKind, Stage, StepAddress
+from themis.core.events import Event, EventKind, Stage
 from themis.core.protocols import RunStore
 from themis.core.results import RunStatus
 from themis.core.snapshot import RunSnapshot
-from themis.exchange.bundle import Bundle, BundleKind
+from themis.exchange.bundle import Bundle
+from themis.exchange.records import LAST_STAGE, BundleKind, leaves
 from themis.planning.provenance import collect
 from themis.views.attempts import as_of
 from themis.views.cases import run_cases
 from themis.views.state import RUN_KINDS, RunHead
 from themis.views.steps import PAGE, CaseSteps, read_steps
-
-LAST_STAGE: Mapping[BundleKind, Stage] = {
-    "generation": Stage.GENERATE,
-    "reduction": Stage.REDUCE,
-    "parse": Stage.PARSE,
-    "score": Stage.SCORE,
-    "evaluation": Stage.JUDGE,
-}
-"""The last stage that a bundle of each kind has."""
 
 
 def export(store: RunStore, run_id: str, kind: BundleKind) -> Bundle:
@@ -119,7 +111,9 @@ class _Leaving:
         outages = 0
         # A failure upstream blocks only what came after it, so the order of events is kept.
         for event in sorted(steps.newest.values(), key=lambda event: event.seq):
-            if event.address is not None and self._leaves(event.address):
+            if event.address is not None and leaves(
+                event.address, self._last, reduces=self._reduces
+            ):
                 self.counts["steps"] += 1
                 outages += _is_outage(event)
                 yield _step(event, case_id)
@@ -134,18 +128,6 @@ class _Leaving:
         self._generated = self._generated or bool(data["generated"])
         self._through = min(self._through, Stage(data["through"]), key=lambda stage: stage.order)
         yield _finished(steps.index, case_id, finished.at, data)
-
-    def _leaves(self, address: StepAddress) -> bool:
-        """Return whether a step is of the bundle's stages, or what one of them rests on."""
-        if address.stage.order <= self._last.order:
-            return True
-        # What a reducer is given of the samples' answers is read before it reduces.
-        return (
-            self._last is Stage.REDUCE
-            and self._reduces
-            and address.stage is Stage.PARSE
-            and address.sample is not None
-        )
 
 
 def _is_outage(event: Event) -> bool:

@@ -22,7 +22,7 @@ from themis.analysis.tables import (
     work_text,
 )
 from themis.core.base import RunId
-from themis.core.errors import MissingExtraError
+from themis.core.errors import DefinitionError, MissingExtraError
 from themis.core.protocols import RunStore
 from themis.core.results import (
     CaseResult,
@@ -197,9 +197,18 @@ class RunResult:
         Players go by their sample: 0, 1, ... and "reference"; intervals are over cases.
 
         Raises:
-            DefinitionError: the run has no such metric, or its comparisons give no finite ratings.
+            DefinitionError: the run has no such metric, it made no comparison in both orders, or
+                its comparisons give no finite ratings.
         """
-        return bradley_terry(comparisons(judged_verdicts(self._store, self.snapshot, metric_id)))
+        found = comparisons(judged_verdicts(self._store, self.snapshot, metric_id))
+        if not found:
+            raise DefinitionError(
+                f"metric '{metric_id}' has no comparison that was made in both orders, and ratings "
+                "are made of these: they are builtin/pairwise_judge's",
+                field="metric_id",
+                value=metric_id,
+            )
+        return bradley_terry(found)
 
     def to_pandas(self) -> Any:
         """Return the score table as a pandas DataFrame, one row a score.

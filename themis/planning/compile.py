@@ -45,8 +45,8 @@ def compile_run(
     parsers, default_parser = _bind_run_parser(evaluation)
     metrics = _bind_sets(_bind_metrics(evaluation, parsers, default_parser), generation)
     _check_parts(evaluation, metrics, reducer)
-    _check_judges(metrics, selector, list(judges))
-    refs, manifests = read_datasets(datasets, prompt_spec)
+    _check_judges(metrics, selector, list(judges), generation.num_samples)
+    refs, manifests = read_datasets(datasets, prompt_spec, _judge_prompt(evaluation, metrics))
     identity = RunIdentity(
         datasets=refs,
         generator=generator.ref,
@@ -268,7 +268,9 @@ def _check_own_seed(generator: Bound, samples: int, seeds: Sequence[int]) -> Non
     )
 
 
-def _check_judges(metrics: list[Bound], selector: Bound | None, judges: list[str]) -> None:
+def _check_judges(
+    metrics: list[Bound], selector: Bound | None, judges: list[str], num_samples: int
+) -> None:
     asking = [metric for metric in metrics if metric.facts.judged]
     if selector is not None and hasattr(selector.component, "judges_needed"):
         asking.append(selector)
@@ -279,6 +281,8 @@ def _check_judges(metrics: list[Bound], selector: Bound | None, judges: list[str
                 "set EvaluationConfig(judge_models=[...])",
                 field="judge_models",
             )
+        if (check_samples := getattr(bound.component, "check_samples", None)) is not None:
+            check_samples(num_samples)
         needed = getattr(bound.component, "judges_needed", None)
         for judge in needed(judges) if needed is not None else ():
             if judge not in judges:
@@ -288,6 +292,20 @@ def _check_judges(metrics: list[Bound], selector: Bound | None, judges: list[str
                     field="judge",
                     value=judge,
                 )
+
+
+def _judge_prompt(evaluation: EvaluationConfig, metrics: list[Bound]) -> PromptSpec | None:
+    """Return the prompt material that judges are shown a question in, checked by whoever does so.
+
+    A workflow of the user's own may make anything of it.
+    """
+    spec = evaluation.prompt_spec
+    asking = [one.component for one in metrics if hasattr(one.component, "check_prompt")]
+    if spec is None or not asking:
+        return None
+    for component in asking:
+        component.check_prompt(spec)
+    return spec
 
 
 def _check_parts(evaluation: EvaluationConfig, metrics: list[Bound], reducer: Bound | None) -> None:

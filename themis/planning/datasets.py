@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
+from themis.core.base import JSONValue
 from themis.core.errors import DefinitionError
 from themis.core.hashing import DIGEST_BYTES, digest_parts, digest_value, encode, hasher
 from themis.core.kept import StoredCase
@@ -26,9 +27,16 @@ _SHIFT = 56
 
 
 def read_datasets(
-    datasets: Sequence[Dataset], prompt_spec: PromptSpec | None
+    datasets: Sequence[Dataset],
+    prompt_spec: PromptSpec | None,
+    judge_prompt: PromptSpec | None = None,
 ) -> tuple[list[DatasetRef], list[Manifest]]:
     """Read every dataset once and return what identity and the run need of it.
+
+    Args:
+        datasets: the experiment's.
+        prompt_spec: what the generator is shown an input in.
+        judge_prompt: what judges are shown a question in.
 
     Raises:
         DefinitionError: no dataset, an empty one, one id twice, a case id twice within one, or a
@@ -48,7 +56,7 @@ def read_datasets(
             )
         seen.add(dataset.dataset_id)
         try:
-            manifest = _read(dataset, prompt_spec)
+            manifest = _read(dataset, prompt_spec, judge_prompt)
         except OSError as error:
             raise DefinitionError(
                 f"dataset '{dataset.dataset_id}' cannot be read: {error}", field="datasets"
@@ -97,14 +105,20 @@ def stored_case(case: Case, digests: CaseDigests) -> StoredCase:
     return StoredCase(case_id=case.case_id, digest=digests.whole, raw=encode(fields))
 
 
-def _read(dataset: Dataset, prompt_spec: PromptSpec | None) -> Manifest:
+def _read(
+    dataset: Dataset, prompt_spec: PromptSpec | None, judge_prompt: PromptSpec | None
+) -> Manifest:
     digests = bytearray()
     ids = [array("Q") for _ in range(_BUCKETS)]
     fills = prompt_spec is not None and prompt_spec.template is not None
+    asks = judge_prompt is not None and judge_prompt.template is not None
     for case in dataset:
         if fills:
             assert prompt_spec is not None
-            _fill(prompt_spec, case, dataset.dataset_id)
+            _fill(prompt_spec, case.input, case, dataset.dataset_id)
+        if asks:
+            assert judge_prompt is not None
+            _fill(judge_prompt, "a question", case, dataset.dataset_id)
         digests += CaseDigests(case).whole
         short = _short(case.case_id)
         ids[short >> _SHIFT].append(short)
@@ -124,9 +138,9 @@ def _read(dataset: Dataset, prompt_spec: PromptSpec | None) -> Manifest:
     )
 
 
-def _fill(prompt_spec: PromptSpec, case: Case, dataset_id: str) -> None:
+def _fill(prompt_spec: PromptSpec, shown: JSONValue, case: Case, dataset_id: str) -> None:
     try:
-        prompt_spec.render_input(case.input, metadata=case.metadata)
+        prompt_spec.render_input(shown, metadata=case.metadata)
     except DefinitionError as error:
         raise DefinitionError(
             f"{error} (case '{case.case_id}' of dataset '{dataset_id}')", field="template"

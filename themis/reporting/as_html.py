@@ -32,6 +32,7 @@ from themis.reporting.facts import (
     when,
     work_rows,
 )
+from themis.reporting.judges import JUDGE_HEADINGS, JUDGES_LEGEND, judge_lines, judge_rows
 
 CASES_SHOWN = 500
 """Cases listed in a page, over all its runs."""
@@ -80,6 +81,10 @@ def render(facts: ReportFacts) -> Iterator[str]:
         number=number,
         times_text=times_text,
         attempts_text=attempts_text,
+        judge_headings=JUDGE_HEADINGS,
+        judge_rows=judge_rows,
+        judge_lines=judge_lines,
+        judges_legend=JUDGES_LEGEND,
         work_headings=WORK_HEADINGS,
         work_rows=work_rows(facts),
     )

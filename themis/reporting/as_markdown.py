@@ -21,6 +21,7 @@ from themis.reporting.facts import (
     when,
     work_rows,
 )
+from themis.reporting.judges import JUDGE_HEADINGS, JUDGES_LEGEND, judge_lines, judge_rows
 
 _MARKUP = re.compile(r"([\\`*\[\]<>|~&]|(?<![^\W_])_|_(?![^\W_]))")
 """An underscore within a word is no markup, and names are full of them."""
@@ -113,11 +114,21 @@ def _run(run: RunFacts, *, several: bool) -> Iterator[str]:
     if errors:
         yield "\nScored by rule, for a failure of the model's:\n\n"
         yield from _points([(escape(name), _counts(counts)) for name, counts in errors])
+    yield from _judges(run)
     if state.notes:
         yield "\n### Notes\n\n"
         yield from (f"- {escape(note)}\n" for note in state.notes)
     yield "\n### Provenance\n\n"
     yield from _points((escape(name), escape(said)) for name, said in run.origin)
+
+
+def _judges(run: RunFacts) -> Iterator[str]:
+    if rows := judge_rows(run):
+        yield "\n### Judges\n\n"
+        yield from _table(JUDGE_HEADINGS, rows, text_columns=2)
+        yield "\n"
+        yield from _points((escape(name), escape(told)) for name, told in judge_lines(run))
+        yield f"\n{JUDGES_LEGEND}\n"
 
 
 def _status(run: RunFacts) -> str:

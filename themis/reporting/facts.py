@@ -32,6 +32,7 @@ from themis.execution.corpus import summaries_of
 from themis.views.attempts import MARK, as_of
 from themis.views.cases import RunCase, run_cases
 from themis.views.headline import Standing, read_standing
+from themis.views.judge_tallies import JudgedTally
 from themis.views.results import fold_case
 from themis.views.scores import Scored, chosen_metrics, score_case, score_rows
 from themis.views.steps import PAGE, CaseSteps, read_steps
@@ -80,6 +81,12 @@ class RunFacts:
     def timeline(self) -> list[AttemptTiming]:
         """When the attempts were made, and how long their stages took."""
         return self._standing.headline.timeline
+
+    @property
+    def judged(self) -> list[JudgedTally]:
+        """What was kept of the judges of the metrics that the report is about."""
+        told = {metric.name for metric in chosen_metrics(self.snapshot, self.metric_ids)}
+        return [one for one in self._standing.headline.judged if one.metric_id in told]
 
     @property
     def run_id(self) -> RunId:

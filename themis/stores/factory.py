@@ -2,7 +2,8 @@
 
 A store is one that Themis ships, one that this process registered, or one that an installed package
 declares, in this order. It checks a store's parameters against the store's own signature, so that a
-typo is refused before anything runs. It keeps no store: each call makes a new one.
+typo is refused before anything runs. It keeps no store: each call makes a new one, which is its
+caller's to close, or that of a caller further up (``closing``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias, get_type_hints
 
+from themis.core.closing import close_in_time
 from themis.core.config import StorageConfig
 from themis.core.errors import DefinitionError, did_you_mean, nearest
 from themis.core.protocols import RunStore
@@ -89,7 +91,7 @@ def open_store(config: StorageConfig) -> RunStore:
             field="store",
             value=config.store,
         )
-    store.initialize()
+    close_in_time(store).initialize()
     return store
 
 
@@ -127,7 +129,7 @@ def sqlite_store(
     store = SqliteRunStore(
         path, synchronous=synchronous, busy_timeout=busy_timeout, journal=journal
     )
-    store.initialize()
+    close_in_time(store).initialize()
     return store
 
 

@@ -22,13 +22,14 @@ from themis.core.results import CorpusValue, ExecutionState, MetricSummary, RunP
 from themis.core.snapshot import RunSnapshot
 from themis.core.version import running_version
 from themis.views.attempts import later_attempts
+from themis.views.judge_tallies import JudgedTally, JudgesFold
 from themis.views.scores import ScoresFold, corpus_metrics
 from themis.views.state import RUN_KINDS, ProgressFold, RunHead, state_of
 from themis.views.statistics import CaseStatistics
 from themis.views.steps import CaseSteps, fold_cases
 from themis.views.timeline import AttemptTiming, TimelineFold
 
-FOLDED_AS = 1
+FOLDED_AS = 2
 """Counts up whenever a fold comes to say something else of the same events, or says it otherwise:
 headlines kept before are then folded again, also by whoever works between two versions."""
 _FIELD = "headline"
@@ -42,6 +43,8 @@ class Headline(Model):
     summaries: list[MetricSummary] = Field(default_factory=list)
     """One for each metric, in the run's order, without intervals."""
     timeline: list[AttemptTiming] = Field(default_factory=list)
+    judged: list[JudgedTally] = Field(default_factory=list)
+    """One for each metric that asks judges, in the run's order."""
 
 
 class HeadlineFold:
@@ -59,6 +62,7 @@ class HeadlineFold:
         self._scores = ScoresFold(snapshot)
         self._progress = ProgressFold(self.head, snapshot.n_cases)
         self._times = TimelineFold()
+        self._judges = JudgesFold(snapshot)
 
     def take_event(self, event: Event) -> None:
         """Take one of the run's own events."""
@@ -70,6 +74,7 @@ class HeadlineFold:
         self._scores.take(steps)
         self._progress.take(steps)
         self._times.take(steps)
+        self._judges.take(steps)
 
     def statistics(self) -> Mapping[str, CaseStatistics]:
         """Return, by metric, what its corpus-level value is made of."""
@@ -81,6 +86,7 @@ class HeadlineFold:
             progress=self._progress.progress(),
             summaries=self._scores.summaries(),
             timeline=self._times.timeline(),
+            judged=self._judges.tallies(),
         )
 
 

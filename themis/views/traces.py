@@ -64,7 +64,7 @@ def evaluation_execution(
     asked = _calls(steps, metric_id, sample)
     if aggregated is None and not asked:
         return None
-    told = _told(aggregated)
+    told = told_by(aggregated)
     calls = [JudgeCall(**call) for call in told.get("calls", [])]
     failures = [WorkflowFailure(**failure) for failure in told.get("failures", [])]
     if told:
@@ -115,7 +115,7 @@ def _calls(steps: CaseSteps, metric_id: str, sample: int | None) -> dict[str, Ev
     return dict(sorted(found.items()))
 
 
-def _told(aggregated: Event | None) -> dict[str, Any]:
+def told_by(aggregated: Event | None) -> dict[str, Any]:
     """Return what the aggregation, done or failed, tells of its calls."""
     if aggregated is None:
         return {}

@@ -206,7 +206,7 @@ async def _aggregate(
     failures = [one.failure for one in asked if one.failure is not None]
     execution: Payload = {
         "calls": [call.plain() for call in calls],
-        "judgments": [one.model_dump(mode="json", exclude_none=True) for one in judgments],
+        "judgments": [_plain(one) for one in judgments],
         "scores": [one.model_dump(mode="json") for one in scores],
         "failures": [one.plain() for one in failures],
     }
@@ -250,6 +250,13 @@ async def _aggregate(
             candidate_id=context.candidate_id,
         ),
     )
+
+
+def _plain(judgment: ParsedJudgment) -> Payload:
+    """Return a judgment without what it does not say; a verdict is said even where it is none."""
+    shown = judgment.model_dump(mode="json", exclude_none=True)
+    verdict = judgment.model_dump(mode="json", include={"verdict"})
+    return {**shown, **verdict}
 
 
 def _too_few(heard: str, failures: Sequence[WorkflowFailure], execution: Payload) -> ExplainedError:
