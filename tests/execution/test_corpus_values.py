@@ -231,7 +231,13 @@ def test_what_is_no_score_is_outside_and_counted() -> None:
 
 @pytest.mark.parametrize(
     ("statistics", "said"),
-    [(None, "statistics"), ([], "statistics"), ([True], "statistics"), (["1"], "statistics")],
+    [
+        (None, "statistics"),
+        ([], "statistics"),
+        ([True], "statistics"),
+        (["1"], "statistics"),
+        ([10**400], "no float can hold"),
+    ],
 )
 def test_a_score_without_numbers_to_aggregate_is_an_error_of_its_case(
     statistics: Any, said: str
@@ -259,6 +265,22 @@ def test_an_aggregate_that_raises_costs_its_value_only_and_says_why() -> None:
     summary = result.metrics["micro_f1"]
     assert (summary.mean, summary.value) == (1.0, None)
     assert "ZeroDivisionError: nothing to divide by" in repr(result)
+
+
+def test_a_value_whose_cases_drawn_again_have_none_is_shown_without_an_interval() -> None:
+    class Rare(MicroF1):
+        def score(self, parsed: Any, case: Case, ctx: Any) -> Score:
+            found = [1, 1 if case.case_id == "c0" else 0]
+            return Score(metric_id="m", value=1, details={"statistics": found})
+
+        def aggregate(self, statistics: Sequence[Sequence[float]]) -> float:
+            return sum(row[0] for row in statistics) / sum(row[1] for row in statistics)
+
+    summary = (result := sets_run(Rare(), InMemoryRunStore())).metrics["micro_f1"]
+    assert summary.value == len(SETS)
+    assert summary.corpus is not None
+    assert summary.corpus.interval is None
+    assert "no interval, since a resample of the cases has no value" in repr(result)
 
 
 def test_a_users_value_that_no_end_has_kept_is_told_to_be_missing_and_why() -> None:
