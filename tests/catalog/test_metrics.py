@@ -210,13 +210,16 @@ def test_texts_are_compared_as_they_are_told(
         ("bleu", "x", [], "lists no answer"),
         ("rouge", ["x"], "y", "is no text"),
         ("json_match", 1, None, "has no expected_output"),
+        ("exact_match(any_of)", "x", [], "lists no answer"),
+        ("exact_match(ignore_case)", "x", {"answers": []}, "lists no answer"),
         ("math_equivalence", "1", None, "has no expected_output"),
     ],
 )
 def test_what_cannot_be_scored_is_an_error_that_says_why(
     score: Any, metric: str, answer: Any, right: Any, said: str
 ) -> None:
-    found = score(metric, answer, right)
+    name, _, flag = metric.removesuffix(")").partition("(")
+    found = score(name, answer, right, **({flag: True} if flag else {}))
     assert isinstance(found, ScoreError)
     assert said in found.reason
     assert "case-1" in found.reason

@@ -181,6 +181,9 @@ def test_any_text_is_read_or_has_no_number(text: str) -> None:
         "1.2.3 " * 30_000,
         "the answer is " * 20_000,
         "\\boxed{" * 20_000,
+        "\\boxed " * 30_000,
+        "<answer>" * 30_000,
+        "####" * 50_000,
     ],
     ids=lambda text: text[:12],
 )
