@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -347,7 +349,43 @@ def test_time_is_bounded_in_the_main_thread_and_in_others() -> None:
     thread = threading.Thread(target=lambda: found.append(judged(*ENDLESS, 1, OPTIONS)))
     thread.start()
     thread.join()
-    assert found == [Verdict(equal=False, note="it took too long")] * 2
+    assert found == [Verdict(equal=False, note=math_verdicts.UNDECIDED)] * 2
+
+
+def test_what_is_undecided_in_time_is_an_error_that_may_be_tried_again(score: Any) -> None:
+    found = score("math_equivalence", ENDLESS[0], ENDLESS[1], timeout=1)
+    assert isinstance(found, ScoreError)
+    assert found.retryable
+    assert "no verdict within the time and memory" in found.reason
+    assert score("math_equivalence", "2", [*ENDLESS[1], "2"], timeout=1) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_memory_that_a_verdict_may_take_is_bounded_by_the_system() -> None:
+    process = MathProcess()
+    try:
+        assert process.ask(["1/2", ["0.5"], 5, OPTIONS], within=30) == [True, None]
+        assert process._process is not None
+        limits = Path(f"/proc/{process._process.pid}/limits").read_text()
+    finally:
+        process.close()
+    (line,) = (line for line in limits.splitlines() if line.startswith("Max address space"))
+    assert line.split()[3] == str(2 << 30)
+
+
+def test_what_takes_too_much_memory_is_undecided_and_not_unequal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    math_verify = pytest.importorskip("math_verify")
+
+    def too_much(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    for name in ("parse", "verify"):
+        with monkeypatch.context() as patch:
+            patch.setattr(math_verify, name, too_much)
+            found = math_verdicts.compare("1", ["2"], 5, OPTIONS)
+        assert found == Verdict(equal=False, note=math_verdicts.UNDECIDED)
 
 
 def test_any_thread_gets_the_verdict_that_the_main_thread_gets() -> None:
