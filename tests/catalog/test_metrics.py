@@ -7,6 +7,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from themis.catalog.registry import make
 from themis.core.config import use
 from themis.core.contexts import ScoreContext
 from themis.core.errors import DefinitionError, MissingExtraError
+from themis.core.hashing import canonical
 from themis.core.models import Case, ParsedOutput, Score, ScoreError
 
 JSON = st.recursive(
@@ -133,6 +135,7 @@ def test_near_enough_is_what_python_says(a: float, b: float, rel: float, tol: fl
         ({"a": 1, "b": 2}, {"a": 1}, {}, "$.b"),
         ({"a": 1, "b": 2}, {"a": 1}, {"ignore_extra": True}, None),
         ({"a b": 1}, {"a b": 2}, {}, "$['a b']"),
+        ({"a b": 1}, {}, {}, "$['a b']"),
         ([1, 2], [2, 1], {}, "$[0]"),
         ([1, 2], [2, 1], {"ignore_order": True}, None),
         ([1, 1, 2], [1, 2, 2], {"ignore_order": True}, "$"),
@@ -153,8 +156,6 @@ def test_where_two_values_differ_is_said(
 
 @given(JSON, JSON)
 def test_without_options_json_is_equal_where_exact_match_says_so(one: Any, other: Any) -> None:
-    from themis.core.hashing import canonical
-
     assert (difference(one, other) is None) == (canonical(one) == canonical(other))
 
 
@@ -162,6 +163,49 @@ def test_without_options_json_is_equal_where_exact_match_says_so(one: Any, other
 def test_any_order_of_a_list_is_equal_where_order_is_ignored(items: list[Any], random: Any) -> None:
     shuffled = random.sample(items, len(items))
     assert difference(shuffled, items, ignore_order=True) is None
+
+
+def _same_in_any_order(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(
+            _same_in_any_order(one[key], other[key]) for key in one
+        )
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and any(
+            all(map(_same_in_any_order, one, order)) for order in permutations(other)
+        )
+    return canonical(one) == canonical(other)
+
+
+@given(JSON, JSON, st.randoms())
+def test_order_is_ignored_at_every_depth_and_nothing_else_is(
+    one: Any, other: Any, random: Any
+) -> None:
+    for answer, right in ((one, other), ([one, other], [other, one])):
+        found = difference(answer, right, ignore_order=True) is None
+        assert found == _same_in_any_order(answer, right)
+
+
+def test_long_lists_in_any_order_are_not_compared_pair_by_pair() -> None:
+    items = [{"id": index, "tags": [index, index + 1]} for index in range(20_000)]
+    assert difference(items[::-1], items, ignore_order=True) is None
+    assert difference([*items[1:], {"id": -1}], items, ignore_order=True) == "$"
+
+
+@pytest.mark.parametrize(
+    ("params", "away"),
+    [
+        ({}, False),
+        ({"ignore_order": True}, False),
+        ({"ignore_extra": True, "tol": 0.1}, False),
+        ({"ignore_order": True, "tol": 0.1}, True),
+        ({"ignore_order": True, "ignore_extra": True}, True),
+    ],
+)
+def test_what_has_to_try_pairs_runs_off_the_loop(params: dict[str, Any], away: bool) -> None:
+    made, _ = make(use("builtin/json_match", **params), "metric")
+    assert made.cpu_bound is away
+    assert pickle.loads(pickle.dumps(made)).fingerprint() == made.fingerprint()
 
 
 # ── contains, regex_match, levenshtein ────────────────────────────────────────────────────────────

@@ -257,6 +257,8 @@ class JsonMatch(_Binary):
         self._ignore_order = self.flag_param("ignore_order", ignore_order)
         self._ignore_extra = self.flag_param("ignore_extra", ignore_extra)
         self._tol = self.number_param("tol", tol, wanted="a number of at least 0")
+        # Items that equal several are tried pair by pair, which takes long in long lists.
+        self.cpu_bound = ignore_order and (ignore_extra or tol > 0)
 
     def score(self, parsed: ParsedOutput, case: Case, ctx: ScoreContext) -> Score | ScoreError:
         """Return the score; a ``ScoreError`` for a case without an expected output."""
