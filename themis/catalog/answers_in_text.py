@@ -17,9 +17,7 @@ _UNBRACED = re.compile(r"(?:[^$\n\\]|\\(?!(?:boxed|fbox)(?![A-Za-z])))*")
 _FINAL = (
     re.compile(r"(?<!#)####(?!#)[ \t]*(?=(?P<answer>[^\n]{0,400}))"),
     # An opening that is never closed is not looked past by each of those before it.
-    re.compile(
-        r"<answer>(?P<answer>(?:[^<]|<(?!answer>))*?)</answer>", re.IGNORECASE | re.DOTALL
-    ),
+    re.compile(r"<answer>(?P<answer>(?:[^<]|<(?!answer>))*?)</answer>", re.IGNORECASE | re.DOTALL),
     re.compile(
         r"\bfinal\s+(?:answer|result)\b[^\n:=.]{0,40}?(?:\s+is\b|\s*[:=])(?:\s*(?:the\s+)?final\s+answer\s+is\b)?"
         r"[:\s]*(?=(?P<answer>[^\n]{0,400}))",
@@ -97,8 +95,9 @@ def boxed(text: str) -> list[str]:
     r"""Return the contents of every ``\boxed{...}`` and ``\fbox{...}``, outermost, in order.
 
     Braces nest; ``\{`` and ``\}`` are none. ``\boxed 5`` holds what stands up to a dollar sign, the
-    next box or the line's end, as the reference does: Hendrycks et al. 2021, "Measuring Mathematical Problem
-    Solving With the MATH Dataset", https://arxiv.org/abs/2103.03874, ``last_boxed_only_string``.
+    next box or the line's end, as the reference does: Hendrycks et al. 2021, "Measuring
+    Mathematical Problem Solving With the MATH Dataset", https://arxiv.org/abs/2103.03874,
+    ``last_boxed_only_string``.
 
     Raises:
         ParseError: one of them is never closed; reason "invalid".
