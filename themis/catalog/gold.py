@@ -62,7 +62,7 @@ class TextMetric(ShippedComponent):
 
 
 def text_answer(value: Any) -> str | None:
-    """Return a value as text: numbers and booleans as JSON text, nothing as an empty one; or None."""
+    """Return a value as text: JSON text of numbers and booleans, empty for nothing; else None."""
     if isinstance(value, dict):
         return text_answer(value["answer"]) if "answer" in value else None
     if value is None:
