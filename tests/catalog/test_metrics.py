@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.runs import experiment
+from themis import InMemoryRunStore
 from themis.catalog import math_verdicts
 from themis.catalog.json_difference import difference
 from themis.catalog.math_metric import MathEquivalence, delimited, judged
@@ -25,7 +27,8 @@ from themis.core.config import use
 from themis.core.contexts import ScoreContext
 from themis.core.errors import DefinitionError, MissingExtraError
 from themis.core.hashing import canonical
-from themis.core.models import Case, ParsedOutput, Score, ScoreError
+from themis.core.models import Case, Dataset, ParsedOutput, Score, ScoreError
+from themis.testing.scripted import ScriptedGenerator
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-5, 5) | st.text("ab", max_size=2),
@@ -402,6 +405,26 @@ def test_what_is_undecided_in_time_is_an_error_that_may_be_tried_again(score: An
     assert found.retryable
     assert "no verdict within the time and memory" in found.reason
     assert score("math_equivalence", "2", [*ENDLESS[1], "2"], timeout=1) == 1
+
+
+def test_an_expression_without_end_costs_its_own_case_only_and_is_tried_again() -> None:
+    store = InMemoryRunStore()
+    run = experiment(
+        ScriptedGenerator({"c0": ENDLESS[0], "c1": "$0.5$"}),
+        cases=Dataset(
+            dataset_id="sums",
+            cases=[
+                Case(case_id="c0", input="q", expected_output=ENDLESS[1]),
+                Case(case_id="c1", input="q", expected_output="1/2"),
+            ],
+        ),
+        metrics=[use("builtin/math_equivalence", timeout=1)],
+    )
+    for _ in range(2):  # nothing of the first stands in the way of the second
+        result = run.run(store=store)
+        assert result.status == "partial_failure"
+        summary = result.metrics["builtin/math_equivalence"]
+        assert (summary.value, summary.n_errors, summary.bounds) == (1.0, 1, [0.5, 1.0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
