@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Sequence
 from typing import Any
@@ -91,13 +92,24 @@ def test_nothing_that_varies_has_no_interval(rows: list[tuple[int, list[float]]]
         ([(0, [1, 2]), (1, [1])], ratio, "statistics of 2 and of 1 numbers"),
         ([(0, [1, 0])], ratio, "ZeroDivisionError"),
         ([(0, [1, 1])], lambda rows: float("nan"), "no finite number"),
-        ([(0, [1, 1])], lambda rows: None, "TypeError"),
+        ([(0, [1, 1])], lambda rows: None, "None, which is no finite number"),
+        ([(0, [1, 1])], lambda rows: "0.5", "'0.5', which is no finite number"),
+        ([(0, [1, 1])], lambda rows: True, "True, which is no finite number"),
+        ([(0, [1, 1])], lambda rows: sys.exit(3), "SystemExit: 3"),
     ],
 )
 def test_where_there_is_no_value_it_is_said_why(given_rows: Any, aggregate: Any, said: str) -> None:
     found = corpus_value(aggregate, statistics(*given_rows), additive=False)
     assert found.value is None
     assert said in str(found.failure)
+
+
+def test_a_resample_without_a_value_costs_the_interval_only_and_it_is_said() -> None:
+    rows = [(case, [1, 1 if case == 0 else 0]) for case in range(4)]  # most draws lack case 0
+    found = corpus_value(ratio, statistics(*rows), additive=False)
+    assert (found.value, found.failure, found.n_cases) == (4.0, None, 4)
+    assert (found.interval, found.interval_method, found.resamples) == (None, None, None)
+    assert "ZeroDivisionError" in str(found.interval_failure)
 
 
 def test_very_many_cases_are_resampled_less_often_and_it_is_said(

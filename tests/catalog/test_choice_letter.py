@@ -472,7 +472,8 @@ def test_articles_and_pronouns_in_running_words_are_no_letters(words: list[str])
 
 @pytest.mark.parametrize("text", ["A" * 200_000, "(A " * 50_000, "the answer is " * 20_000,
     "option " * 40_000, "* " * 100_000, "A, " * 50_000, "answer to " * 20_000,
-    "answer: the the " * 5_000 + "the " * 20_000])  # fmt: skip
+    "answer: the the " * 5_000 + "the " * 20_000, "option A or " * 30_000,
+    "A\n" * 50_000])  # fmt: skip
 def test_long_texts_are_read_in_time_that_grows_with_their_length(text: str) -> None:
     try:
         found = read_choice(text + "none of these")

@@ -42,6 +42,11 @@ def test_longest_measures_json_as_text() -> None:
     assert reduced("builtin/longest", ["four", {"a": 1}]).final_output == {"a": 1}
 
 
+def test_no_output_is_never_the_longest() -> None:
+    found = reduced("builtin/longest", [None, "7"])
+    assert (found.final_output, found.metadata["length"]) == ("7", 1)
+
+
 def test_medoid_keeps_what_is_nearest_to_all_others() -> None:
     outputs = ["the cat sat", "a dog ran off", "the cat sat down", "the cat sat up"]
     found = reduced("builtin/medoid", outputs)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
 import threading
 from collections.abc import Callable
+from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.runs import experiment
+from themis import InMemoryRunStore
 from themis.catalog import math_verdicts
 from themis.catalog.json_difference import difference
 from themis.catalog.math_metric import MathEquivalence, delimited, judged
@@ -21,7 +26,9 @@ from themis.catalog.registry import make
 from themis.core.config import use
 from themis.core.contexts import ScoreContext
 from themis.core.errors import DefinitionError, MissingExtraError
-from themis.core.models import Case, ParsedOutput, Score, ScoreError
+from themis.core.hashing import canonical
+from themis.core.models import Case, Dataset, ParsedOutput, Score, ScoreError
+from themis.testing.scripted import ScriptedGenerator
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-5, 5) | st.text("ab", max_size=2),
@@ -131,6 +138,7 @@ def test_near_enough_is_what_python_says(a: float, b: float, rel: float, tol: fl
         ({"a": 1, "b": 2}, {"a": 1}, {}, "$.b"),
         ({"a": 1, "b": 2}, {"a": 1}, {"ignore_extra": True}, None),
         ({"a b": 1}, {"a b": 2}, {}, "$['a b']"),
+        ({"a b": 1}, {}, {}, "$['a b']"),
         ([1, 2], [2, 1], {}, "$[0]"),
         ([1, 2], [2, 1], {"ignore_order": True}, None),
         ([1, 1, 2], [1, 2, 2], {"ignore_order": True}, "$"),
@@ -151,8 +159,6 @@ def test_where_two_values_differ_is_said(
 
 @given(JSON, JSON)
 def test_without_options_json_is_equal_where_exact_match_says_so(one: Any, other: Any) -> None:
-    from themis.core.hashing import canonical
-
     assert (difference(one, other) is None) == (canonical(one) == canonical(other))
 
 
@@ -160,6 +166,49 @@ def test_without_options_json_is_equal_where_exact_match_says_so(one: Any, other
 def test_any_order_of_a_list_is_equal_where_order_is_ignored(items: list[Any], random: Any) -> None:
     shuffled = random.sample(items, len(items))
     assert difference(shuffled, items, ignore_order=True) is None
+
+
+def _same_in_any_order(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(
+            _same_in_any_order(one[key], other[key]) for key in one
+        )
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and any(
+            all(map(_same_in_any_order, one, order)) for order in permutations(other)
+        )
+    return canonical(one) == canonical(other)
+
+
+@given(JSON, JSON, st.randoms())
+def test_order_is_ignored_at_every_depth_and_nothing_else_is(
+    one: Any, other: Any, random: Any
+) -> None:
+    for answer, right in ((one, other), ([one, other], [other, one])):
+        found = difference(answer, right, ignore_order=True) is None
+        assert found == _same_in_any_order(answer, right)
+
+
+def test_long_lists_in_any_order_are_not_compared_pair_by_pair() -> None:
+    items = [{"id": index, "tags": [index, index + 1]} for index in range(20_000)]
+    assert difference(items[::-1], items, ignore_order=True) is None
+    assert difference([*items[1:], {"id": -1}], items, ignore_order=True) == "$"
+
+
+@pytest.mark.parametrize(
+    ("params", "away"),
+    [
+        ({}, False),
+        ({"ignore_order": True}, False),
+        ({"ignore_extra": True, "tol": 0.1}, False),
+        ({"ignore_order": True, "tol": 0.1}, True),
+        ({"ignore_order": True, "ignore_extra": True}, True),
+    ],
+)
+def test_what_has_to_try_pairs_runs_off_the_loop(params: dict[str, Any], away: bool) -> None:
+    made, _ = make(use("builtin/json_match", **params), "metric")
+    assert made.cpu_bound is away
+    assert pickle.loads(pickle.dumps(made)).fingerprint() == made.fingerprint()
 
 
 # ── contains, regex_match, levenshtein ────────────────────────────────────────────────────────────
@@ -210,13 +259,16 @@ def test_texts_are_compared_as_they_are_told(
         ("bleu", "x", [], "lists no answer"),
         ("rouge", ["x"], "y", "is no text"),
         ("json_match", 1, None, "has no expected_output"),
+        ("exact_match(any_of)", "x", [], "lists no answer"),
+        ("exact_match(ignore_case)", "x", {"answers": []}, "lists no answer"),
         ("math_equivalence", "1", None, "has no expected_output"),
     ],
 )
 def test_what_cannot_be_scored_is_an_error_that_says_why(
     score: Any, metric: str, answer: Any, right: Any, said: str
 ) -> None:
-    found = score(metric, answer, right)
+    name, _, flag = metric.removesuffix(")").partition("(")
+    found = score(name, answer, right, **({flag: True} if flag else {}))
     assert isinstance(found, ScoreError)
     assert said in found.reason
     assert "case-1" in found.reason
@@ -344,7 +396,63 @@ def test_time_is_bounded_in_the_main_thread_and_in_others() -> None:
     thread = threading.Thread(target=lambda: found.append(judged(*ENDLESS, 1, OPTIONS)))
     thread.start()
     thread.join()
-    assert found == [Verdict(equal=False, note="it took too long")] * 2
+    assert found == [Verdict(equal=False, note=math_verdicts.UNDECIDED)] * 2
+
+
+def test_what_is_undecided_in_time_is_an_error_that_may_be_tried_again(score: Any) -> None:
+    found = score("math_equivalence", ENDLESS[0], ENDLESS[1], timeout=1)
+    assert isinstance(found, ScoreError)
+    assert found.retryable
+    assert "no verdict within the time and memory" in found.reason
+    assert score("math_equivalence", "2", [*ENDLESS[1], "2"], timeout=1) == 1
+
+
+def test_an_expression_without_end_costs_its_own_case_only_and_is_tried_again() -> None:
+    store = InMemoryRunStore()
+    run = experiment(
+        ScriptedGenerator({"c0": ENDLESS[0], "c1": "$0.5$"}),
+        cases=Dataset(
+            dataset_id="sums",
+            cases=[
+                Case(case_id="c0", input="q", expected_output=ENDLESS[1]),
+                Case(case_id="c1", input="q", expected_output="1/2"),
+            ],
+        ),
+        metrics=[use("builtin/math_equivalence", timeout=1)],
+    )
+    for _ in range(2):  # nothing of the first stands in the way of the second
+        result = run.run(store=store)
+        assert result.status == "partial_failure"
+        summary = result.metrics["builtin/math_equivalence"]
+        assert (summary.value, summary.n_errors, summary.bounds) == (1.0, 1, [0.5, 1.0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_memory_that_a_verdict_may_take_is_bounded_by_the_system() -> None:
+    process = MathProcess()
+    try:
+        assert process.ask(["1/2", ["0.5"], 5, OPTIONS], within=30) == [True, None]
+        assert process._process is not None
+        limits = Path(f"/proc/{process._process.pid}/limits").read_text()
+    finally:
+        process.close()
+    (line,) = (line for line in limits.splitlines() if line.startswith("Max address space"))
+    assert line.split()[3] == str(2 << 30)
+
+
+def test_what_takes_too_much_memory_is_undecided_and_not_unequal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    math_verify = pytest.importorskip("math_verify")
+
+    def too_much(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    for name in ("parse", "verify"):
+        with monkeypatch.context() as patch:
+            patch.setattr(math_verify, name, too_much)
+            found = math_verdicts.compare("1", ["2"], 5, OPTIONS)
+        assert found == Verdict(equal=False, note=math_verdicts.UNDECIDED)
 
 
 def test_any_thread_gets_the_verdict_that_the_main_thread_gets() -> None:

@@ -275,6 +275,7 @@ def test_a_case_without_a_gold_answer_cannot_be_scored(
 @pytest.mark.parametrize(
     ("value", "expected", "points"),
     [("B", "B", 1), ("b", "B", 1), ("B", "(b)", 1), ("B", 1, 1), ("A", 1, 0),
+     ("B", 1.0, 1), (1.0, "B", 1), (1.5, "B", 0),
      ("B", {"answer": "b"}, 1), ({"answer": "B"}, "B", 1), ("Paris", "B", 0), (None, "B", 0)],
 )  # fmt: skip
 def test_choice_accuracy_compares_letters(

@@ -114,3 +114,20 @@ def test_why_a_convention_reads_nothing_is_said(name: str, answer: str, said: st
     with pytest.raises(ParseError) as caught:
         parser.parse(GenerationResult(candidate_id="c", final_output=answer), None)
     assert caught.value.reason == said
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("1" * 200_000, "1" * 200_000),
+        ("1." * 100_000, ("1." * 100_000)[:-1]),
+        ("#### 1 " * 30_000, "1"),
+    ],
+    ids=["digits", "stops", "marks"],
+)
+def test_long_answers_are_read_in_time_that_grows_with_their_length(
+    answer: str, value: str
+) -> None:
+    parser, _ = make("builtin/gsm8k_flexible", "parser")
+    candidate = GenerationResult(candidate_id="c", final_output=answer)
+    assert parser.parse(candidate, None).value == value

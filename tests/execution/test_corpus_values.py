@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,7 +24,13 @@ from themis.core.base import RunId
 from themis.core.errors import ParseError
 from themis.core.events import Event, EventKind
 from themis.core.models import Case, Dataset, Score, ScoreError
-from themis.exchange.bundles import export_evaluation_bundle, import_evaluation_bundle
+from themis.exchange.bundle import Bundle
+from themis.exchange.bundles import (
+    export_evaluation_bundle,
+    export_score_bundle,
+    import_evaluation_bundle,
+    import_score_bundle,
+)
 from themis.testing.scripted import CountingMetric, CountingParser, ScriptedGenerator
 
 SACRE = {"builtin/bleu": BLEU, "builtin/chrf": CHRF, "builtin/ter": TER}
@@ -171,6 +178,39 @@ def test_an_imported_run_has_the_corpus_scores_of_the_one_it_came_from() -> None
     assert target.readings == 0
 
 
+@pytest.mark.parametrize(
+    ("leave", "enter"),
+    [
+        (export_evaluation_bundle, import_evaluation_bundle),
+        (export_score_bundle, import_score_bundle),
+    ],
+)
+def test_a_users_corpus_value_goes_along_in_a_bundle_and_on_to_the_next(
+    leave: Any, enter: Any
+) -> None:
+    stores = [InMemoryRunStore() for _ in range(3)]
+    result = sets_run(MicroF1(), stores[0])
+    for one, other in pairwise(stores):
+        enter(other, leave(one, result.run_id))
+    brought = RunResult.of(stores[-1], result.run_id).metrics["micro_f1"].corpus
+    assert brought is not None
+    assert brought.value is not None
+    assert brought == result.metrics["micro_f1"].corpus
+
+
+def test_a_users_corpus_value_of_other_scores_than_those_that_arrived_is_not_taken_over() -> None:
+    store, target = InMemoryRunStore(), InMemoryRunStore()
+    result = sets_run(MicroF1(), store)
+    bundle = export_evaluation_bundle(store, result.run_id)
+    told = {**bundle.manifest["corpus"]["micro_f1"], "statistics": "0" * 64}
+    changed = Bundle.of({**bundle.manifest, "corpus": {"micro_f1": told}}, bundle.records())
+    import_evaluation_bundle(target, changed)
+    corpus = RunResult.of(target, result.run_id).metrics["micro_f1"].corpus
+    assert corpus is not None
+    assert corpus.value is None
+    assert "not the catalog's" in str(corpus.failure)
+
+
 def test_a_run_as_of_an_earlier_attempt_has_the_value_of_that_attempt() -> None:
     store = InMemoryRunStore()
     value = iter([0.25, 0.75])
@@ -231,7 +271,13 @@ def test_what_is_no_score_is_outside_and_counted() -> None:
 
 @pytest.mark.parametrize(
     ("statistics", "said"),
-    [(None, "statistics"), ([], "statistics"), ([True], "statistics"), (["1"], "statistics")],
+    [
+        (None, "statistics"),
+        ([], "statistics"),
+        ([True], "statistics"),
+        (["1"], "statistics"),
+        ([10**400], "no float can hold"),
+    ],
 )
 def test_a_score_without_numbers_to_aggregate_is_an_error_of_its_case(
     statistics: Any, said: str
@@ -259,6 +305,22 @@ def test_an_aggregate_that_raises_costs_its_value_only_and_says_why() -> None:
     summary = result.metrics["micro_f1"]
     assert (summary.mean, summary.value) == (1.0, None)
     assert "ZeroDivisionError: nothing to divide by" in repr(result)
+
+
+def test_a_value_whose_cases_drawn_again_have_none_is_shown_without_an_interval() -> None:
+    class Rare(MicroF1):
+        def score(self, parsed: Any, case: Case, ctx: Any) -> Score:
+            found = [1, 1 if case.case_id == "c0" else 0]
+            return Score(metric_id="m", value=1, details={"statistics": found})
+
+        def aggregate(self, statistics: Sequence[Sequence[float]]) -> float:
+            return sum(row[0] for row in statistics) / sum(row[1] for row in statistics)
+
+    summary = (result := sets_run(Rare(), InMemoryRunStore())).metrics["micro_f1"]
+    assert summary.value == len(SETS)
+    assert summary.corpus is not None
+    assert summary.corpus.interval is None
+    assert "no interval, since a resample of the cases has no value" in repr(result)
 
 
 def test_a_users_value_that_no_end_has_kept_is_told_to_be_missing_and_why() -> None:

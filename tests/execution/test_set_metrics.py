@@ -239,6 +239,15 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"metrics": [PASS, use("builtin/best_at_k", of="pass@2", k=1)]}, ["candidate-set"]),
     ({"metrics": [use("builtin/pass_at_k", of="builtin/f1", k=1), "builtin/f1"]}, ["no binary"]),
     (
+        {
+            "metrics": [
+                use("builtin/llm_rubric", rubric="It is right.", name="rubric"),
+                use("builtin/pass_at_k", of="rubric", k=1),
+            ]
+        },
+        ["of = 'rubric' is judged, and judging comes after", "without a judge"],
+    ),
+    (
         {"metrics": [CountingMetric(), PASS.model_copy(update={"parser": "builtin/text"})]},
         ["give the parser to the metric 'counting/metric'"],
     ),

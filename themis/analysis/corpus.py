@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, SupportsFloat, overload
 
 from themis.analysis.intervals import LEVEL
 from themis.core.results import CorpusValue
@@ -52,8 +52,8 @@ def corpus_value(
         level: the share of such intervals that would cover the true value.
 
     Returns:
-        The value, without an interval where there is one case only or no resample differs; or the
-        reason why there is no value.
+        The value, without an interval where there is one case only, no resample differs, or one
+        has no value, which is then said; or the reason why there is no value.
     """
     empty = CorpusValue(n_rows=len(statistics.cases), n_without=statistics.n_without)
     if statistics.problem is not None:
@@ -61,23 +61,29 @@ def corpus_value(
     if not statistics.cases:
         return empty.model_copy(update={"failure": "no score has statistics"})
     table = _Table(statistics, additive=additive)
+    empty = empty.model_copy(update={"n_cases": table.n_cases})
     try:
         value = _number(aggregate(table.all()))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to user code
+        return empty.model_copy(update={"failure": _said(error)})
+    found = empty.model_copy(update={"value": value})
+    try:
         interval, resamples = _interval(aggregate, table, level)
-    except Exception as error:  # noqa: BLE001 - the boundary to user code
-        said = " ".join(str(error).split()) or "it says no more"
-        failure = f"aggregate(): {type(error).__name__}: {said}"
-        return empty.model_copy(update={"failure": failure, "n_cases": table.n_cases})
-    return CorpusValue(
-        value=value,
-        interval=interval,
-        interval_method=None if interval is None else "bootstrap",
-        resamples=resamples,
-        seed=SEED if resamples else None,
-        n_cases=table.n_cases,
-        n_rows=empty.n_rows,
-        n_without=empty.n_without,
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the same; the value stands
+        return found.model_copy(update={"interval_failure": _said(error)})
+    return found.model_copy(
+        update={
+            "interval": interval,
+            "interval_method": None if interval is None else "bootstrap",
+            "resamples": resamples,
+            "seed": SEED if resamples else None,
+        }
     )
+
+
+def _said(error: BaseException) -> str:
+    words = " ".join(str(error).split()) or "it says no more"
+    return f"aggregate(): {type(error).__name__}: {words}"
 
 
 class Rows(Sequence[Sequence[float]]):
@@ -182,7 +188,8 @@ def _number(value: Any) -> float:
     Raises:
         ValueError: it is no finite number.
     """
-    number = float(value)
+    is_number = isinstance(value, SupportsFloat) and not isinstance(value, bool)
+    number = float(value) if is_number else math.nan
     if not math.isfinite(number):
         raise ValueError(f"it gave {value!r}, which is no finite number")
     return number

@@ -97,6 +97,11 @@ def corpus_text(summaries: Sequence[MetricSummary]) -> str:
         elif corpus.n_without:
             rows = "1 row" if corpus.n_without == 1 else f"{corpus.n_without:,} rows"
             told.append(f"{summary.metric_id}, corpus: {rows} without statistics are not in it")
+        if corpus.interval_failure is not None:
+            told.append(
+                f"{summary.metric_id}, corpus: no interval, since a resample of the cases has no "
+                f"value: {corpus.interval_failure}"
+            )
     return "; ".join(told)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
+from bisect import bisect
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -48,6 +49,8 @@ def read_choice(text: str, letters: str = ALL_LETTERS) -> Choice:
     if whole is not None:
         return Choice(whole["x"].upper(), "whole")
     denied: set[str] = set()
+    lists: _Lists = {}
+    denials = [one.start() for one in _DENIAL.finditer(plain)]
     tiers = (
         ("final", rules.final, plain),
         ("statement", rules.statement, plain),
@@ -57,8 +60,8 @@ def read_choice(text: str, letters: str = ALL_LETTERS) -> Choice:
         named: set[str] = set()
         for pattern in patterns:
             for match in pattern.finditer(where):
-                found, end = _mentioned(match, rules)
-                if rule != "final" and (_is_denied(match) or _is_rejected(where, end)):
+                found, end = _mentioned(match, rules, lists)
+                if rule != "final" and (_is_denied(match, denials) or _is_rejected(where, end)):
                     denied |= found
                 else:
                     named |= found
@@ -136,6 +139,7 @@ _DENIAL = re.compile(
     r"|if|although|while|some\s+(?:\w+\s+)?think|suppos\w+|assum\w+|unless|whether|might|may|could|thought|initially|at\s+first)\b|n't\b",
     re.IGNORECASE,
 )
+_LONGEST_DENIAL = 60
 _REJECTION = re.compile(
     r"(?:(?!\b(?:because|since|as|while|whereas|but|so)\b)[^.,;\n]){0,60}?\b(?:(?:is|are|was|were|seems|looks)\s+(?:\w+ly\s+|also\s+|both\s+|all\s+)?"
     r"(?:wrong|incorrect|false|impossible|out\b|not\b)"
@@ -220,7 +224,11 @@ def _without_emphasis(text: str) -> str:
     return re.sub(r"(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9])", "", text).strip()
 
 
-def _mentioned(match: re.Match[str], rules: _Rules) -> tuple[set[str], int]:
+_Lists = dict[int, tuple[frozenset[str], int]]
+"""What follows places of a text, so that no list is gone through from each of its letters."""
+
+
+def _mentioned(match: re.Match[str], rules: _Rules, lists: _Lists) -> tuple[set[str], int]:
     """Return the letter of a match, with those that follow it as in "A or B", and where they end.
 
     No letter is returned where what looks like one is a word.
@@ -229,19 +237,35 @@ def _mentioned(match: re.Match[str], rules: _Rules) -> tuple[set[str], int]:
     is_sure = match.groupdict().get("sure") is not None
     if not is_sure and not _is_clear(text, match.start("x"), end):
         return set(), end
-    named = {match["x"].upper()}
-    while (more := rules.more.match(text, end)) is not None:
-        start, after = more.span("x")
-        letter = more["x"]
-        is_letter = letter.isupper() and letter not in "AI"
-        is_letter = is_letter or _is_clear(text, start, after)
-        if not is_letter and not _AFTER_IN_LIST.match(text, after):
-            break
-        if more[0][: start - more.start()].strip() == "," and _NEW_CLAUSE.match(text, after):
-            break  # "it is C, D is wrong"
-        named.add(letter.upper())
-        end = after
-    return named, end
+    path: list[tuple[int, str]] = []
+    while end not in lists:
+        following = _following(text, end, rules)
+        if following is None:
+            lists[end] = frozenset(), end
+        else:
+            path.append((end, following[0]))
+            end = following[1]
+    listed, last = lists[end]
+    for place, letter in reversed(path):
+        listed |= {letter}
+        lists[place] = listed, last
+    return {match["x"].upper(), *listed}, last
+
+
+def _following(text: str, end: int, rules: _Rules) -> tuple[str, int] | None:
+    """Return the letter that a list goes on with behind a place, and where that letter ends."""
+    more = rules.more.match(text, end)
+    if more is None:
+        return None
+    start, after = more.span("x")
+    letter = more["x"]
+    is_letter = letter.isupper() and letter not in "AI"
+    is_letter = is_letter or _is_clear(text, start, after)
+    if not is_letter and not _AFTER_IN_LIST.match(text, after):
+        return None
+    if more[0][: start - more.start()].strip() == "," and _NEW_CLAUSE.match(text, after):
+        return None  # "it is C, D is wrong"
+    return letter.upper(), after
 
 
 def _is_clear(text: str, start: int, end: int) -> bool:
@@ -265,9 +289,17 @@ def _is_clear(text: str, start: int, end: int) -> bool:
     return letter.isupper() and letter != "A" and re.match(r"\s+[A-Z][a-z]", text[end:]) is not None
 
 
-def _is_denied(match: re.Match[str]) -> bool:
-    """Return whether the clause up to the letter denies or merely supposes it."""
+def _is_denied(match: re.Match[str], denials: list[int]) -> bool:
+    """Return whether the clause up to the letter denies or merely supposes it.
+
+    Args:
+        match: names the letter.
+        denials: where the text's denials begin, in order.
+    """
     start = max(0, match.start("x") - 200)
+    # One that begins just before may hide another, which is then looked for.
+    if bisect(denials, match.start("x")) == bisect(denials, start - _LONGEST_DENIAL):
+        return False
     clause = match.string[start : match.start("x")]
     own = match.start() - start
     cuts = [

@@ -279,6 +279,7 @@ class StdioPassRate(CodeMetric):
     """
 
     component_id = "builtin/stdio_pass_rate"
+    version = "2"
     reads = frozenset({"expected_output"})
 
     def __init__(
@@ -331,7 +332,7 @@ class StdioPassRate(CodeMetric):
             return text
         if self._compare == "tokens":
             return text.split()
-        return [line.rstrip() for line in text.rstrip().splitlines()]
+        return [line.rstrip() for line in text.rstrip().split("\n")]  # a form feed ends no line
 
 
 def completed(prompt: str, completion: str, entry_point: str) -> str:

@@ -58,14 +58,11 @@ class TextMetric(ShippedComponent):
 
     def lacks_gold(self, case: Case) -> ScoreError:
         """Return the error of a case whose list of right answers is empty."""
-        return ScoreError(
-            metric_id=self.component_id,
-            reason=f"case '{case.case_id}': expected_output lists no answer to compare with",
-        )
+        return lacks_gold(self.component_id, case)
 
 
 def text_answer(value: Any) -> str | None:
-    """Return a value as text: numbers as JSON text, nothing as an empty text; None for others."""
+    """Return a value as text: JSON text of numbers and booleans, empty for nothing; else None."""
     if isinstance(value, dict):
         return text_answer(value["answer"]) if "answer" in value else None
     if value is None:
@@ -91,6 +88,14 @@ def no_gold(metric_id: str, case: Case) -> ScoreError:
     return ScoreError(
         metric_id=metric_id,
         reason=f"case '{case.case_id}' has no expected_output to compare with",
+    )
+
+
+def lacks_gold(metric_id: str, case: Case) -> ScoreError:
+    """Return the error of a case whose list of right answers is empty."""
+    return ScoreError(
+        metric_id=metric_id,
+        reason=f"case '{case.case_id}': expected_output lists no answer to compare with",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Hashable
 from fractions import Fraction
 
 from themis.core.base import JSONValue
@@ -49,13 +51,13 @@ class _Comparison:
         self, given: dict[str, JSONValue], expected: dict[str, JSONValue], path: str
     ) -> str | None:
         for key, value in expected.items():
-            place = f"{path}.{key}" if key.isidentifier() else f"{path}[{key!r}]"
+            place = _below(path, key)
             if key not in given:
                 return place
             if (found := self.where(given[key], value, place)) is not None:
                 return found
         extra = next((key for key in given if key not in expected), None)
-        return None if extra is None or self._ignore_extra else f"{path}.{extra}"
+        return None if extra is None or self._ignore_extra else _below(path, extra)
 
     def _lists(self, given: list[JSONValue], expected: list[JSONValue], path: str) -> str | None:
         if self._ignore_order:
@@ -74,12 +76,27 @@ class _Comparison:
         """
         if len(given) != len(expected):
             return False
+        if not self._ignore_extra and not self._tol:  # equal is equal: no need to try each pair
+            return Counter(map(_unordered, given)) == Counter(map(_unordered, expected))
         equal = [
             [at for at, other in enumerate(expected) if self.where(one, other, "") is None]
             for one in given
         ]
         taken: dict[int, int] = {}
         return all(_augment(index, equal, taken) for index in range(len(given)))
+
+
+def _below(path: str, key: str) -> str:
+    return f"{path}.{key}" if key.isidentifier() else f"{path}[{key!r}]"
+
+
+def _unordered(value: JSONValue) -> Hashable:
+    """Return what is the same for values that are equal where the order of lists is ignored."""
+    if isinstance(value, dict):
+        return "object", frozenset((key, _unordered(one)) for key, one in value.items())
+    if isinstance(value, list):
+        return "list", frozenset(Counter(map(_unordered, value)).items())
+    return _is_number(value), value
 
 
 def _augment(start: int, equal: list[list[int]], taken: dict[int, int]) -> bool:

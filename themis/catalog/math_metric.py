@@ -1,18 +1,16 @@
 r"""Whether two mathematical answers are one, as Math-Verify decides it.
 
-Math-Verify bounds its work by alarm signals, which only a process's main thread can set. There it
-is called as it is; in any other thread the work goes to a process of its own, so that the bound
-holds everywhere. Source: https://github.com/huggingface/Math-Verify
+Math-Verify bounds its work by alarm signals, which only a process's main thread can set, and its
+memory by nothing. So the work goes to a process of its own, where both are bounded. Source: https://github.com/huggingface/Math-Verify
 """
 
 from __future__ import annotations
 
 import re
-import threading
 
 from themis.catalog.gold import TextMetric
 from themis.catalog.math_process import MathProcess
-from themis.catalog.math_verdicts import TOO_LONG, UNREAD_GOLD, Verdict, compare
+from themis.catalog.math_verdicts import UNDECIDED, UNREAD_GOLD, Verdict
 from themis.catalog.shipped import needs_extra
 from themis.core.base import JSONObject
 from themis.core.models import Case, Score, ScoreError
@@ -32,8 +30,9 @@ class MathEquivalence(TextMetric):
     ``builtin/math_answer`` give it) is put between dollar signs first. Of several expected answers
     one suffices. What cannot be read is incorrect, as Math-Verify has it, and the details say so.
 
-    It runs off the loop, and each reading and comparison within ``timeout``. Needs the extra
-    "math".
+    It runs off the loop, each reading and comparison within ``timeout``, in 2 GiB of memory. What
+    is undecided by then is an error, which the next run tries again, since it depends on the
+    machine; Math-Verify by itself would call it not equal. Needs the extra "math".
 
     Args:
         float_rounding: decimals to which floats are compared.
@@ -44,6 +43,7 @@ class MathEquivalence(TextMetric):
     """
 
     component_id = "builtin/math_equivalence"
+    version = "2"
     kind = "binary"
     cpu_bound = True
 
@@ -80,6 +80,12 @@ class MathEquivalence(TextMetric):
             return self.lacks_gold(case)
         right = [delimited(one) for one in accepted]
         verdict = judged(delimited(answer), right, self._timeout, self._options)
+        if verdict.note == UNDECIDED:
+            return ScoreError(
+                metric_id=self.component_id,
+                reason=f"case '{case.case_id}': {UNDECIDED} (timeout = {self._timeout} s)",
+                retryable=True,
+            )
         if verdict.note == UNREAD_GOLD and self._unread == "error":
             return ScoreError(
                 metric_id=self.component_id, reason=f"case '{case.case_id}': {UNREAD_GOLD}"
@@ -103,9 +109,7 @@ def delimited(text: str) -> str:
 
 def judged(answer: str, right: list[str], timeout: int, options: JSONObject) -> Verdict:
     """Return Math-Verify's verdict, wherever this is called; see ``compare`` for what is taken."""
-    if threading.current_thread() is threading.main_thread():
-        return compare(answer, right, timeout, options)
-    # Alarms bound the work there, too; the process is ended where it does not hear them.
+    # Alarms bound the work there; the process is ended where it does not hear them.
     within = timeout * (1 + 5 * len(right)) + 5.0
     found = _PROCESS.ask([answer, right, timeout, options], within=within)
-    return Verdict(equal=False, note=TOO_LONG) if found is None else Verdict(*found)
+    return Verdict(equal=False, note=UNDECIDED) if found is None else Verdict(*found)

@@ -1,4 +1,4 @@
-"""A process of its own for Math-Verify, whose alarms work in a main thread only.
+"""A process of its own for Math-Verify, for alarms that need a main thread, and bounded memory.
 
 ``MathProcess`` starts ``python -m themis.catalog.math_process`` and asks it one question at a time,
 a line of JSON each way. It is ended where it does not answer in time, and started again when asked
@@ -20,6 +20,8 @@ from themis.catalog.math_verdicts import compare
 
 _STARTING = 30.0
 """Seconds that the process may take to be there."""
+_MEMORY = 2 << 30
+"""Bytes of address space that it may have."""
 
 
 class MathProcess:
@@ -89,6 +91,12 @@ def _started() -> subprocess.Popen[str]:
 def main() -> None:
     """Answer the questions that come in, until there are no more."""
     answers, sys.stdout = sys.stdout, sys.stderr  # whatever is printed in there is no answer
+    with suppress(ImportError, OSError, ValueError):  # no POSIX, or less is allowed as it is
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    # What is loaded for the first question of all is not to take of that question's time.
+    compare("1", ["1"], int(_STARTING), {})
     for line in sys.stdin:
         answers.write(json.dumps(compare(*json.loads(line))) + "\n")
         answers.flush()

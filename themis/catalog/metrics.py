@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from themis.catalog import squad
-from themis.catalog.gold import accepted_texts, no_gold, text_answer
+from themis.catalog.gold import accepted_texts, lacks_gold, no_gold, text_answer
 from themis.catalog.json_difference import difference
 from themis.catalog.numbers_in_text import whole_number
 from themis.catalog.shipped import ShippedComponent
@@ -55,6 +55,9 @@ class ExactMatch(_Binary):
         ignore_punctuation: remove ASCII punctuation.
         ignore_numbers: remove ASCII digits.
 
+    A list that holds several right answers and has none is an error; only SQuAD's, of a question
+    without an answer, is right where the answer is nothing.
+
     Source of the last four: ``exact_match`` of Hugging Face's evaluate, which the
     lm-evaluation-harness took over (``exact_match_hf_evaluate`` in ``lm_eval/api/metrics.py``).
     """
@@ -81,6 +84,8 @@ class ExactMatch(_Binary):
         }
         # Without parameters it is what it was before it had any, and so is its fingerprint.
         super().__init__({k: v for k, v in given.items() if v not in ("none", False, None)})
+        if self.params:
+            self.version = "2"
         self._squad = self.one_of("normalize", normalize, ("none", "squad")) == "squad"
         self._any_of = self.flag_param("any_of", any_of)
         self._ignored = self._patterns(regexes_to_ignore)
@@ -105,11 +110,15 @@ class ExactMatch(_Binary):
                     metric_id=self.component_id,
                     reason=f"case '{case.case_id}': {what} is no text, as comparing texts needs",
                 )
-            if self._squad and not accepted:
+            if not accepted:
+                if not self._squad:
+                    return lacks_gold(self.component_id, case)
                 accepted = [""]  # SQuAD 2.0: a question without an answer
             changed = self._changed(answer)
             return self.right(any(self._changed(one) == changed for one in accepted))
         several = expected if self._any_of and isinstance(expected, list) else [expected]
+        if not several:
+            return lacks_gold(self.component_id, case)
         found = canonical(parsed.value)
         return self.right(any(canonical(one) == found for one in several))
 
@@ -173,6 +182,8 @@ class ChoiceAccuracy(_Binary):
         if isinstance(value, str):
             found = re.fullmatch(r"\(?([A-Za-z])[).]?", value.strip())
             return found[1].upper() if found else None
+        if type(value) is float and value.is_integer():  # 1.0 is 1, as everywhere in JSON
+            value = int(value)
         if type(value) is int and 0 <= value - self._first_index < 26:
             return chr(ord("A") + value - self._first_index)
         return None
@@ -246,6 +257,8 @@ class JsonMatch(_Binary):
         self._ignore_order = self.flag_param("ignore_order", ignore_order)
         self._ignore_extra = self.flag_param("ignore_extra", ignore_extra)
         self._tol = self.number_param("tol", tol, wanted="a number of at least 0")
+        # Items that equal several are tried pair by pair, which takes long in long lists.
+        self.cpu_bound = ignore_order and (ignore_extra or tol > 0)
 
     def score(self, parsed: ParsedOutput, case: Case, ctx: ScoreContext) -> Score | ScoreError:
         """Return the score; a ``ScoreError`` for a case without an expected output."""

@@ -10,11 +10,12 @@ from typing import Any
 from themis.catalog.answers_in_text import (
     declared_answers,
     expression,
+    goes_on,
     is_expression,
     leading_number,
     undressed,
 )
-from themis.catalog.numbers_in_text import Number, numbers_in
+from themis.catalog.numbers_in_text import Number, numbers_in, plain_digits
 from themis.catalog.reading import LAST, ONLY, PICKS, pick_one, text_of
 from themis.catalog.shipped import ShippedComponent
 from themis.core.base import JSONValue
@@ -36,6 +37,7 @@ class MathAnswer(ShippedComponent):
     """
 
     component_id = "builtin/math_answer"
+    version = "2"
     reads: frozenset[str] = frozenset()
 
     def __init__(self, *, fallback: str = "none") -> None:
@@ -57,15 +59,22 @@ class MathAnswer(ShippedComponent):
             if not answer:
                 raise ParseError(r"the last \boxed{} is empty", reason="invalid")
             return answer, "boxed"
-        if declared is not None:
-            answers = [one for said in declared.answers if (one := expression(said)) is not None]
-            if answers:
-                return pick_one(answers, answers, ONLY, "answers"), declared.rule
+        said = [] if declared is None else declared.answers
+        read = [(one, found) for one in said if (found := expression(one)) is not None]
+        if declared is not None and read:
+            clear = [found.text for _, found in read if not found.is_one_of_several]
+            if not clear:
+                raise ParseError(
+                    f"the declared answer {read[0][0]!r} is several", reason="ambiguous"
+                )
+            return pick_one(clear, clear, ONLY, "answers"), declared.rule
         whole = expression(text) if is_expression(undressed(text)) else None
-        if whole is not None:
-            return whole, "whole"
+        if whole is not None and not whole.is_one_of_several:
+            return whole.text, "whole"
         if self._falls_back and (numbers := numbers_in(text)):
             return numbers[-1].text, "last_number"
+        if whole is not None:
+            raise ParseError("the text is several expressions", reason="ambiguous")
         raise ParseError("the text declares no mathematical answer", reason="nothing_found")
 
 
@@ -73,9 +82,9 @@ class NumberIn(ShippedComponent):
     r"""The number that the final output gives, as a JSON number.
 
     A declared answer decides (``\boxed{42}``, "#### 42", "the answer is 42"), and otherwise the
-    text must hold one number only, however often. Thousands separators, currencies, percent,
-    scientific notation and fractions are read; what may be read in more than one way ("3,14",
-    "3-5") is ambiguous.
+    text must hold one number only, however often; "the answer is 3 or 4" declares none. Thousands
+    separators, currencies, percent, scientific notation and fractions are read; what may be read in
+    more than one way ("3,14", "3-5") is ambiguous.
 
     Args:
         pick: "only", "first" or "last": which number of a text that declares none.
@@ -83,6 +92,7 @@ class NumberIn(ShippedComponent):
     """
 
     component_id = "builtin/number"
+    version = "2"
     reads: frozenset[str] = frozenset()
 
     def __init__(self, *, pick: str = ONLY, percent: str = "fraction") -> None:
@@ -113,8 +123,8 @@ class NumberIn(ShippedComponent):
         declared = declared_answers(text)
         if declared is not None:
             # "42 apples, 6 more than yesterday": a declared answer begins with its number.
-            said = [self._one(answer) for answer in declared.answers]
-            numbers = [one for one in said if one is not None]
+            read = {answer: self._one(answer) for answer in dict.fromkeys(declared.answers)}
+            numbers = [one for said in declared.answers if (one := read[said]) is not None]
             if numbers:
                 pick = LAST if declared.rule == "boxed" else ONLY
                 return pick_one(numbers, _values(numbers), pick, "numbers"), declared.rule
@@ -129,7 +139,9 @@ class NumberIn(ShippedComponent):
         if len({number.value for number in numbers}) == 1:
             return numbers[0]
         leading = leading_number(answer)
-        return next((one for one in numbers if leading and one.start == leading.start), None)
+        if leading is None or goes_on(plain_digits(answer), leading.end):
+            return None
+        return next((one for one in numbers if one.start == leading.start), None)
 
 
 def _values(numbers: list[Number]) -> list[JSONValue]:

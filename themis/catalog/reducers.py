@@ -96,7 +96,8 @@ class _Chooser(ShippedComponent):
         """Return the sample that is kept, its index as ``kept`` in the metadata."""
         names = [str(name) for name in ctx.candidate_ids]
         names = names or [candidate.candidate_id for candidate in candidates]
-        kept, metadata = self._choose([as_text(one.final_output) for one in candidates])
+        outputs = [one.final_output for one in candidates]
+        kept, metadata = self._choose(["" if one is None else as_text(one) for one in outputs])
         return ReducedCandidate(
             candidate_id=f"{ctx.case_id}-{self.component_id.rpartition('/')[2]}",
             source_candidate_ids=[names[kept]],
@@ -122,10 +123,12 @@ class First(_Chooser):
 class Longest(_Chooser):
     """Keeps the longest sample, in code points; of equally long ones the first.
 
-    An output that is no text counts as its JSON text. The metadata tell ``length`` and ``tie``.
+    An output that is no text counts as its JSON text, and no output as an empty text. The metadata
+    tell ``length`` and ``tie``.
     """
 
     component_id = "builtin/longest"
+    version = "2"
 
     def _choose(self, texts: Sequence[str]) -> tuple[int, dict[str, Any]]:
         lengths = [len(text) for text in texts]
@@ -138,7 +141,7 @@ class Medoid(_Chooser):
 
     It is the vote for answers that are never equal twice, with each sample a candidate and all of
     them its judges. The metadata tell ``distance``, the mean to the others, and ``tie``. An output
-    that is no text counts as its JSON text.
+    that is no text counts as its JSON text, and no output as an empty text.
 
     Args:
         distance: "tokens": 1 - F1 of the tokens between white space that two outputs share, as
@@ -151,6 +154,7 @@ class Medoid(_Chooser):
     """
 
     component_id = "builtin/medoid"
+    version = "2"
 
     def __init__(self, *, distance: str = "tokens") -> None:
         super().__init__({"distance": distance})

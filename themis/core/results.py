@@ -100,6 +100,8 @@ class CorpusValue(Model):
     """Why there is no value."""
     interval: list[float] | None = None
     """95 percent interval."""
+    interval_failure: str | None = None
+    """Why a value has no interval, where cases drawn again have no value."""
     interval_method: str | None = None
     """"bootstrap": percentiles over resampled cases."""
     resamples: int | None = None

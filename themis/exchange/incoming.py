@@ -18,7 +18,7 @@ from themis.core.events import Artifact, Event, EventKind, Stage
 from themis.core.hashing import encode
 from themis.core.kept import Lease, StoredCase
 from themis.core.protocols import RunStore
-from themis.core.results import RunStatus
+from themis.core.results import CorpusValue, RunStatus
 from themis.core.snapshot import RunSnapshot
 from themis.exchange.bundle import Bundle
 from themis.exchange.records import (
@@ -38,6 +38,7 @@ from themis.planning.datasets import stored_case
 from themis.planning.keys import CaseDigests
 from themis.views.headline import fold_journal, keep, keep_corpus
 from themis.views.state import run_head
+from themis.views.statistics import CaseStatistics
 from themis.views.steps import PAGE, CaseSteps, read_steps
 
 _EVENTS, _BYTES = 512, 1 << 20
@@ -186,8 +187,17 @@ class _Arriving:
             for event in last:
                 fold.take_event(event)
             keep(last[-1], fold.headline())
-            keep_corpus(last[-1], corpus_values(loaded(self._snapshot), fold.statistics()))
+            made = corpus_values(loaded(self._snapshot), fold.statistics())
+            keep_corpus(last[-1], {**self._corpus(fold.statistics()), **made})
         yield last
+
+    def _corpus(self, statistics: Mapping[str, CaseStatistics]) -> dict[str, CorpusValue]:
+        """Return the bundle's corpus-level values that are made of what the store has now."""
+        return {
+            name: CorpusValue.read(told["value"])
+            for name, told in self._bundle.manifest.get("corpus", {}).items()
+            if name in statistics and statistics[name].digest() == told["statistics"]
+        }
 
     def _events(self, page: list[dict[str, Any]], attempt: int) -> Iterator[list[Event]]:
         """Yield what a page adds, no more at a time than a store takes lightly."""

@@ -7,19 +7,22 @@ stage has the run up to that stage, with its failures: whoever brings it in goes
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from themis.core.errors import DefinitionError
 from themis.core.events import Event, EventKind, Stage
 from themis.core.protocols import RunStore
-from themis.core.results import RunStatus
+from themis.core.results import CorpusValue, RunStatus
 from themis.core.snapshot import RunSnapshot
 from themis.exchange.bundle import Bundle
 from themis.exchange.records import LAST_STAGE, BundleKind, leaves
+from themis.execution.corpus import loaded
 from themis.planning.provenance import collect
 from themis.views.attempts import as_of
 from themis.views.cases import run_cases
+from themis.views.headline import corpus_kept
+from themis.views.scores import ScoresFold
 from themis.views.state import RUN_KINDS, RunHead
 from themis.views.steps import PAGE, CaseSteps, read_steps
 
@@ -32,16 +35,23 @@ def export(store: RunStore, run_id: str, kind: BundleKind) -> Bundle:
     """
     store, run = as_of(store, run_id)
     snapshot = store.load_snapshot(run)
-    head, started = RunHead(), None
+    head, started, last = RunHead(), None, None
     for event in store.events(snapshot.run_id, kinds=RUN_KINDS):
         head.take(event)
+        last = event
         if event.kind is EventKind.RUN_STARTED:
             started = event
-    if started is None:
+    if started is None or last is None:
         raise DefinitionError(
             f"run {run_id} has not begun, so there is nothing to export", field="run_id"
         )
-    leaving = _Leaving(store, snapshot, kind)
+    kept: dict[str, CorpusValue] = {}
+    if LAST_STAGE[kind].order >= Stage.SCORE.order:
+        kept = corpus_kept(store, snapshot.run_id, last)
+    remade = loaded(snapshot).keys() if kept else ()
+    leaving = _Leaving(
+        store, snapshot, kind, {name: one for name, one in kept.items() if name not in remade}
+    )
     manifest: dict[str, Any] = {
         "kind": kind,
         "themis": collect(environment={}, code={}).themis,
@@ -60,14 +70,31 @@ def export(store: RunStore, run_id: str, kind: BundleKind) -> Bundle:
             notes=head.notes,
             counts=dict(sorted(leaving.counts.items())),
         )
+        if leaving.corpus:
+            manifest["corpus"] = leaving.corpus_told()
 
     return Bundle.of(manifest, records())
 
 
 class _Leaving:
-    """A run on its way out, up to the stage that the bundle goes to."""
+    """A run on its way out, up to the stage that the bundle goes to.
 
-    def __init__(self, store: RunStore, snapshot: RunSnapshot, kind: BundleKind) -> None:
+    Args:
+        store: has the run.
+        snapshot: of the run.
+        kind: of the bundle.
+        corpus: by metric, the corpus-level values that only the run's own end can tell.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        snapshot: RunSnapshot,
+        kind: BundleKind,
+        corpus: Mapping[str, CorpusValue],
+    ) -> None:
+        self.corpus = corpus
+        self._scores = ScoresFold(snapshot, corpus) if corpus else None
         self._store = store
         self._snapshot = snapshot
         self._last = LAST_STAGE[kind]
@@ -93,7 +120,17 @@ class _Leaving:
                     **case.case.model_dump(mode="json"),
                 }
             for steps in read_steps(self._store, self._snapshot.run_id, lower, upper):
+                if self._scores is not None:
+                    self._scores.take(steps)
                 yield from self._case(steps, names.get(steps.index, ""))
+
+    def corpus_told(self) -> dict[str, Any]:
+        """Return the corpus-level values, each with the digest of what it was made of."""
+        made_of = {} if self._scores is None else self._scores.statistics
+        return {
+            name: {"value": one.plain(), "statistics": made_of[name].digest()}
+            for name, one in self.corpus.items()
+        }
 
     def ended(self, head: RunHead) -> tuple[RunStatus, str | None]:
         """Return the status that the bundle's run has, and the stage it went through."""

@@ -16,7 +16,7 @@ from themis.core.errors import DefinitionError, ThemisError
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.hashing import encode
 from themis.core.models import Case
-from themis.core.results import RunStatus
+from themis.core.results import CorpusValue, RunStatus
 from themis.core.snapshot import DatasetRef, Provenance, RunSnapshot
 from themis.planning.datasets import DatasetDigest
 from themis.planning.keys import CaseDigests
@@ -35,6 +35,13 @@ _CASE_FIELDS = tuple(Case.model_fields)
 _OPEN = frozenset({RunStatus.RUNNING, RunStatus.PENDING})
 
 
+class ToldCorpus(Model):
+    """A value over the whole run, and the digest of the statistics that it was made of."""
+
+    value: CorpusValue
+    statistics: str
+
+
 class Manifest(Model):
     """A bundle's first line."""
 
@@ -48,6 +55,7 @@ class Manifest(Model):
     provenance: dict[str, Any]
     notes: list[str]
     counts: dict[str, Count]
+    corpus: dict[str, ToldCorpus] = Field(default_factory=dict)
     body_sha256: str
 
 

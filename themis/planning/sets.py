@@ -37,9 +37,13 @@ def folded_by(
             f"{where}: of = {of!r} names no other metric of the run{hint}", field="of", value=of
         )
     if base.facts.judged or base.facts.of is not None:
-        what = "judged" if base.facts.judged else "a candidate-set metric itself"
+        what = (
+            "is judged, and judging comes after the scores of samples have been folded"
+            if base.facts.judged
+            else "is a candidate-set metric itself"
+        )
         raise DefinitionError(
-            f"{where}: of = '{of}' is {what}; name a metric that scores each sample by itself",
+            f"{where}: of = '{of}' {what}; name a metric that scores each sample without a judge",
             field="of",
             value=of,
         )

@@ -153,6 +153,18 @@ def read_standing(store: RunStore, snapshot: RunSnapshot) -> Standing:
     return Standing(fold.head, fold.headline(), corpus, fold.statistics())
 
 
+def corpus_kept(store: RunStore, run_id: RunId, last: Event) -> dict[str, CorpusValue]:
+    """Return the corpus-level values that a run's end has kept; none where it is not the end.
+
+    Args:
+        store: has the run.
+        run_id: the run.
+        last: the last of the run's own events.
+    """
+    ended = last.kind is EventKind.RUN_FINISHED and _is_end(store, run_id, last)
+    return _corpus_in(last) if ended else {}
+
+
 def execution_state(store: RunStore, run_id: RunId) -> ExecutionState:
     """Return how a run stands.
 

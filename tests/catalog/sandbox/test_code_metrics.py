@@ -201,6 +201,7 @@ async def test_the_share_of_tests_passed_is_given_where_it_is_asked_for(scored: 
         ("3  \n\n", 1, 1, 0),
         ("  3\n", 0, 1, 0),
         ("3 3", 0, 0, 0),
+        ("3\x0c\n", 1, 1, 0),
         ("", 0, 0, 0),
     ],
 )
@@ -212,6 +213,15 @@ async def test_what_white_space_matters_is_said_by_compare(
         code = f"print({written!r}, end='')"
         score = await scored("builtin/stdio_pass_rate", code, case, compare=compare)
         assert score.value == value, compare
+
+
+async def test_only_a_line_feed_ends_a_line(scored: Scored) -> None:
+    tests = [{"input": "", "output": "3\n4\n"}]
+    case = Case(case_id="one", input="x", expected_output=tests)
+    for between, value in (("\n", 1), ("\r\n", 1), ("\x0c", 0), ("\u2028", 0), ("\x85", 0)):
+        code = f"import sys\nsys.stdout.buffer.write({('3' + between + '4').encode()!r})"
+        score = await scored("builtin/stdio_pass_rate", code, case)
+        assert score.value == value, between
 
 
 @pytest.mark.parametrize(

@@ -145,3 +145,10 @@ def _check_statistics(found: Any) -> None:
         raise InvalidResultError(
             f"details['statistics'] is {found!r}; a metric with aggregate() gives a list of numbers"
         )
+    for one in numbers:
+        try:
+            float(one)
+        except OverflowError:
+            raise InvalidResultError(
+                "details['statistics'] holds an integer that no float can hold"
+            ) from None
