@@ -7,8 +7,9 @@ its input come out as some earlier one did, the run would find its result in the
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from themis.core.base import RunId
@@ -97,7 +98,7 @@ class _Plan:
         self._run = run
         self._comparison = comparison
         self._spending = spending
-        self._fates: dict[str, Counter[Fate]] = {}
+        self._fates: defaultdict[str, Counter[Fate]] = defaultdict(Counter)
         self._groups: dict[_Group, tuple[list[int], list[str]]] = {}
         self._open_ended: set[str] = set()
         """Stages of which more may have to run than can be known."""
@@ -115,7 +116,8 @@ class _Plan:
         unexplained: list[tuple[ForeseenCase, StepAddress, Step]] = []
         for case in chunk:
             for address, seen in case.steps.items():
-                self._count(_bucket(address), seen.fate)
+                stage, _, _, call = address
+                self._count(stage if call is None else CALLS, seen.fate)
                 if seen.fate is not Fate.TO_RUN:
                     continue
                 if address.stage is Stage.GENERATE and seen.step is not None:
@@ -191,7 +193,7 @@ class _Plan:
                 self._open_ended.add(CALLS)
         if self._run.selector is not None and case.chosen is None:
             if self._run.judges:  # it may ask them, and who knows how often
-                self._fates.setdefault(CALLS, Counter())
+                self._count(CALLS, Fate.TO_RUN, 0)
                 self._open_ended.add(CALLS)
             if self._run.reducer is None:
                 below = {stage.value for stage in Stage if stage.order > Stage.REDUCE.order}
@@ -213,10 +215,7 @@ class _Plan:
         )
 
     def _count(self, bucket: str, fate: Fate, count: int = 1) -> None:
-        fates = self._fates.get(bucket)
-        if fates is None:
-            fates = self._fates[bucket] = Counter()
-        fates[fate] += count
+        self._fates[bucket][fate] += count
 
     def _put(
         self, address: StepAddress, step: Step | None, causes: Causes, case: ForeseenCase
@@ -284,9 +283,11 @@ def _compared(store: RunStore, run: CompiledRun, named: str | None) -> Compariso
 
 
 def _bucket(address: StepAddress) -> str:
-    return address.stage.value if address.call is None else CALLS
+    """Return what a step is counted under: its stage, which is a string like another, or calls."""
+    return address.stage if address.call is None else CALLS
 
 
+@lru_cache
 def _depends(stage: Stage) -> Causes:
     return (Cause("depends", stage.value),)
 
