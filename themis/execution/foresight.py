@@ -10,7 +10,7 @@ or judge is called; a judged metric is asked what it would ask where its subject
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar, cast
@@ -18,7 +18,6 @@ from typing import Any, NamedTuple, TypeVar, cast
 from themis.core.base import ArtifactKey
 from themis.core.config import RuntimeConfig
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
-from themis.core.kept import StoredCase
 from themis.core.models import Case
 from themis.core.protocols import RunStore
 from themis.core.results import StepFailure
@@ -34,8 +33,7 @@ from themis.planning.reasons import Cause, Causes, failed_before
 from themis.planning.work import Bound, CompiledRun
 
 T = TypeVar("T")
-_CHUNK = 64
-"""Cases in flight: few, so that what they hold is gone before the collector takes it for lasting."""
+_CHUNK = 512
 _NOT_THERE = StepFailure(stage="", category="not_taken", message="it is not known before the run")
 
 
@@ -205,7 +203,7 @@ class Foresight(Engine):
         async for chunk in feed.chunks(_CHUNK):
             await asyncio.gather(*(walk(case) for case in chunk))
             yield chunk
-            for case in chunk:  # its steps refer to it: a circle, which would outlive the chunk
+            for case in chunk:  # its steps refer to it: a circle, left for the collector otherwise
                 case.steps.clear()
             self.kept.clear()
             if len(self.run.datasets) == 1:  # keys are shared within a case, or by equal case ids

@@ -19,6 +19,7 @@ from themis.core.events import Stage, StepAddress
 from themis.core.plans import PlanReason, RunPlan, StagePlan
 from themis.core.protocols import RunStore
 from themis.core.snapshot import RunSnapshot
+from themis.execution.collector import slowed_collector
 from themis.execution.foresight import Fate, ForeseenCase, Foresight
 from themis.execution.history import decide, read_history
 from themis.execution.step import Step
@@ -71,8 +72,9 @@ async def foresee(
     plan.take_done(sum(decision.done), decision.attempt.until)
     foresight = Foresight(run, store, runtime, decision)
     try:
-        async for chunk in foresight.cases(has_history=history.last_seq > 0):
-            plan.take(chunk, decision.attempt.until)
+        with slowed_collector():
+            async for chunk in foresight.cases(has_history=history.last_seq > 0):
+                plan.take(chunk, decision.attempt.until)
     finally:
         foresight.close()
     if history.last_seq and runtime.existing_run_policy == "error":
