@@ -401,6 +401,54 @@ def test_quick_eval_reads_a_file_by_its_own_field_names(inside: Any, tmp_path: P
     assert "no key 'question'" in wrong.err
 
 
+@pytest.mark.parametrize(
+    ("option", "steps_reused"), [([], 4), (["--max-age", "1h"], 4), (["--fresh"], 0)]
+)
+def test_quick_eval_reuses_as_much_as_it_is_told_to(
+    inside: Any, option: list[str], steps_reused: int
+) -> None:
+    words = ["--model", "builtin/demo_generator", "--expected-output", "4", "--store", "x.db"]
+    words += ["--metric", "builtin/exact_match", "--parser", "builtin/text", "--input", "2+2"]
+    inside("quick-eval", "inline", *words)
+    more = ["--metric", "{use: builtin/exact_match, name: again}"]
+    ended = inside("quick-eval", "inline", *words, *more, *option)
+    assert ended.code == 0, ended.err
+    assert ended.data["steps_done"] == 4
+    assert ended.data["steps_reused"] == steps_reused
+
+
+def test_quick_eval_names_what_it_cannot_take_for_an_age(inside: Any, tmp_path: Path) -> None:
+    words = ["quick-eval", "inline", "--model", "builtin/demo_generator", "--input", "2"]
+    ended = inside(*words, "--max-age", "old")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--max-age" in ended.err
+    assert "give one of them" in inside(*words, "--max-age", "1h", "--fresh").err
+    assert not (tmp_path / ".themis").exists()
+
+
+def test_quick_eval_reads_a_data_set_of_the_hub(
+    inside: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    library: Any = pytest.importorskip("datasets")
+    monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    library.disable_progress_bars()
+    folder = tmp_path / "sums"
+    folder.mkdir()
+    for split, numbers in (("train", range(4)), ("test", range(4, 9))):
+        lines = [json.dumps({"q": f"1+{n}", "gold": str(n + 1)}) for n in numbers]
+        (folder / f"{split}.jsonl").write_text("\n".join(lines))
+    words = ["quick-eval", "huggingface", "sums", "--model", "builtin/demo_generator"]
+    words += ["--input", "q", "--expected-output", "gold", "--metric", "builtin/exact_match"]
+    ended = inside(*words, "--split", "test", "--take", "3")
+    assert ended.code == 0, ended.err
+    assert ended.data["metrics"]["builtin/exact_match"]["n_scored"] == 3
+    assert inside("inspect", "case", "latest", "3").data["dataset_id"] == "sums:test"
+    split = inside(*words)
+    assert split.code == 2
+    assert "choose one with" in split.err
+
+
 def test_a_bundle_travels_from_store_to_store(inside: Any, project: Path, tmp_path: Path) -> None:
     run = inside("run", "--config", project / "themis.yaml").data
     store = ["--store", project / ".themis" / "runs.db"]
