@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def inside(
     stores: list[SqliteRunStore] = []
     make = SqliteRunStore.__init__
 
+    @wraps(make)
     def remembered(store: SqliteRunStore, *args: Any, **settings: Any) -> None:
         make(store, *args, **settings)
         stores.append(store)

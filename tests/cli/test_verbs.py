@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.cli.conftest import command, environment
 from themis.cli import app
 from themis.core.errors import RunInterrupted
 from themis.experiment.experiment import Experiment
+from themis.views import failures
 
 SLOW = "generation.generator={use: builtin/demo_generator, params: {latency_ms: 300}}"
 
@@ -229,7 +231,7 @@ def test_one_default_store_for_python_and_the_command_line(inside: Any) -> None:
         assert f"[default: ({DEFAULT_PATH})]" in " ".join(inside(*words, "--help").out.split())
 
 
-def failing(project: Path, which: str) -> None:
+def failing(project: Path, which: str, said: str = "'out of order'") -> None:
     (project / "own_generator.py").write_text(
         "from themis.core.models import GenerationResult\n"
         "class Failing:\n"
@@ -237,7 +239,7 @@ def failing(project: Path, which: str) -> None:
         "    version = '1'\n"
         "    def fingerprint(self):\n        return 'failing'\n"
         "    async def generate(self, case, ctx):\n"
-        f"        if {which}:\n            raise ValueError('out of order')\n"
+        f"        if {which}:\n            raise ValueError({said})\n"
         "        return GenerationResult(candidate_id='c', final_output='x')\n"
     )
 
@@ -264,6 +266,22 @@ def test_a_run_with_failures_says_which_and_exits_with_0(inside: Any, project: P
     case = looked_at(inside, ended.err)
     assert case["case_id"] == "peru"
     assert "out of order" in case["generation_failures"][0]["message"]
+
+
+def test_failures_that_all_differ_are_counted_where_they_are_not_told_apart(
+    inside: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "FailuresFold", partial(failures.FailuresFold, most=2))
+    failing(project, "case.case_id != 'peru'", "'no ' + case.case_id")
+    ended = inside(
+        *("run", "--config", project / "themis.yaml"),
+        *("--set", "generation.generator=own_generator:Failing"),
+    )
+    assert ended.code == 0
+    (line,) = ended.err.splitlines()
+    assert "5 of 6 cases ended with errors, most often (1, of the first 2 messages; " in line
+    assert "; 3 cases have others): generator/failing: no " in line
+    assert looked_at(inside, ended.err)["generation_failures"]
 
 
 def test_a_run_without_any_result_says_why_and_exits_with_1(inside: Any, project: Path) -> None:

@@ -69,9 +69,7 @@ def inline(
     reuse = reuse_asked(rerun=False, fresh=fresh, max_age=max_age)
     case = {"case_id": "1", "input": given, "expected_output": expected_output}
     data = read_dataset({"dataset_id": "inline", "cases": [case]}, "--input")
-    _evaluate(
-        model, data, metric, parser, judge, samples, reuse, store, progress, as_json=as_json
-    )
+    _evaluate(model, data, metric, parser, judge, samples, reuse, store, progress, as_json=as_json)
 
 
 @quick.command("file")
@@ -98,9 +96,7 @@ def from_file(
     reuse = reuse_asked(rerun=False, fresh=fresh, max_age=max_age)
     fields = {"input": given, "expected_output": expected_output, "case_id": case_id}
     data = read_dataset({"path": str(path), "take": take, **fields}, "PATH")
-    _evaluate(
-        model, data, metric, parser, judge, samples, reuse, store, progress, as_json=as_json
-    )
+    _evaluate(model, data, metric, parser, judge, samples, reuse, store, progress, as_json=as_json)
 
 
 @quick.command("huggingface")
