@@ -232,7 +232,8 @@ class RunEstimate(Model):
     run_id: str
     n_cases: int
     steps: dict[str, int]
-    """Steps by stage, judge calls under "judge" where their number is known beforehand."""
+    """Steps by stage; a judged metric counts under "judge" once for each subject, however many
+    judge calls it makes. Where a selector is to choose, as many as if it chose every sample."""
     to_run: dict[str, int] = Field(default_factory=dict)
     """Of these, how many generations are not in the store."""
     prompt_tokens: int | None = None

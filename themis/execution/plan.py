@@ -25,6 +25,7 @@ from themis.execution.history import decide, read_history
 from themis.execution.step import Step
 from themis.execution.wish import Wish
 from themis.planning.estimate import Spending
+from themis.planning.expected import expected_steps
 from themis.planning.reasons import NOTHING_KNOWN, Cause, Causes, Comparison, Looked
 from themis.planning.related import related_run
 from themis.planning.work import CompiledRun
@@ -241,40 +242,6 @@ class _Plan:
             )
             self._expected_steps[until, chosen] = found
         return found
-
-
-def expected_steps(run: CompiledRun, chosen: Sequence[int] | None) -> Iterator[StepAddress]:
-    """Yield the steps of a case, judge calls left out; of unknown samples chosen, one.
-
-    Args:
-        run: the run.
-        chosen: the samples that a selector chose, where there is one and it is known.
-    """
-    samples = range(run.snapshot.identity.num_samples)
-    for sample in samples:
-        yield StepAddress(Stage.GENERATE, sample)
-    going_on: Sequence[int] = samples
-    if run.selector is not None:
-        yield StepAddress(Stage.SELECT)
-        going_on = samples[:1] if chosen is None else chosen
-    subjects: Sequence[int | None] = going_on
-    if run.reducer is not None:
-        subjects = [None]
-        if run.default_parser and getattr(run.reducer.component, "reads_parsed", False):
-            for sample in going_on:
-                yield StepAddress(Stage.PARSE, sample, run.default_parser)
-        yield StepAddress(Stage.REDUCE)
-    for subject in subjects:
-        for parser in run.parsers:
-            yield StepAddress(Stage.PARSE, subject, parser)
-        for metric in run.metrics:
-            if metric.facts.subject != "candidates":
-                stage = Stage.JUDGE if metric.facts.judged else Stage.SCORE
-                yield StepAddress(stage, subject, metric.name)
-    for metric in run.metrics:
-        if metric.facts.subject == "candidates":
-            stage = Stage.JUDGE if metric.facts.judged else Stage.SCORE
-            yield StepAddress(stage, None, metric.name)
 
 
 def _compared(store: RunStore, run: CompiledRun, named: str | None) -> Comparison | None:
