@@ -1,4 +1,4 @@
-"""The cases of a kept run, held as digests: what they cost in memory, and what they are good for."""
+"""The cases of a kept run, held as digests: what they cost in memory, and what they tell."""
 
 from __future__ import annotations
 

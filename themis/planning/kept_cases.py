@@ -1,8 +1,8 @@
 """The cases that a run kept, found by id: which of today's are new, and what changed in others.
 
-Cases are held as digests, never whole: 40 bytes each, however many there are, and half as much again
-while they are put in order. Ids and parts are compared by short digests, which is enough to tell
-people what changed and too little to key by.
+Cases are held as digests, never whole: 40 bytes each, however many there are, and half as much
+again while they are put in order. Ids and parts are compared by short digests, which is enough to
+tell people what changed and too little to key by.
 """
 
 from __future__ import annotations
