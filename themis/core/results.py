@@ -195,6 +195,9 @@ class RunProgress(Model):
     """Steps made in the newest attempt in place of a result that was too old to be reused."""
     tokens: dict[str, int] = Field(default_factory=dict)
     """Of the work done, not of what was reused: prompt_tokens, completion_tokens, ..."""
+    tokens_reused: dict[str, int] = Field(default_factory=dict)
+    """Of the answers that stand and were reused: what they used when they were made, and was not
+    spent again."""
     cost_usd: float | None = 0.0
     """US dollars of the work done, as far as its price is known."""
     unpriced_calls: int = 0

@@ -28,7 +28,7 @@ from themis.views.statistics import CaseStatistics
 from themis.views.steps import CaseSteps, fold_cases
 from themis.views.timeline import AttemptTiming, TimelineFold
 
-FOLDED_AS = 1
+FOLDED_AS = 2
 """Counts up whenever a fold comes to say something else of the same events, or says it otherwise:
 headlines kept before are then folded again, also by whoever works between two versions."""
 _FIELD = "headline"
