@@ -8,13 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from themis import SqliteRunStore
 from themis.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,15 +71,6 @@ def inside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Shell:
     """Run the command line in this process, in an empty folder; quicker where that says as much."""
-    stores: list[SqliteRunStore] = []
-    make = SqliteRunStore.__init__
-
-    @wraps(make)
-    def remembered(store: SqliteRunStore, *args: Any, **settings: Any) -> None:
-        make(store, *args, **settings)
-        stores.append(store)
-
-    monkeypatch.setattr(SqliteRunStore, "__init__", remembered)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -92,8 +81,6 @@ def inside(
     def run(*words: str | Path) -> Ended:
         with pytest.raises(SystemExit) as end:
             main([str(word) for word in words])
-        while stores:  # as the end of a process does
-            stores.pop().close()
         said = capsys.readouterr()
         return Ended(int(end.value.code or 0), said.out, said.err)
 
