@@ -23,6 +23,7 @@ from langchain_core.language_models.fake_chat_models import (
 )
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.func import entrypoint
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, Send, interrupt
 
@@ -238,6 +239,46 @@ async def test_instructions_that_have_no_place_in_a_graph_are_refused(context: C
     with pytest.raises(ProviderError, match="have no place") as caught:
         await langgraph(FakeGraph(), graph_id="g").generate(CASE, ctx)
     assert caught.value.fatal
+
+
+@pytest.mark.parametrize(
+    ("given", "builder", "said"),
+    [
+        ("What is 2+2?", None, "the case's input is text"),
+        (["2", "2"], None, "the case's input is a list"),
+        (4, None, "the case's input is a number"),
+        ("x", lambda case: case.input, "what input_builder= gave is text"),
+    ],
+)
+async def test_a_state_of_fields_given_none_names_the_way_out(
+    context: Context, given: Any, builder: Any, said: str
+) -> None:
+    ran: list[Any] = []
+    graph = _two_nodes(lambda state: ran.append(state) or {}, lambda state: {"answer": "4"})
+    made = langgraph(graph, graph_id="sums", input_builder=builder)
+    with pytest.raises(ComponentError) as caught:
+        await made.generate(Case(case_id="c", input=given), context())
+    assert str(caught.value) == (
+        f"graph 'sums' has a state of fields (question, plan, answer), and {said}: make an object "
+        "of it with input_builder=, as in "
+        "langgraph(..., input_builder=lambda case: {'question': case.input})"
+    )
+    assert ran == []
+
+
+async def test_graphs_without_fields_are_given_text_as_it_is(context: Context) -> None:
+    builder = StateGraph(str)
+    builder.add_node("shout", lambda state: f"{state}!")
+    builder.add_edge(START, "shout")
+    builder.add_edge("shout", END)
+
+    @entrypoint()
+    def called(given: str) -> str:
+        return f"{given}!"
+
+    for graph in (builder.compile(), called):
+        result = await langgraph(graph, graph_id="g").generate(TEXT, context())
+        assert result.final_output == "What is 2+2?!"
 
 
 async def test_an_input_builder_makes_what_the_graph_is_given(context: Context) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
-from themis.cli.plans import _explanation_text, _plan_text
+from themis.cli.plans import _explanation_text, _plan_text, plan
 from themis.experiment.experiment import Experiment
 
 SAMPLES = ("--set", "generation.candidate_policy.num_samples=3")
@@ -31,7 +32,7 @@ def test_a_plan_says_what_the_next_run_does_and_why(inside: Any, project: Path) 
     assert estimate["to_run"] == {"generate": 6}
     run = inside("run", "--config", config, *SAMPLES).data
     assert run["run_id"] == planned["run_id"]
-    again = inside("plan", "--config", config, *SAMPLES, "--against", first["run_id"][:8]).data
+    again = inside("plan", "--config", config, *SAMPLES, "--compare-with", first["run_id"][:8]).data
     assert again["compared_with"] == first["run_id"]
     assert again["stages"]["generate"] == {
         **stage,
@@ -74,13 +75,21 @@ def test_a_plan_takes_an_import_path_as_resume_does(inside: Any, tmp_path: Path)
     assert not (tmp_path / "r.db").exists()
 
 
+def test_a_plans_options_are_named_as_in_python() -> None:
+    asked = {name.replace("-", "_") for name in inspect.signature(plan).parameters}
+    own = {"experiment", "config", "rerun", "fresh", "max_age", "overrides", "as_json"}
+    assert asked - own == set(inspect.signature(Experiment.plan).parameters) - {
+        *("self", "reuse", "runtime", "store")
+    }
+
+
 def test_comparing_with_a_run_that_is_not_there_is_refused(inside: Any, project: Path) -> None:
     config = project / "themis.yaml"
-    missing = inside("plan", "--config", config, "--against", "abc")
+    missing = inside("plan", "--config", config, "--compare-with", "abc")
     assert missing.code == 2
     assert "there is no store" in missing.err
     inside("run", "--config", config)
-    unknown = inside("plan", "--config", config, "--against", "zzz")
+    unknown = inside("plan", "--config", config, "--compare-with", "zzz")
     assert (unknown.code, unknown.out) == (2, "")
     assert "zzz" in unknown.err
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.cli.conftest import command, environment
 from themis.cli import app
 from themis.core.errors import RunInterrupted
 from themis.experiment.experiment import Experiment
+from themis.views import failures
 
 SLOW = "generation.generator={use: builtin/demo_generator, params: {latency_ms: 300}}"
 
@@ -229,7 +231,7 @@ def test_one_default_store_for_python_and_the_command_line(inside: Any) -> None:
         assert f"[default: ({DEFAULT_PATH})]" in " ".join(inside(*words, "--help").out.split())
 
 
-def failing(project: Path, which: str) -> None:
+def failing(project: Path, which: str, said: str = "'out of order'") -> None:
     (project / "own_generator.py").write_text(
         "from themis.core.models import GenerationResult\n"
         "class Failing:\n"
@@ -237,7 +239,7 @@ def failing(project: Path, which: str) -> None:
         "    version = '1'\n"
         "    def fingerprint(self):\n        return 'failing'\n"
         "    async def generate(self, case, ctx):\n"
-        f"        if {which}:\n            raise ValueError('out of order')\n"
+        f"        if {which}:\n            raise ValueError({said})\n"
         "        return GenerationResult(candidate_id='c', final_output='x')\n"
     )
 
@@ -264,6 +266,22 @@ def test_a_run_with_failures_says_which_and_exits_with_0(inside: Any, project: P
     case = looked_at(inside, ended.err)
     assert case["case_id"] == "peru"
     assert "out of order" in case["generation_failures"][0]["message"]
+
+
+def test_failures_that_all_differ_are_counted_where_they_are_not_told_apart(
+    inside: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "FailuresFold", partial(failures.FailuresFold, most=2))
+    failing(project, "case.case_id != 'peru'", "'no ' + case.case_id")
+    ended = inside(
+        *("run", "--config", project / "themis.yaml"),
+        *("--set", "generation.generator=own_generator:Failing"),
+    )
+    assert ended.code == 0
+    (line,) = ended.err.splitlines()
+    assert "5 of 6 cases ended with errors, most often (1, of the first 2 messages; " in line
+    assert "; 3 cases have others): generator/failing: no " in line
+    assert looked_at(inside, ended.err)["generation_failures"]
 
 
 def test_a_run_without_any_result_says_why_and_exits_with_1(inside: Any, project: Path) -> None:
@@ -399,6 +417,54 @@ def test_quick_eval_reads_a_file_by_its_own_field_names(inside: Any, tmp_path: P
     wrong = inside(*words, "--input", "question", *rest)
     assert wrong.code == 2
     assert "no key 'question'" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("option", "steps_reused"), [([], 4), (["--max-age", "1h"], 4), (["--fresh"], 0)]
+)
+def test_quick_eval_reuses_as_much_as_it_is_told_to(
+    inside: Any, option: list[str], steps_reused: int
+) -> None:
+    words = ["--model", "builtin/demo_generator", "--expected-output", "4", "--store", "x.db"]
+    words += ["--metric", "builtin/exact_match", "--parser", "builtin/text", "--input", "2+2"]
+    inside("quick-eval", "inline", *words)
+    more = ["--metric", "{use: builtin/exact_match, name: again}"]
+    ended = inside("quick-eval", "inline", *words, *more, *option)
+    assert ended.code == 0, ended.err
+    assert ended.data["steps_done"] == 4
+    assert ended.data["steps_reused"] == steps_reused
+
+
+def test_quick_eval_names_what_it_cannot_take_for_an_age(inside: Any, tmp_path: Path) -> None:
+    words = ["quick-eval", "inline", "--model", "builtin/demo_generator", "--input", "2"]
+    ended = inside(*words, "--max-age", "old")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--max-age" in ended.err
+    assert "give one of them" in inside(*words, "--max-age", "1h", "--fresh").err
+    assert not (tmp_path / ".themis").exists()
+
+
+def test_quick_eval_reads_a_data_set_of_the_hub(
+    inside: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    library: Any = pytest.importorskip("datasets")
+    monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    library.disable_progress_bars()
+    folder = tmp_path / "sums"
+    folder.mkdir()
+    for split, numbers in (("train", range(4)), ("test", range(4, 9))):
+        lines = [json.dumps({"q": f"1+{n}", "gold": str(n + 1)}) for n in numbers]
+        (folder / f"{split}.jsonl").write_text("\n".join(lines))
+    words = ["quick-eval", "huggingface", "sums", "--model", "builtin/demo_generator"]
+    words += ["--input", "q", "--expected-output", "gold", "--metric", "builtin/exact_match"]
+    ended = inside(*words, "--split", "test", "--take", "3")
+    assert ended.code == 0, ended.err
+    assert ended.data["metrics"]["builtin/exact_match"]["n_scored"] == 3
+    assert inside("inspect", "case", "latest", "3").data["dataset_id"] == "sums:test"
+    split = inside(*words)
+    assert split.code == 2
+    assert "choose one with" in split.err
 
 
 def test_a_bundle_travels_from_store_to_store(inside: Any, project: Path, tmp_path: Path) -> None:

@@ -59,8 +59,9 @@ def kept(store: RunStore, run_id: RunId) -> list[bool]:
 def test_a_run_that_began_anew_keeps_its_headline_without_reading_a_case(
     shape: str, keeping: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sqlite = SqliteRunStore(tmp_path / "runs.db", synchronous="off")
-    store: RunStore = InMemoryRunStore() if keeping == "memory" else sqlite
+    store: RunStore = InMemoryRunStore()
+    if keeping == "sqlite":
+        store = SqliteRunStore(tmp_path / "runs.db", synchronous="off")
     script = Script(shape, 3, 4, 7)
     script.generator.failures = {"c1": [ValueError("broken")] * 9}
     with monkeypatch.context() as patch:
@@ -71,6 +72,7 @@ def test_a_run_that_began_anew_keeps_its_headline_without_reading_a_case(
     assert standing.headline == folded(store, result.snapshot)
     assert result.progress.cases_with_errors == 1
     assert result.metrics["builtin/exact_match"].n_errors > 0
+    store.close()
 
 
 @given(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -163,6 +164,19 @@ def test_planning_writes_nothing_and_reads_chunk_by_chunk(parts: Parts) -> None:
         assert store.reads["lookup"] <= 8, name
         assert store.reads["cases"] <= 1, name
         assert store.reads["case_events"] == 0, name
+
+
+def test_a_plan_leaves_no_case_to_the_collector(parts: Parts) -> None:
+    """What a case held is gone with its chunk: a circle would stay until somebody looks for it."""
+    one = parts.experiment(prompt=PromptSpec(prefix="Hm."))
+    one.plan(store=InMemoryRunStore())  # what is loaded and cached once
+    gc.collect()
+    gc.disable()
+    try:
+        assert one.plan(store=InMemoryRunStore()).to_run["generate"] == MANY
+        assert gc.collect() < MANY
+    finally:
+        gc.enable()
 
 
 def test_planning_makes_no_file(tmp_path: Any) -> None:

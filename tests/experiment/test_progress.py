@@ -16,6 +16,7 @@ from themis.core.models import Case, Dataset
 from themis.core.snapshot import RunSnapshot
 from themis.experiment import progress
 from themis.experiment.progress import Lines, Tally, shown_progress
+from themis.planning.work import CompiledRun
 
 
 class Terminal(io.StringIO):
@@ -45,9 +46,14 @@ def experiment(n: int = 5, **generation: Any) -> Experiment:
     )
 
 
+def compiled(one: Experiment) -> CompiledRun:
+    """Return the run as it is carried out."""
+    return one._compile(one.runtime)
+
+
 def tally_of(one: Experiment, store: InMemoryRunStore) -> Tally:
     """Return a tally that was told every event of the run."""
-    tally = Tally(one.compile())
+    tally = Tally(compiled(one))
     tally.committed(list(store.events(one.compile().run_id)))
     return tally
 
@@ -84,16 +90,16 @@ def test_a_replay_shows_only_what_is_done_again(store: InMemoryRunStore) -> None
     one.run(store=store)
     seen = len(list(store.events(one.compile().run_id)))
     one.replay(stage="score", store=store)
-    tally = Tally(one.compile())
+    tally = Tally(compiled(one))
     tally.committed(list(store.events(one.compile().run_id, after=seen)))
     assert list(tally.totals) == [Stage.SCORE, Stage.JUDGE]
     assert tally.done(Stage.SCORE) == 10
 
 
 def test_a_resumed_run_begins_where_it_was() -> None:
-    snapshot = experiment(10).compile()
-    tally = Tally(snapshot)
-    tally.committed([started(snapshot, done_cases=4)])
+    run = compiled(experiment(10))
+    tally = Tally(run)
+    tally.committed([started(run.snapshot, done_cases=4)])
     assert tally.cases == 4
     assert tally.done(Stage.GENERATE) == 8
     assert tally.seconds_left is None
@@ -101,10 +107,10 @@ def test_a_resumed_run_begins_where_it_was() -> None:
 
 def test_rate_and_time_left_are_those_of_this_attempt() -> None:
     now = [0.0]
-    snapshot = experiment(10).compile()
-    tally = Tally(snapshot, clock=lambda: now[0])
+    run = compiled(experiment(10))
+    tally = Tally(run, clock=lambda: now[0])
     now[0] = 100.0
-    tally.committed([started(snapshot, done_cases=4)])
+    tally.committed([started(run.snapshot, done_cases=4)])
     now[0] = 102.0
     tally.committed(
         [Event(kind=EventKind.CASE_FINISHED, attempt=1, at=0.0, case_index=i) for i in range(4)]
@@ -115,8 +121,8 @@ def test_rate_and_time_left_are_those_of_this_attempt() -> None:
 
 
 def test_failures_are_counted_as_steps_and_as_errors() -> None:
-    snapshot = experiment().compile()
-    tally = Tally(snapshot)
+    run = compiled(experiment())
+    tally = Tally(run)
     failed = Event(
         kind=EventKind.STEP_FAILED,
         attempt=1,
@@ -124,13 +130,13 @@ def test_failures_are_counted_as_steps_and_as_errors() -> None:
         case_index=0,
         address=StepAddress(Stage.GENERATE, 0),
     )
-    tally.committed([started(snapshot), failed])
+    tally.committed([started(run.snapshot), failed])
     assert (tally.errors, tally.done(Stage.GENERATE)) == (1, 1)
 
 
 def test_cost_is_shown_as_far_as_it_is_known_and_of_new_work_only() -> None:
-    snapshot = experiment().compile()
-    tally = Tally(snapshot, clock=lambda: 0.0)
+    run = compiled(experiment())
+    tally = Tally(run, clock=lambda: 0.0)
     raw = b'{"final_output":"x","token_usage":{"prompt_tokens":3,"completion_tokens":2}}'
 
     def answered(*, reused: bool = False, **data: Any) -> Event:
@@ -145,7 +151,7 @@ def test_cost_is_shown_as_far_as_it_is_known_and_of_new_work_only() -> None:
             artifact=Artifact(key=ArtifactKey("k"), raw=raw, at=0.0),
         )
 
-    tally.committed([started(snapshot), answered(reused=True)])
+    tally.committed([started(run.snapshot), answered(reused=True)])
     assert "price" not in tally.summary()
     assert "$" not in tally.summary()
     tally.committed([answered()])
@@ -156,10 +162,10 @@ def test_cost_is_shown_as_far_as_it_is_known_and_of_new_work_only() -> None:
 
 def test_plain_lines_come_seldom_and_once_at_the_end() -> None:
     now = [0.0]
-    snapshot = experiment(100).compile()
+    run = compiled(experiment(100))
     stream = io.StringIO()
-    lines = Lines(Tally(snapshot, clock=lambda: now[0]), stream, clock=lambda: now[0])
-    lines.committed([started(snapshot)])
+    lines = Lines(Tally(run, clock=lambda: now[0]), stream, clock=lambda: now[0])
+    lines.committed([started(run.snapshot)])
     for tick in range(110):
         now[0] = tick / 10
         lines.committed([Event(kind=EventKind.CASE_FINISHED, attempt=1, at=0.0, case_index=tick)])
@@ -169,7 +175,7 @@ def test_plain_lines_come_seldom_and_once_at_the_end() -> None:
 
 def test_nothing_is_written_where_nothing_happened() -> None:
     stream = io.StringIO()
-    lines = Lines(Tally(experiment().compile()), stream)
+    lines = Lines(Tally(compiled(experiment())), stream)
     lines.end()
     assert stream.getvalue() == ""
 
@@ -177,9 +183,9 @@ def test_nothing_is_written_where_nothing_happened() -> None:
 def test_a_stream_that_broke_does_not_stop_a_run() -> None:
     stream = io.StringIO()
     stream.close()
-    snapshot = experiment().compile()
-    lines = Lines(Tally(snapshot), stream)
-    lines.committed([started(snapshot)])
+    run = compiled(experiment())
+    lines = Lines(Tally(run), stream)
+    lines.committed([started(run.snapshot)])
     lines.end()
 
 
@@ -198,7 +204,7 @@ def test_bars_on_a_terminal_lines_elsewhere_and_nothing_unasked(
     monkeypatch: pytest.MonkeyPatch, asked: bool | None, is_terminal: bool, shows: type | None
 ) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal() if is_terminal else io.StringIO())
-    with shown_progress(asked, experiment().compile()) as display:
+    with shown_progress(asked, compiled(experiment())) as display:
         assert display is None if shows is None else isinstance(display, shows)
 
 

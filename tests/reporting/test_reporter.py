@@ -182,6 +182,32 @@ def test_tokens_cost_latency_and_endings_are_told(name: str) -> None:
     assert "2000" in text or "2,000" in text
 
 
+@pytest.mark.parametrize("name", ["html", "markdown", "json"])
+def test_a_run_that_reused_every_answer_tells_tokens_reused_and_none_spent(name: str) -> None:
+    snapshot = snapshot_of(1)
+    journal = Journal()
+    journal.started()
+    journal.generate(0, token_usage={"prompt_tokens": 1234}, reused=True)
+    journal.finished()
+    store = store_of(snapshot, journal)
+    text = Reporter(store).render(snapshot.run_id, name)
+    facts = {
+        "html": [
+            "<dt>tokens</dt><dd>none spent</dd>",
+            "<dt>prompt tokens reused</dt><dd>1,234</dd>",
+        ],
+        "markdown": ["**tokens**: none\n", "**tokens reused**: prompt_tokens 1234\n"],
+        "json": ['"tokens_reused": {'],
+    }
+    for fact in facts[name]:
+        assert fact in text
+    both = Reporter(store).render([snapshot.run_id, snapshot.run_id], "markdown")
+    assert "none spent, 1,234 (1,234 prompt) reused" in both
+    said = repr(RunResult.of(store, snapshot.run_id))
+    assert "tokens: none spent, 1,234 (1,234 prompt) reused, cost: none" in said
+    assert quickcheck(store, snapshot.run_id)["tokens_reused"] == {"prompt_tokens": 1234}
+
+
 def test_what_did_not_happen_is_not_told() -> None:
     snapshot, journal = small_run()
     store = store_of(snapshot, journal)

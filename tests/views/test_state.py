@@ -77,7 +77,7 @@ def test_progress_counts_steps_once_and_tokens_of_work_done_only() -> None:
     progress = execution_state(store_of(snapshot, journal), snapshot.run_id).progress
     generate = progress.stages["generate"]
     assert (generate.done, generate.reused, generate.failed) == (2, 1, 1)
-    assert progress.tokens == USAGE
+    assert progress.tokens == progress.tokens_reused == USAGE
     assert progress.latency_ms_sum == 100.0
     assert (progress.cases_finished, progress.cases_with_errors) == (1, 1)
 
@@ -95,6 +95,20 @@ def test_tokens_of_superseded_and_judging_work_are_counted() -> None:
     progress = execution_state(store_of(snapshot, journal), snapshot.run_id).progress
     assert progress.tokens == {"completion_tokens": 4, "prompt_tokens": 25}
     assert progress.stages["generate"].done == 1
+
+
+def test_tokens_of_a_reused_answer_count_apart_as_long_as_it_stands() -> None:
+    snapshot = snapshot_of(2)
+    journal = Journal()
+    call = StepAddress(Stage.JUDGE, 0, "rubric", "call")
+    said = {"call": {}, "prompt": {}, "response": {"text": "", "token_usage": {"prompt_tokens": 5}}}
+    for case in (0, 1):
+        journal.generate(case, token_usage=USAGE, reused=True)
+        journal.done(case, call, said, reused=True)
+    journal.generate(1, token_usage={"prompt_tokens": 1})
+    progress = execution_state(store_of(snapshot, journal), snapshot.run_id).progress
+    assert progress.tokens == {"prompt_tokens": 1}
+    assert progress.tokens_reused == {"completion_tokens": 2, "prompt_tokens": 10 + 5 + 5}
 
 
 def test_work_is_priced_where_its_price_is_known_and_never_for_nothing() -> None:

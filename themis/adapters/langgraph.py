@@ -178,6 +178,14 @@ class LangGraphGenerator:
                 "have no place: put them there with input_builder=",
                 fatal=True,
             )
+        fields = _state_fields(self._graph)
+        if fields and not isinstance(content, Mapping):
+            builder = "what input_builder= gave" if self._input_builder else "the case's input"
+            raise ComponentError(
+                f"graph '{self.graph_id}' has a state of fields ({', '.join(fields)}), and "
+                f"{builder} is {_kind(content)}: make an object of it with input_builder=, as in "
+                f"langgraph(..., input_builder=lambda case: {{'{fields[0]}': case.input}})"
+            )
         return content
 
     def _output(self, state: Any) -> JSONValue:
@@ -226,6 +234,19 @@ def langgraph(
         output_key=output_key,
         fingerprint=fingerprint,
     )
+
+
+def _state_fields(graph: Any) -> list[str]:
+    """Return the fields of a StateGraph's state; none where it has no fields, or is none."""
+    channels = [str(name) for name in getattr(graph, "channels", None) or ()]
+    if "__start__" not in channels:  # not made by a StateGraph: who knows what it takes
+        return []
+    return [name for name in channels if not name.startswith(("__", "branch:"))]
+
+
+def _kind(value: JSONValue) -> str:
+    names = {str: "text", list: "a list", type(None): "nothing", bool: "true or false"}
+    return names.get(type(value), "a number")
 
 
 def _content(value: Any) -> JSONValue:

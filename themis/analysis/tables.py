@@ -164,11 +164,19 @@ def tokens_text(tokens: Mapping[str, int]) -> str:
     return f"{total:,} ({kinds})" if kinds else "none"
 
 
+def usage_text(progress: RunProgress) -> str:
+    """Return the tokens of a run's work and, where answers were reused, beside them theirs."""
+    spent = tokens_text(progress.tokens)
+    if not progress.tokens_reused:
+        return spent
+    return f"{spent} spent, {tokens_text(progress.tokens_reused)} reused"
+
+
 def work_text(progress: RunProgress) -> str:
     """Return tokens and cost of a run's work in one line; empty where it used and cost nothing."""
-    if not progress.tokens and not progress.cost_usd:
+    if not progress.tokens and not progress.cost_usd and not progress.tokens_reused:
         return ""
-    return f"tokens: {tokens_text(progress.tokens)}, cost: {run_cost(progress)}"
+    return f"tokens: {usage_text(progress)}, cost: {run_cost(progress)}"
 
 
 def reuse_text(progress: RunProgress) -> str:

@@ -53,14 +53,19 @@ def _failure(store: RunStore, result: RunResult) -> str:
 
     found = common_failures(store, result.snapshot)
     said = f"{result.progress.cases_with_errors} of {len(result.cases)} cases ended with errors"
-    if found:
-        most = found[0]
-        said += f", {'most often' if len(found) > 1 else 'all'} ({most.n_cases}): {most.message}"
-        if any(one.may_heal for one in found):
+    if found.told:
+        most = found.told[0]
+        said += f", {'most often' if len(found.told) > 1 else 'all'} ({most.n_cases}"
+        if found.n_others:
+            said += (
+                f", of the first {len(found.told):,} messages; {found.n_others:,} cases have others"
+            )
+        said += f"): {most.message}"
+        if found.may_heal:
             said += "; running again tries them again"
         else:
             said += "; the metric refuses them, and will again until it or the cases change"
-    where = _inspection(store, result, found[0] if found else None)
+    where = _inspection(store, result, found.told[0] if found.told else None)
     return f"{said}; see: {where}" if where else said
 
 

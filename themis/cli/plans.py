@@ -43,7 +43,7 @@ def plan(
     experiment: ExperimentPath = None,
     config: MaybeConfig = None,
     until_stage: Annotated[str, typer.Option(help="The last stage to take.")] = "judge",
-    against: Annotated[
+    compare_with: Annotated[
         str | None,
         typer.Option(metavar="RUN", help="The run that reasons compare with; else the closest."),
     ] = None,
@@ -60,7 +60,7 @@ def plan(
     planned = found.plan(
         until_stage=until_stage,
         reuse=reuse,
-        compare_with=None if against is None else find_run(_kept(found), against),
+        compare_with=None if compare_with is None else find_run(_kept(found), compare_with),
         runtime=found.runtime.model_copy(update=policy),
     )
     show(planned.plain, lambda: _plan_text(planned), as_json=as_json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from themis.cli.experiments import Progress, importable_here
+from themis.cli.experiments import Fresh, MaxAge, Progress, importable_here, reuse_asked
 from themis.cli.kept import default_store, opened
 from themis.cli.output import AsJson, show_run
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 quick = typer.Typer(
     name="quick-eval",
-    help="Evaluate a model on one input, or on a file.",
+    help="Evaluate a model on one input, a file, or a data set of the Hugging Face hub.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -31,6 +31,10 @@ Judges = Annotated[
     list[str] | None, typer.Option("--judge", help=f"A judge, may be given again: {_SPEC}")
 ]
 Samples = Annotated[int, typer.Option("--samples", help="Samples a case.")]
+InputField = Annotated[str, typer.Option("--input", help="Name of the field to give.")]
+GoldField = Annotated[str, typer.Option(help="Name of the gold answer's field.")]
+CaseIdField = Annotated[str, typer.Option(help="Name of the id's field.")]
+Take = Annotated[int | None, typer.Option(help="Only the first so many cases.")]
 StoreFile = Annotated[
     Path | None,
     typer.Option(
@@ -53,6 +57,8 @@ def inline(
     parser: Parser = None,
     judge: Judges = None,
     samples: Samples = 1,
+    fresh: Fresh = False,
+    max_age: MaxAge = None,
     store: StoreFile = None,
     progress: Progress = None,
     as_json: AsJson = False,
@@ -60,9 +66,10 @@ def inline(
     """Evaluate on one input."""
     from themis.experiment.config_file import read_dataset
 
+    reuse = reuse_asked(rerun=False, fresh=fresh, max_age=max_age)
     case = {"case_id": "1", "input": given, "expected_output": expected_output}
     data = read_dataset({"dataset_id": "inline", "cases": [case]}, "--input")
-    _evaluate(model, data, metric, parser, judge, samples, store, progress, as_json=as_json)
+    _evaluate(model, data, metric, parser, judge, samples, reuse, store, progress, as_json=as_json)
 
 
 @quick.command("file")
@@ -72,13 +79,13 @@ def from_file(
     metric: Metrics = None,
     parser: Parser = None,
     judge: Judges = None,
-    given: Annotated[str, typer.Option("--input", help="Name of the field to give.")] = "input",
-    expected_output: Annotated[
-        str, typer.Option(help="Name of the gold answer's field.")
-    ] = "expected_output",
-    case_id: Annotated[str, typer.Option(help="Name of the id's field.")] = "case_id",
-    take: Annotated[int | None, typer.Option(help="Only the first so many cases.")] = None,
+    given: InputField = "input",
+    expected_output: GoldField = "expected_output",
+    case_id: CaseIdField = "case_id",
+    take: Take = None,
     samples: Samples = 1,
+    fresh: Fresh = False,
+    max_age: MaxAge = None,
     store: StoreFile = None,
     progress: Progress = None,
     as_json: AsJson = False,
@@ -86,9 +93,68 @@ def from_file(
     """Evaluate on the cases of a file."""
     from themis.experiment.config_file import read_dataset
 
+    reuse = reuse_asked(rerun=False, fresh=fresh, max_age=max_age)
     fields = {"input": given, "expected_output": expected_output, "case_id": case_id}
     data = read_dataset({"path": str(path), "take": take, **fields}, "PATH")
-    _evaluate(model, data, metric, parser, judge, samples, store, progress, as_json=as_json)
+    _evaluate(model, data, metric, parser, judge, samples, reuse, store, progress, as_json=as_json)
+
+
+@quick.command("huggingface")
+def from_huggingface(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A name on the hub, or a folder of data files.")
+    ],
+    model: Model,
+    metric: Metrics = None,
+    parser: Parser = None,
+    judge: Judges = None,
+    given: InputField = "input",
+    expected_output: GoldField = "expected_output",
+    case_id: CaseIdField = "case_id",
+    configuration: Annotated[
+        str | None, typer.Option("--name", help="The data set's configuration.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="The split; needed where there are several.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="The revision on the hub.")] = None,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="Read from the hub, keeping no copy on disk.")
+    ] = False,
+    take: Take = None,
+    samples: Samples = 1,
+    fresh: Fresh = False,
+    max_age: MaxAge = None,
+    store: StoreFile = None,
+    progress: Progress = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate on a data set of the Hugging Face hub."""
+    from themis.core.models import Dataset
+
+    reuse = reuse_asked(rerun=False, fresh=fresh, max_age=max_age)
+    data = Dataset.from_huggingface(
+        name,
+        input=given,
+        expected_output=expected_output,
+        case_id=case_id,
+        name=configuration,
+        split=split,
+        revision=revision,
+        streaming=streaming,
+    )
+    _evaluate(
+        model,
+        data if take is None else data.take(take),
+        metric,
+        parser,
+        judge,
+        samples,
+        reuse,
+        store,
+        progress,
+        as_json=as_json,
+    )
 
 
 def _evaluate(
@@ -98,13 +164,14 @@ def _evaluate(
     parser: str | None,
     judges: list[str] | None,
     samples: int,
+    reuse: str | None,
     store: Path | None,
     progress: bool | None,
     *,
     as_json: bool,
 ) -> None:
     from themis.cli.shell import say
-    from themis.core.config import StorageConfig
+    from themis.core.config import RuntimeConfig, StorageConfig
     from themis.experiment.evaluate import evaluate
 
     importable_here()
@@ -117,6 +184,7 @@ def _evaluate(
         judge=[_component(one, "judge", "--judge") for one in judges or ()],
         samples=samples,
         storage=StorageConfig(store="sqlite", parameters={"path": str(path)}),
+        runtime=None if reuse is None else RuntimeConfig(reuse=reuse),
         progress=progress,
     )
     if progress is not False:

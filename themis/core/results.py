@@ -197,6 +197,9 @@ class RunProgress(Model):
     """Steps made in the newest attempt in place of a result that was too old to be reused."""
     tokens: dict[str, int] = Field(default_factory=dict)
     """Of the work done, not of what was reused: prompt_tokens, completion_tokens, ..."""
+    tokens_reused: dict[str, int] = Field(default_factory=dict)
+    """Of the answers that stand and were reused: what they used when they were made, and was not
+    spent again."""
     cost_usd: float | None = 0.0
     """US dollars of the work done, as far as its price is known."""
     unpriced_calls: int = 0
@@ -234,7 +237,8 @@ class RunEstimate(Model):
     run_id: str
     n_cases: int
     steps: dict[str, int]
-    """Steps by stage, judge calls under "judge" where their number is known beforehand."""
+    """Steps by stage; a judged metric counts under "judge" once for each subject, however many
+    judge calls it makes. Where a selector is to choose, as many as if it chose every sample."""
     to_run: dict[str, int] = Field(default_factory=dict)
     """Of these, how many generations are not in the store."""
     prompt_tokens: int | None = None

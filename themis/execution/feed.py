@@ -46,6 +46,8 @@ class CaseFeed:
     """Reads the run's cases and hands them out ready to be walked."""
 
     case_type: type[CaseRun] = CaseRun
+    keeps_cases = True
+    """Whether the store is to have the cases that are read."""
 
     def __init__(
         self,
@@ -130,7 +132,8 @@ class CaseFeed:
                 raise _changed(
                     source, f"case '{case.case_id}' (number {position + 1}) reads differently"
                 )
-            stored.append(stored_case(case, digests))
+            if self.keeps_cases:
+                stored.append(stored_case(case, digests))
             if position < source.manifest.n_cases and self._done[source.offset + position]:
                 continue
             one = self._case_run(source, position, case, digests)

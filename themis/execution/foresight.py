@@ -10,15 +10,14 @@ or judge is called; a judged metric is asked what it would ask where its subject
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from enum import Enum
+from collections.abc import AsyncIterator, Callable
+from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar, cast
 
 from themis.core.base import ArtifactKey
 from themis.core.config import RuntimeConfig
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
-from themis.core.kept import StoredCase
 from themis.core.models import Case
 from themis.core.protocols import RunStore
 from themis.core.results import StepFailure
@@ -38,12 +37,14 @@ _CHUNK = 512
 _NOT_THERE = StepFailure(stage="", category="not_taken", message="it is not known before the run")
 
 
-class Fate(Enum):
+class Fate(StrEnum):
     """What a run would do about a step."""
 
     DONE = "done"
     REUSED = "reused"
     TO_RUN = "to_run"
+
+    __hash__ = str.__hash__  # what Enum brings is slow, and every step is counted by it
 
 
 class Foreseen(NamedTuple):
@@ -58,12 +59,17 @@ class Foreseen(NamedTuple):
     """The stage of what it rests on, where that is not there yet."""
 
 
+_DONE, _REUSED = Foreseen(Fate.DONE), Foreseen(Fate.REUSED)
+
+
 class ForeseenCase(CaseRun):
     """A case gone through dry: it takes note of each step that it is asked for."""
 
     __slots__ = ("_waiting", "chosen", "steps", "unknown")
 
-    def __init__(self, engine: Engine, case: Case, **about: Any) -> None:
+    engine: Foresight
+
+    def __init__(self, engine: Foresight, case: Case, **about: Any) -> None:
         super().__init__(engine, case, **about)
         self.steps: dict[StepAddress, Foreseen] = {}
         """Every step that was asked for."""
@@ -75,14 +81,13 @@ class ForeseenCase(CaseRun):
 
     def earlier(self, step: Step) -> Artifact | None:
         """Return what this run has of a step already, and take note of it."""
-        stage = self._rests_on(step.address)
-        if stage is not None:
+        if self.unknown and (stage := self._rests_on(step.address)) is not None:
             self._waiting[step.address] = stage
             step.known_absent = True  # its key is made of what is not there: no store has it
             return None
-        artifact = super().earlier(step)
+        artifact = CaseRun.earlier(self, step) if self.prior else None
         if artifact is not None:
-            self._found(step.address, Fate.DONE, artifact)
+            self._found(step.address, _DONE, artifact)
         return artifact
 
     def emit(self, event: Event) -> None:
@@ -95,7 +100,7 @@ class ForeseenCase(CaseRun):
             self.steps[address] = Foreseen(Fate.TO_RUN, causes=causes)
             self.unknown.add(address)
         elif event.key is not None:
-            self._found(address, Fate.REUSED, self.known(event.key))
+            self._found(address, _REUSED, event.found)
 
     def finish(self) -> None:
         """Say nothing: nothing was done."""
@@ -103,9 +108,9 @@ class ForeseenCase(CaseRun):
     def instead_of_work(self, step: Step) -> Taken:
         """Take note that a step would run."""
         stage = self._waiting.get(step.address)
-        shared = stage is None and step.paid and self._foresight.will_have(self, step.key)
+        shared = stage is None and step.paid and self.engine.will_have(self, step.key)
         if shared:
-            self.steps[step.address] = Foreseen(Fate.REUSED)
+            self.steps[step.address] = _REUSED
         else:
             causes = () if stage is not None else self._causes(step)
             self.steps[step.address] = Foreseen(Fate.TO_RUN, step, causes, stage)
@@ -114,28 +119,22 @@ class ForeseenCase(CaseRun):
 
     def known(self, key: ArtifactKey) -> Artifact | None:
         """Return what the store was seen to have under a key."""
-        return self.found.get(key) or self._foresight.kept.get(key)
+        return self.found.get(key) or self.engine.kept.get(key)
 
-    @property
-    def _foresight(self) -> Foresight:
-        return cast(Foresight, self.engine)
-
-    def _found(self, address: StepAddress, fate: Fate, artifact: Artifact | None) -> None:
-        self.steps[address] = Foreseen(fate)
-        if address == StepAddress(Stage.SELECT) and artifact is not None:
+    def _found(self, address: StepAddress, seen: Foreseen, artifact: Artifact | None) -> None:
+        self.steps[address] = seen
+        if address.stage is Stage.SELECT and address.component is None and artifact is not None:
             self.chosen = tuple(artifact.payload["chosen"])
 
     def _rests_on(self, address: StepAddress) -> Stage | None:
-        """Return the stage of what a step needs and is not there."""
-        if not self.unknown:
-            return None
+        """Return the stage of what a step needs and is not there, where something is not."""
         stage, sample, component, call = address
-        of = self._foresight.folds.get(component or "") if stage is Stage.SCORE else None
+        of = self.engine.folds.get(component or "") if stage is Stage.SCORE else None
         if of is not None:
             scores = (one for one in self.unknown if one.stage is Stage.SCORE)
             return Stage.SCORE if any(one.component == of for one in scores) else None
         if stage is Stage.SCORE:
-            parser = self._foresight.reads_from[component or ""]
+            parser = self.engine.reads_from[component or ""]
             parsed = StepAddress(Stage.PARSE, sample, parser)
             return Stage.PARSE if parsed in self.unknown else None
         if stage is Stage.REDUCE and any(one.stage is Stage.PARSE for one in self.unknown):
@@ -158,7 +157,7 @@ class ForeseenCase(CaseRun):
         if artifact is None and event is not None and event.key == step.key:
             artifact = event.artifact
         if artifact is not None:
-            return (self._foresight.refusal(artifact, step.bound),)
+            return (self.engine.refusal(artifact, step.bound),)
         if event is not None and event.key is not None:
             return (Cause("input_changed", "what it is given came out otherwise"),)
         return ()
@@ -204,6 +203,8 @@ class Foresight(Engine):
         async for chunk in feed.chunks(_CHUNK):
             await asyncio.gather(*(walk(case) for case in chunk))
             yield chunk
+            for case in chunk:  # its steps refer to it: a circle, left for the collector otherwise
+                case.steps.clear()
             self.kept.clear()
             if len(self.run.datasets) == 1:  # keys are shared within a case, or by equal case ids
                 self._to_be_made.clear()
@@ -262,6 +263,7 @@ class _Looking(CaseFeed):
     """The feed of a run that is only looked at: it keeps no case."""
 
     case_type = ForeseenCase
+    keeps_cases = False
 
     async def chunks(self, size: int) -> AsyncIterator[list[ForeseenCase]]:
         """Yield the cases that are not done, ready to be gone through."""
@@ -271,16 +273,6 @@ class _Looking(CaseFeed):
                 made = await self._prepare(source, chunk)
                 if made:
                     yield cast(list[ForeseenCase], made)
-
-    def _visit_store(
-        self,
-        source: Any,
-        start: int,
-        stored: Sequence[StoredCase],
-        keys: Sequence[ArtifactKey],
-        span: tuple[int, int] | None,
-    ) -> tuple[Mapping[ArtifactKey, Artifact], dict[int, list[Event]]]:
-        return super()._visit_store(source, start, [], keys, span)
 
 
 class _Unwritten:

@@ -7,8 +7,9 @@ its input come out as some earlier one did, the run would find its result in the
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from themis.core.base import RunId
@@ -18,11 +19,13 @@ from themis.core.events import Stage, StepAddress
 from themis.core.plans import PlanReason, RunPlan, StagePlan
 from themis.core.protocols import RunStore
 from themis.core.snapshot import RunSnapshot
+from themis.execution.collector import slowed_collector
 from themis.execution.foresight import Fate, ForeseenCase, Foresight
 from themis.execution.history import decide, read_history
 from themis.execution.step import Step
 from themis.execution.wish import Wish
 from themis.planning.estimate import Spending
+from themis.planning.expected import expected_steps
 from themis.planning.reasons import NOTHING_KNOWN, Cause, Causes, Comparison, Looked
 from themis.planning.related import related_run
 from themis.planning.work import CompiledRun
@@ -70,8 +73,9 @@ async def foresee(
     plan.take_done(sum(decision.done), decision.attempt.until)
     foresight = Foresight(run, store, runtime, decision)
     try:
-        async for chunk in foresight.cases(has_history=history.last_seq > 0):
-            plan.take(chunk, decision.attempt.until)
+        with slowed_collector():
+            async for chunk in foresight.cases(has_history=history.last_seq > 0):
+                plan.take(chunk, decision.attempt.until)
     finally:
         foresight.close()
     if history.last_seq and runtime.existing_run_policy == "error":
@@ -97,7 +101,7 @@ class _Plan:
         self._run = run
         self._comparison = comparison
         self._spending = spending
-        self._fates: dict[str, Counter[Fate]] = {}
+        self._fates: defaultdict[str, Counter[Fate]] = defaultdict(Counter)
         self._groups: dict[_Group, tuple[list[int], list[str]]] = {}
         self._open_ended: set[str] = set()
         """Stages of which more may have to run than can be known."""
@@ -115,7 +119,8 @@ class _Plan:
         unexplained: list[tuple[ForeseenCase, StepAddress, Step]] = []
         for case in chunk:
             for address, seen in case.steps.items():
-                self._count(_bucket(address), seen.fate)
+                stage, _, _, call = address
+                self._count(stage if call is None else CALLS, seen.fate)
                 if seen.fate is not Fate.TO_RUN:
                     continue
                 if address.stage is Stage.GENERATE and seen.step is not None:
@@ -191,7 +196,7 @@ class _Plan:
                 self._open_ended.add(CALLS)
         if self._run.selector is not None and case.chosen is None:
             if self._run.judges:  # it may ask them, and who knows how often
-                self._fates.setdefault(CALLS, Counter())
+                self._count(CALLS, Fate.TO_RUN, 0)
                 self._open_ended.add(CALLS)
             if self._run.reducer is None:
                 below = {stage.value for stage in Stage if stage.order > Stage.REDUCE.order}
@@ -213,10 +218,7 @@ class _Plan:
         )
 
     def _count(self, bucket: str, fate: Fate, count: int = 1) -> None:
-        fates = self._fates.get(bucket)
-        if fates is None:
-            fates = self._fates[bucket] = Counter()
-        fates[fate] += count
+        self._fates[bucket][fate] += count
 
     def _put(
         self, address: StepAddress, step: Step | None, causes: Causes, case: ForeseenCase
@@ -242,40 +244,6 @@ class _Plan:
         return found
 
 
-def expected_steps(run: CompiledRun, chosen: Sequence[int] | None) -> Iterator[StepAddress]:
-    """Yield the steps of a case, judge calls left out; of unknown samples chosen, one.
-
-    Args:
-        run: the run.
-        chosen: the samples that a selector chose, where there is one and it is known.
-    """
-    samples = range(run.snapshot.identity.num_samples)
-    for sample in samples:
-        yield StepAddress(Stage.GENERATE, sample)
-    going_on: Sequence[int] = samples
-    if run.selector is not None:
-        yield StepAddress(Stage.SELECT)
-        going_on = samples[:1] if chosen is None else chosen
-    subjects: Sequence[int | None] = going_on
-    if run.reducer is not None:
-        subjects = [None]
-        if run.default_parser and getattr(run.reducer.component, "reads_parsed", False):
-            for sample in going_on:
-                yield StepAddress(Stage.PARSE, sample, run.default_parser)
-        yield StepAddress(Stage.REDUCE)
-    for subject in subjects:
-        for parser in run.parsers:
-            yield StepAddress(Stage.PARSE, subject, parser)
-        for metric in run.metrics:
-            if metric.facts.subject != "candidates":
-                stage = Stage.JUDGE if metric.facts.judged else Stage.SCORE
-                yield StepAddress(stage, subject, metric.name)
-    for metric in run.metrics:
-        if metric.facts.subject == "candidates":
-            stage = Stage.JUDGE if metric.facts.judged else Stage.SCORE
-            yield StepAddress(stage, None, metric.name)
-
-
 def _compared(store: RunStore, run: CompiledRun, named: str | None) -> Comparison | None:
     before = (
         related_run(store, run.snapshot) if named is None else store.load_snapshot(RunId(named))
@@ -284,9 +252,11 @@ def _compared(store: RunStore, run: CompiledRun, named: str | None) -> Compariso
 
 
 def _bucket(address: StepAddress) -> str:
-    return address.stage.value if address.call is None else CALLS
+    """Return what a step is counted under: its stage, which is a string like another, or calls."""
+    return address.stage if address.call is None else CALLS
 
 
+@lru_cache
 def _depends(stage: Stage) -> Causes:
     return (Cause("depends", stage.value),)
 

@@ -366,7 +366,7 @@ class Experiment:
         run = self._compile(runtime)
         check_wish(run, wish)
         target = self._target(run, wish, options.get("store"))
-        with shown_progress(options.get("progress"), run.snapshot) as display:
+        with shown_progress(options.get("progress"), run) as display:
             listeners: list[Listener] = [] if display is None else [display.committed]
             ended = await execute(
                 run,

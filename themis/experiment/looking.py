@@ -104,6 +104,7 @@ def quickcheck(store: RunStore, run_id: str) -> dict[str, Any]:
         "reported": [one.model_dump(mode="json") for one in progress.reported],
         "deviating": progress.deviating,
         "tokens": progress.tokens,
+        "tokens_reused": progress.tokens_reused,
         "cost_usd": progress.cost_usd,
         "unpriced_calls": progress.unpriced_calls,
         "cost": result.cost,

@@ -16,8 +16,8 @@ from typing import Any, Protocol, TextIO
 
 from themis.analysis.tables import cost_text
 from themis.core.events import Event, EventKind, Stage
-from themis.core.snapshot import RunSnapshot
-from themis.planning.estimate import steps_per_case
+from themis.planning.expected import steps_per_case
+from themis.planning.work import CompiledRun
 
 DRAWINGS_A_SECOND = 8
 SECONDS_BETWEEN_LINES = 5.0
@@ -35,19 +35,19 @@ class Display(Protocol):
 
 
 @contextmanager
-def shown_progress(progress: bool | None, snapshot: RunSnapshot) -> Iterator[Display | None]:
+def shown_progress(progress: bool | None, run: CompiledRun) -> Iterator[Display | None]:
     """Show a run's progress on standard error while the context lasts.
 
     Args:
         progress: True shows it, as bars on a terminal and as plain lines elsewhere; None shows it
             on a terminal only; False shows nothing.
-        snapshot: the run.
+        run: the run.
     """
     is_terminal = sys.stderr.isatty()
     if progress is False or (progress is None and not is_terminal):
         yield None
         return
-    tally = Tally(snapshot)
+    tally = Tally(run)
     display = Bars(tally) if is_terminal else Lines(tally, sys.stderr)
     try:
         yield display
@@ -69,12 +69,12 @@ class Tally:
         unpriced_calls: calls of new work that used tokens at an unknown price.
     """
 
-    def __init__(self, snapshot: RunSnapshot, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_case = steps_per_case(snapshot.identity)
+    def __init__(self, run: CompiledRun, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_case = steps_per_case(run)
         self._clock = clock
         self._began = clock()
         self._cases_before = 0
-        self.n_cases = snapshot.n_cases
+        self.n_cases = run.snapshot.n_cases
         self.cases = 0
         self.errors = 0
         self.tokens = 0

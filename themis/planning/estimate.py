@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from themis.core.events import Stage
 from themis.core.plans import RunPlan
 from themis.core.results import RunEstimate
-from themis.core.snapshot import RunIdentity
+from themis.planning.expected import steps_per_case
 from themis.planning.prices import call_cost, find_price
 from themis.planning.work import Bound, CompiledRun
 
@@ -105,33 +104,10 @@ def estimate_of(run: CompiledRun, plan: RunPlan) -> RunEstimate:
     return RunEstimate(
         run_id=run.run_id,
         n_cases=cases,
-        steps={
-            stage.value: cases * count
-            for stage, count in steps_per_case(run.snapshot.identity).items()
-        },
+        steps={stage.value: cases * count for stage, count in steps_per_case(run).items()},
         to_run={"generate": plan.stages["generate"].to_run},
         prompt_tokens=plan.prompt_tokens,
         output_tokens_at_most=plan.output_tokens_at_most,
         cost_usd=plan.cost_usd,
         notes=[*notes, *plan.notes],
     )
-
-
-def steps_per_case(identity: RunIdentity) -> dict[Stage, int]:
-    """Return how many steps a case takes in each stage that the run has.
-
-    A judged metric counts once for each subject, however many judge calls it makes.
-    """
-    subjects = 1 if identity.reducer is not None else identity.num_samples
-    facts = [metric.metric for metric in identity.metrics]
-    judged = [one for one in facts if one is not None and one.judged]
-    folding = sum(one is not None and one.of is not None for one in facts)
-    counts = {
-        Stage.GENERATE: identity.num_samples,
-        Stage.SELECT: int(identity.selector is not None),
-        Stage.REDUCE: int(identity.reducer is not None),
-        Stage.PARSE: subjects * len(identity.parsers),
-        Stage.SCORE: subjects * (len(facts) - len(judged) - folding) + folding,
-        Stage.JUDGE: sum(1 if one.subject == "candidates" else subjects for one in judged),
-    }
-    return {stage: count for stage, count in counts.items() if count}

@@ -1,7 +1,8 @@
 """The cases that a run kept, found by id: which of today's are new, and what changed in others.
 
-Cases are held as digests, never whole: 40 bytes each, however many there are. Ids and parts are
-compared by short digests, which is enough to tell people what changed and too little to key by.
+Cases are held as digests, never whole: 40 bytes each, however many there are, and half as much
+again while they are put in order. Ids and parts are compared by short digests, which is enough to
+tell people what changed and too little to key by.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ class KeptCases:
     def _take(self, columns: list[array[int]]) -> None:
         import numpy
 
-        ids, *others = (numpy.frombuffer(column, dtype=numpy.uint64) for column in columns)
-        order = numpy.argsort(ids)
+        order = numpy.argsort(numpy.frombuffer(columns[0], dtype=numpy.uint64))
+        ordered: list[Any] = []
+        while columns:  # one goes as the next comes
+            ordered.append(numpy.frombuffer(columns.pop(0), dtype=numpy.uint64)[order])
         self._search = numpy.searchsorted
-        self._ids: Any = ids[order]
-        self._positions: Any = others[0][order]
-        self._parts: list[Any] = [part[order] for part in others[1:]]
+        self._ids, self._positions, *self._parts = ordered
 
     @property
     def whole(self) -> bool:

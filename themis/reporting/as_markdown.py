@@ -82,7 +82,7 @@ def _run(run: RunFacts, *, several: bool) -> Iterator[str]:
     state, progress = run.state, run.state.progress
     yield f"\n## {escape(run.label if several else 'Run')}\n\n"
     stopped = [("stopped early", escape(state.reason))] if state.reason else []
-    first = progress.first_token_ms
+    first, reused = progress.first_token_ms, progress.tokens_reused
     yield from _points(
         [
             ("run", f"`{run.run_id}`"),
@@ -96,6 +96,7 @@ def _run(run: RunFacts, *, several: bool) -> Iterator[str]:
             *([("answers", escape(run.endings))] if run.endings else []),
             *([("models", escape(run.reported))] if run.reported else []),
             ("tokens", _counts(progress.tokens)),
+            *([("tokens reused", _counts(reused))] if reused else []),
             ("cost", escape(run.cost)),
             ("latency", times_text(progress.latency_ms)),
             *([("first token", times_text(first))] if first else []),

@@ -20,7 +20,7 @@ from themis.analysis.tables import (
     renewed_text,
     reported_text,
     run_cost,
-    tokens_text,
+    usage_text,
 )
 from themis.core.base import RunId
 from themis.core.errors import DefinitionError
@@ -288,7 +288,7 @@ def work_rows(facts: ReportFacts) -> list[tuple[str, ...]]:
             (
                 run.label,
                 run.state.status.value,
-                tokens_text(progress.tokens),
+                usage_text(progress),
                 run.cost,
                 milliseconds(latency.get("p50")),
                 milliseconds(latency.get("p90")),

@@ -2,16 +2,22 @@
 
 A failure counts where it is the newest thing known of its step; it is told by its message, and once
 a case. A single judge call that failed is its metric's to weigh, and is left out.
+
+Messages may be as many as the cases. The first so many different ones are told apart; of all others
+the cases are counted, so that memory stays flat.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from themis.core.events import EventKind
 from themis.core.protocols import RunStore
 from themis.core.snapshot import RunSnapshot
 from themis.views.steps import CaseSteps, fold_cases
+
+MOST = 1000
+"""Different messages that are told apart."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,11 +32,35 @@ class CommonFailure:
     """Whether the next run tries again; not where a metric has said that it cannot score this."""
 
 
-class FailuresFold:
-    """Fold over whole cases, in any order."""
+@dataclass(slots=True, kw_only=True)
+class CommonFailures:
+    """What failed in a run."""
 
-    def __init__(self) -> None:
+    told: list[CommonFailure] = field(default_factory=list)
+    """The failures that are told apart, the most frequent first."""
+    n_others: int = 0
+    """Cases with a failure that is none of these."""
+    others_may_heal: bool = False
+    """Whether the next run tries one of those again."""
+
+    @property
+    def may_heal(self) -> bool:
+        """Whether the next run tries anything again."""
+        return self.others_may_heal or any(one.may_heal for one in self.told)
+
+
+class FailuresFold:
+    """Fold over whole cases, in the order in which messages are to be told apart.
+
+    Args:
+        most: how many different messages are.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         self._found: dict[str, CommonFailure] = {}
+        self._n_others = 0
+        self._others_may_heal = False
 
     def take(self, steps: CaseSteps) -> None:
         """Take one case."""
@@ -41,22 +71,32 @@ class FailuresFold:
         )
         finished = steps.finished
         may_heal = finished is None or bool(finished.data.get("outages"))
-        for message in {one["message"] for one in failures}:
-            known = self._found.setdefault(
-                message,
-                CommonFailure(message=message, n_cases=0, first=steps.index, may_heal=False),
-            )
+        has_others = False
+        for message in dict.fromkeys(one["message"] for one in failures):
+            known = self._found.get(message)
+            if known is None:
+                if len(self._found) == self._most:
+                    has_others = True
+                    continue
+                known = self._found[message] = CommonFailure(
+                    message=message, n_cases=0, first=steps.index, may_heal=False
+                )
             known.n_cases += 1
             known.first = min(known.first, steps.index)
             known.may_heal = known.may_heal or may_heal
+        self._n_others += has_others
+        self._others_may_heal = self._others_may_heal or (has_others and may_heal)
 
-    def failures(self) -> list[CommonFailure]:
-        """Return the failures, the most frequent first."""
-        return sorted(self._found.values(), key=lambda one: (-one.n_cases, one.first, one.message))
+    def failures(self) -> CommonFailures:
+        """Return the failures."""
+        told = sorted(self._found.values(), key=lambda one: (-one.n_cases, one.first, one.message))
+        return CommonFailures(
+            told=told, n_others=self._n_others, others_may_heal=self._others_may_heal
+        )
 
 
-def common_failures(store: RunStore, snapshot: RunSnapshot) -> list[CommonFailure]:
-    """Return what failed in a run, the most frequent first, reading its journal page by page."""
+def common_failures(store: RunStore, snapshot: RunSnapshot) -> CommonFailures:
+    """Return what failed in a run, reading its journal page by page."""
     fold = FailuresFold()
     fold_cases(store, snapshot, fold)
     return fold.failures()

@@ -7,6 +7,7 @@ is for the store's lease to say.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
@@ -122,7 +123,8 @@ class ProgressFold:
     """Fold over whole cases: steps, tokens, cost and times.
 
     A step counts once, as its newest event has it. Tokens, cost and latencies are of all work done,
-    that of superseded attempts included, and of nothing that was reused.
+    that of superseded attempts included, and of nothing that was reused; the tokens behind reused
+    answers that stand are added up by themselves.
 
     Args:
         head: the run's attempts, which say when a case is finished.
@@ -133,7 +135,8 @@ class ProgressFold:
         self._head = head
         self._n_cases = n_cases
         self._stages: dict[Stage, list[int]] = {}
-        self._tokens: dict[str, int] = {}
+        self._tokens: Counter[str] = Counter()
+        self._tokens_reused: Counter[str] = Counter()
         self._cost = Total()
         self._priced = 0
         self._unpriced = 0
@@ -166,6 +169,9 @@ class ProgressFold:
                     self._date(event)
                 if event.artifact is not None and event.artifact.mentions(HINT):
                     opened[event.seq] = self._report(event, address)
+                if event.reused and (stage is _GENERATE or address.call is not None):
+                    found = _paid_for(event, address, opened)
+                    self._tokens_reused.update(found.get("token_usage") or {})
             else:
                 counts[2] += 1
                 # A judge that is out is the aggregation's to judge: a panel may do without it.
@@ -201,10 +207,9 @@ class ProgressFold:
         return payload
 
     def _work(self, event: Event, found: dict[str, Any]) -> None:
-        used = 0
-        for name, count in (found.get("token_usage") or {}).items():
-            self._tokens[name] = self._tokens.get(name, 0) + count
-            used += count
+        usage = found.get("token_usage") or {}
+        self._tokens.update(usage)
+        used = sum(usage.values())
         cost = event.data.get("cost")
         if cost is not None:
             self._cost.add(float(cost))
@@ -232,6 +237,7 @@ class ProgressFold:
             },
             renewed=self._renewed,
             tokens=dict(sorted(self._tokens.items())),
+            tokens_reused=dict(sorted(self._tokens_reused.items())),
             cost_usd=None if self._unpriced and not self._priced else self._cost.value,
             unpriced_calls=self._unpriced,
             first_failure=self._first_failure,
