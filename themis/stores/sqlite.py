@@ -25,15 +25,7 @@ from themis.stores import sqlite_statements
 from themis.stores.leasing import held, lost, owner_of, plain_owner
 from themis.stores.rows import KIND_NUMBERS, cell_of, event_of, text_of
 from themis.stores.sqlite_database import Database, JournalMode, Synchronous
-from themis.stores.sqlite_journal import (
-    NULLABLE,
-    Batch,
-    chunked,
-    insert,
-    put_blobs,
-    shelve,
-    unshelve,
-)
+from themis.stores.sqlite_journal import Batch, chunked, insert, put_blobs, shelve, unshelve
 from themis.stores.sqlite_schema import RARE_KINDS, RARE_NUMBERS
 
 _PAGE_ROWS = 512
@@ -200,7 +192,7 @@ class SqliteRunStore:
             insert(
                 db,
                 "INSERT OR IGNORE INTO cases",
-                f"(?,{NULLABLE},{NULLABLE})",
+                "(?,?,?)",
                 [(case.digest, raw, blob and blob[0]) for case, raw, blob in shelved],
             )
             insert(

@@ -24,9 +24,6 @@ LARGE_BYTES = 64 * 1024
 _LEVEL = 3
 _CHUNK = 256
 _ROWS_A_STATEMENT = 64
-NULLABLE = "nullif(?,x'')"
-"""The mark of a value that may be None; none that is kept is of no bytes."""
-_NONE = bytearray()
 
 _PUT_BLOB = "INSERT OR IGNORE INTO blobs (digest, data, asked) VALUES (?, ?, 0)"
 _STANDING = "SELECT key, max(version), code, id FROM artifacts WHERE key IN ({marks}) GROUP BY key"
@@ -103,7 +100,8 @@ def insert(db: sqlite3.Connection, into: str, marks: str, rows: Sequence[Sequenc
     Args:
         db: the connection.
         into: the statement, up to VALUES.
-        marks: the values of a row, in parentheses; ``NULLABLE`` for each that may be None.
+        marks: the values of a row, in parentheses: no functions, or SQLite keeps a journal of each
+            statement to take it back by, and writes three times as much.
         rows: what stands for the marks.
     """
     inserted = start = 0
@@ -120,12 +118,9 @@ def insert(db: sqlite3.Connection, into: str, marks: str, rows: Sequence[Sequenc
 def _bindable(values: Iterable[Any]) -> list[Any]:
     """Return values in forms that sqlite3 binds as they are.
 
-    Of bytes and of None it asks each time whether the program adapts them, which costs more than
-    the rest of binding them.
+    Of bytes it asks each time whether the program adapts them, which costs more than a copy.
     """
-    return [
-        bytearray(one) if type(one) is bytes else _NONE if one is None else one for one in values
-    ]
+    return [bytearray(one) if type(one) is bytes else one for one in values]
 
 
 class Batch:
@@ -182,7 +177,7 @@ class Batch:
             else:
                 self._place(db, run)
         # The run's number stands in the statement, which so needs no other form of the rows.
-        marks = f"({run:d},?,?,?,{NULLABLE},{NULLABLE},?,?,{NULLABLE})"
+        marks = f"({run:d},?,?,?,?,?,?,?,?)"
         try:
             insert(db, "INSERT INTO events", marks, self._rows)
         except sqlite3.IntegrityError:
@@ -244,7 +239,7 @@ class Batch:
 def _insert(db: sqlite3.Connection, run: int, rows: list[ArtifactRow]) -> int:
     """Insert artifacts whose (key, version) is free and return how many there were."""
     into = "INSERT OR IGNORE INTO artifacts (key, version, code, at, run, payload, blob)"
-    return insert(db, into, f"(?,?,{NULLABLE},?,{run:d},{NULLABLE},{NULLABLE})", rows)
+    return insert(db, into, f"(?,?,?,?,{run:d},?,?)", rows)
 
 
 def _standing(db: sqlite3.Connection, keys: Collection[ArtifactKey]) -> dict[Cell, _Standing]:
