@@ -22,7 +22,16 @@ ArtifactKey = NewType("ArtifactKey", str)
 """Digest of all that a step depends on."""
 Fingerprint = NewType("Fingerprint", str)
 
-_set = object.__setattr__  # past what keeps models frozen
+# Past what keeps models frozen, and quicker than ``object.__setattr__``, which looks each name up.
+_set_values, _set_given, _set_extra, _set_private = (
+    BaseModel.__dict__[slot].__set__
+    for slot in (
+        "__dict__",
+        "__pydantic_fields_set__",
+        "__pydantic_extra__",
+        "__pydantic_private__",
+    )
+)
 
 if TYPE_CHECKING:
     JSONValue = Any
@@ -65,10 +74,10 @@ class Model(BaseModel):
         times as long, and steps make many models of what was checked before.
         """
         one = cls.__new__(cls)
-        _set(one, "__dict__", fields)
-        _set(one, "__pydantic_fields_set__", set(fields))
-        _set(one, "__pydantic_extra__", None)
-        _set(one, "__pydantic_private__", None)
+        _set_values(one, fields)
+        _set_given(one, set(fields))
+        _set_extra(one, None)
+        _set_private(one, None)
         return one
 
     @classmethod

@@ -52,6 +52,7 @@ class Engine:
         self.runtime = runtime
         self.journal = journal
         self.attempt = attempt
+        self.through = attempt.until.value
         self.reaches = {stage: attempt.reaches(stage) for stage in Stage}
         """Whether the attempt goes as far as a stage."""
         unjudged = [one for one in run.metrics if not one.facts.judged]

@@ -271,7 +271,7 @@ class CaseRun:
         ):
             return  # nothing is new: it went farther, and that still holds
         data = {
-            "through": attempt.until.value,
+            "through": self.engine.through,
             "outages": self.outages,
             "generated": self.generated,
         }

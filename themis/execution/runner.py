@@ -297,7 +297,8 @@ class _OpenRun:
             if losers and event.key in losers:
                 case.lost = True
                 self._lost[index] = case
-            case.close()
+            if not case.pending:
+                case.close()
         self._headline.committed(events, losers)
         for listener in self._listeners:
             listener(events)

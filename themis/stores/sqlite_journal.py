@@ -238,8 +238,10 @@ class Batch:
 
 def _insert(db: sqlite3.Connection, run: int, rows: list[ArtifactRow]) -> int:
     """Insert artifacts whose (key, version) is free and return how many there were."""
-    into = "INSERT OR IGNORE INTO artifacts (key, version, code, at, run, payload, blob)"
-    return insert(db, into, f"(?,?,?,?,{run:d},?,?)", rows)
+    into = "INSERT OR IGNORE INTO artifacts (key, version, code, at, run, payload"
+    if all(row.blob is None for row in rows):  # as most; to bind None costs more than to leave it
+        return insert(db, f"{into})", f"(?,?,?,?,{run:d},?)", [row[:-1] for row in rows])
+    return insert(db, f"{into}, blob)", f"(?,?,?,?,{run:d},?,?)", rows)
 
 
 def _standing(db: sqlite3.Connection, keys: Collection[ArtifactKey]) -> dict[Cell, _Standing]:

@@ -58,10 +58,10 @@ class CaseSteps:
             known = self.newest.get(address)
             if known is not None and known.seq < event.seq:
                 del self.newest[address]
-        elif event.seq > self._dropped.get(address, 0) and _is_newer(
-            event, self.newest.get(address)
-        ):
-            self.newest[address] = event
+        elif not self._dropped or event.seq > self._dropped.get(address, 0):
+            known = self.newest.get(address)
+            if known is None or event.seq > known.seq:
+                self.newest[address] = event
 
     def has_older(self, than: float, until: Stage) -> bool:
         """Return whether some step, of the stages up to ``until``, stands by an older artifact.

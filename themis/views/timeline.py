@@ -5,6 +5,8 @@ It says what the clocks said and explains nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import Field
 
 from themis.core.base import Model
@@ -99,26 +101,29 @@ class TimelineFold:
 
     def take_event(self, event: Event) -> None:
         """Take one event."""
-        attempt, at, address = event.attempt, event.at, event.address
-        span = self._spans.get(attempt)
-        if span is None:
-            self._spans[attempt] = [at, at]
-        elif at > span[1]:
-            span[1] = at
-        elif at < span[0]:
-            span[0] = at
-        if address is not None:
-            place = (attempt, address.stage)
-            fold = self._stages.get(place)
-            if fold is None:
-                fold = self._stages[place] = _StageFold()
-            fold.take(event)
+        self._take((event,))
 
     def take(self, steps: CaseSteps) -> None:
         """Take one case."""
-        take = self.take_event
-        for event in steps.events:
-            take(event)
+        self._take(steps.events)
+
+    def _take(self, events: Iterable[Event]) -> None:
+        spans, stages = self._spans, self._stages
+        for event in events:
+            attempt, at, address = event.attempt, event.at, event.address
+            span = spans.get(attempt)
+            if span is None:
+                spans[attempt] = [at, at]
+            elif at > span[1]:
+                span[1] = at
+            elif at < span[0]:
+                span[0] = at
+            if address is not None:
+                place = (attempt, address.stage)
+                fold = stages.get(place)
+                if fold is None:
+                    fold = stages[place] = _StageFold()
+                fold.take(event)
 
     def timeline(self) -> list[AttemptTiming]:
         """Return the attempts so far, in order."""
