@@ -101,6 +101,36 @@ def test_alpha_is_the_ratio_of_disagreements_counted_one_by_one(units: list[list
     assert krippendorff_alpha(units, level="interval") == pytest.approx(wanted, abs=1e-9)
 
 
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 5)), max_size=12))
+def test_units_that_are_counted_say_what_as_many_units_say(given: list[tuple[int, ...]]) -> None:
+    told = [(one, other) for one, other, _ in given]
+    times = [count for *_, count in given]
+    spelt = [(one, other) for one, other, count in given for _ in range(count)]
+    for level in ("nominal", "ordinal", "interval"):
+        assert krippendorff_alpha(told, level=level, times=times) == pytest.approx(  # type: ignore[arg-type]
+            krippendorff_alpha(spelt, level=level)  # type: ignore[arg-type]
+        )
+    assert fleiss_kappa(list(map(Counter, told)), times=times) == pytest.approx(
+        fleiss_kappa(list(map(Counter, spelt)))
+    )
+    columns = [[unit[at] for unit in units] for units in (told, spelt) for at in (0, 1)]
+    for weights in (None, "linear", "quadratic"):
+        assert (
+            cohen_kappa(*columns[:2], weights=weights, times=times)
+            == pytest.approx(  # type: ignore[arg-type]
+                cohen_kappa(*columns[2:], weights=weights)  # type: ignore[arg-type]
+            )
+        )
+
+
+@pytest.mark.parametrize("factor", [2.0**900, 2.0**-900])
+def test_alpha_of_numbers_is_the_same_on_any_scale(factor: float) -> None:
+    scaled = [[verdict * factor for verdict in unit] for unit in UNITS]
+    assert krippendorff_alpha(scaled, level="interval") == krippendorff_alpha(
+        UNITS, level="interval"
+    )
+
+
 def test_ordinal_labels_go_by_the_order_given() -> None:
     words = {1: "poor", 2: "fair", 3: "good", 4: "great", 5: "best"}
     named = [[words[verdict] for verdict in unit] for unit in UNITS]

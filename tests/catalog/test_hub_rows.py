@@ -65,6 +65,12 @@ class TestLoading:
         with pytest.raises(DefinitionError, match="no split 'bb'; did you mean 'b'"):
             list(Dataset.from_huggingface(tmp_path / "two", split="bb", **KEYS))
 
+    def test_the_only_split_there_is_need_not_be_named(self, folder: Path) -> None:
+        (folder / "test.jsonl").unlink()
+        data = Dataset.from_huggingface(str(folder), **KEYS)
+        assert data.dataset_id == "sums"
+        assert len(list(data)) == 15
+
     def test_one_that_is_loaded_already_is_taken_as_it_is(self) -> None:
         rows = self.library.Dataset.from_list(ROWS)
         data = Dataset.from_huggingface(rows, **KEYS, metadata_keys=[], dataset_id="mine")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import math
 import os
@@ -21,7 +22,7 @@ from tests.support.pairs import text_pairs
 from tests.support.runs import experiment
 from themis import InMemoryRunStore, Reporter, RunResult, SqliteRunStore
 from themis.core.base import RunId
-from themis.core.errors import ParseError
+from themis.core.errors import DefinitionError, ParseError
 from themis.core.events import Event, EventKind
 from themis.core.models import Case, Dataset, Score, ScoreError
 from themis.exchange.bundle import Bundle
@@ -305,6 +306,37 @@ def test_an_aggregate_that_raises_costs_its_value_only_and_says_why() -> None:
     summary = result.metrics["micro_f1"]
     assert (summary.mean, summary.value) == (1.0, None)
     assert "ZeroDivisionError: nothing to divide by" in repr(result)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"interval": [0.1]},
+        {"interval": [0.1, 0.2, 0.3]},
+        {"interval": [0.9, 0.1]},
+        {"interval": None},
+        {"interval_method": None},
+        {"resamples": None},
+        {"resamples": -5},
+        {"seed": None},
+        {"interval_failure": "none"},
+        {"value": None},
+        {"value": None, "failure": "none"},
+        {"failure": "none"},
+        {"n_cases": -1},
+    ],
+)
+def test_a_corpus_value_that_no_run_could_have_kept_is_refused_with_its_bundle(said: Any) -> None:
+    store, target = InMemoryRunStore(), InMemoryRunStore()
+    bundle = export_evaluation_bundle(store, sets_run(MicroF1(), store).run_id)
+    told = copy.deepcopy(bundle.manifest["corpus"])
+    told["micro_f1"]["value"] |= said
+    with pytest.raises(DefinitionError, match="micro_f1"):
+        import_evaluation_bundle(
+            target,
+            Bundle.read(Bundle.of({**bundle.manifest, "corpus": told}, bundle.records()).data),
+        )
+    assert target.runs() == []
 
 
 def test_a_value_whose_cases_drawn_again_have_none_is_shown_without_an_interval() -> None:

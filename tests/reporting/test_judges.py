@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -167,7 +166,7 @@ def test_what_is_kept_says_what_the_verdicts_themselves_say(make: Any) -> None:
     read = panel_agreement(judged_verdicts(store, snapshot, tally.metric_id))
     kept = kept_agreement(tally)
     assert kept is not None
-    assert asdict(kept) == {**asdict(read), "level": kept.level}
+    assert kept == read
     assert [tally] == fold_journal(store, snapshot).headline().judged
     assert JudgedTally.read(tally.model_dump(mode="json"), "tally") == tally
 
@@ -194,11 +193,13 @@ class Listing(Model):
     """A workflow whose verdicts are a list, nothing, or an object that holds nothing."""
 
     said: Any
+    other: Any = "other"
+    judges: tuple[str, ...] = ("a", "b")
 
     def judge_calls(self) -> list[Any]:
         from themis.core.judging import JudgeCall
 
-        return [JudgeCall(call_id=name, judge=name) for name in ("a", "b")]
+        return [JudgeCall(call_id=name, judge=name) for name in self.judges]
 
     def render_prompt(self, call: Any, subject: Any, ctx: Any) -> RenderedJudgePrompt:
         return RenderedJudgePrompt(text="?")
@@ -206,7 +207,7 @@ class Listing(Model):
     def parse_judgment(self, call: Any, response: Any, ctx: Any) -> Any:
         from themis.core.judging import ParsedJudgment
 
-        said = self.said if call.judge == "a" else "other"
+        said = self.said if call.judge == "a" else self.other
         return ParsedJudgment(call_id=call.call_id, judge=call.judge, verdict=said)
 
     def score_judgment(self, call: Any, judgment: Any, ctx: Any) -> Any:
@@ -235,7 +236,9 @@ class ListingMetric:
         return Listing(said=self.said)
 
 
-@pytest.mark.parametrize("said", [["x", "y"], None, {"a": None}, True, 3])
+@pytest.mark.parametrize(
+    "said", [["x", "y"], None, {"a": None}, True, 3, pytest.param(10**400, id="beyond floats")]
+)
 def test_a_verdict_of_any_json_is_read_back_and_counted(said: Any) -> None:
     judges = [ScriptedJudge("ok", component_id=name) for name in ("a", "b")]
     experiment = ran(ListingMetric(said), judges=judges)
@@ -247,3 +250,26 @@ def test_a_verdict_of_any_json_is_read_back_and_counted(said: Any) -> None:
     (tally,) = tallies_of(experiment)
     assert kept_agreement(tally) == agreement
     assert "| listing | a | 6 |" in Reporter(experiment.store).render(run_of(experiment))
+
+
+def test_a_verdict_that_one_judge_only_gave_does_not_change_what_numbers_mean() -> None:
+    class Halting(ListingMetric):
+        def build_workflow(self, subject: Any, ctx: Any) -> Listing:
+            if ctx.case_id == "c0":
+                return Listing(said="unsure", judges=("a",))
+            return Listing(said=int(ctx.case_id[1:]), other=3)
+
+    judges = [ScriptedJudge("ok", component_id=name) for name in ("a", "b")]
+    experiment = ran(Halting("halting"), judges=judges)
+    (tally,) = tallies_of(experiment)
+    agreement = RunResult.of(experiment.store, run_of(experiment)).judges("listing")
+    assert (agreement.n_units, agreement.n_shared, agreement.level) == (6, 5, "interval")
+    assert kept_agreement(tally) == agreement
+
+
+def test_verdicts_of_one_judge_are_taken_for_no_numbers() -> None:
+    experiment = ran(
+        use("builtin/llm_rubric", rubric="Right?", name="one"),
+        judges=[ScriptedJudge("VERDICT: PASS")],
+    )
+    assert RunResult.of(experiment.store, run_of(experiment)).judges("one").level == "nominal"

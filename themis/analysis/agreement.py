@@ -23,6 +23,7 @@ def cohen_kappa(
     *,
     weights: Literal["linear", "quadratic"] | None = None,
     categories: Sequence[Any] | None = None,
+    times: Sequence[int] | None = None,
 ) -> float | None:
     """Return Cohen's κ of two judges: 1 - observed over expected disagreement.
 
@@ -35,6 +36,7 @@ def cohen_kappa(
         weights: how far two categories are apart: by rank, by its square, or alike (None).
         categories: all verdicts there could be, in rank order; those that were given, sorted, by
             default. Only the weights heed the order, and the categories that nobody gave.
+        times: how many units each pair of verdicts stands for; one by default.
 
     Returns:
         κ, at most 1; None without units, and where both judges give the same one verdict always.
@@ -62,16 +64,23 @@ def cohen_kappa(
     def apart(one: Any, other: Any) -> int:
         return int(one != other) if weights is None else abs(rank[one] - rank[other]) ** power
 
-    n = len(first)
-    observed = sum(apart(one, other) for one, other in zip(first, second, strict=True))
-    mine, theirs = Counter(first), Counter(second)
+    times = [1] * len(first) if times is None else times
+    observed = n = 0
+    mine, theirs = Counter[Any](), Counter[Any]()
+    for one, other, count in zip(first, second, times, strict=True):
+        n += count
+        mine[one] += count
+        theirs[other] += count
+        observed += count * apart(one, other)
     expected = sum(
         mine[one] * theirs[other] * apart(one, other) for one in mine for other in theirs
     )
     return None if not expected else 1.0 - observed * n / expected
 
 
-def fleiss_kappa(units: Sequence[Mapping[_H, int]]) -> float | None:
+def fleiss_kappa(
+    units: Sequence[Mapping[_H, int]], *, times: Sequence[int] | None = None
+) -> float | None:
     """Return Fleiss' κ of several judges: agreement of pairs of verdicts beyond chance.
 
     Source: J. L. Fleiss, "Measuring nominal scale agreement among many raters", Psychological
@@ -80,6 +89,7 @@ def fleiss_kappa(units: Sequence[Mapping[_H, int]]) -> float | None:
     Args:
         units: for each unit how many judges gave which verdict; as many judges for every unit,
             two at least.
+        times: how many units each of these stands for; one by default.
 
     Returns:
         κ, at most 1; None without units, and where one verdict is all that was given.
@@ -97,11 +107,14 @@ def fleiss_kappa(units: Sequence[Mapping[_H, int]]) -> float | None:
             field="units",
         )
     (m,) = sizes
+    times = [1] * len(units) if times is None else times
     totals: Counter[_H] = Counter()
-    for unit in units:
-        totals.update(unit)
-    n = len(units)
-    agreeing = sum(count * (count - 1) for unit in units for count in unit.values())
+    n = agreeing = 0
+    for unit, alike in zip(units, times, strict=True):
+        n += alike
+        for verdict, count in unit.items():
+            totals[verdict] += count * alike
+            agreeing += count * (count - 1) * alike
     observed = agreeing / (n * m * (m - 1))
     squares = sum(count * count for count in totals.values())
     if squares == (n * m) ** 2:
@@ -115,6 +128,7 @@ def krippendorff_alpha(
     *,
     level: Level = "nominal",
     categories: Sequence[Any] | None = None,
+    times: Sequence[int] | None = None,
 ) -> float | None:
     """Return Krippendorff's α: 1 - observed over expected disagreement, verdicts may be missing.
 
@@ -127,6 +141,7 @@ def krippendorff_alpha(
         level: what the verdicts' differences mean: alike or not, ranks, or numbers.
         categories: all verdicts in rank order, where they are ordinal and no numbers; sorted by
             default.
+        times: how many units each of these stands for; one by default.
 
     Returns:
         α, at most 1; None where no unit has two verdicts, and where all verdicts are the same.
@@ -134,14 +149,21 @@ def krippendorff_alpha(
     Raises:
         DefinitionError: an unknown level, or verdicts that have no distance on it.
     """
-    paired = [list(unit) for unit in units if len(unit) > 1]
-    totals = Counter(verdict for unit in paired for verdict in unit)
+    times = [1] * len(units) if times is None else times
+    paired = [
+        (Counter(unit), len(unit), alike)
+        for unit, alike in zip(units, times, strict=True)
+        if len(unit) > 1
+    ]
+    totals = Counter[Any]()
+    for counts, _, alike in paired:
+        for verdict, count in counts.items():
+            totals[verdict] += count * alike
     n = sum(totals.values())
     distance = _distance(level, totals, categories)
     observed = math.fsum(
-        count * other_count * distance(one, other) / (len(unit) - 1)
-        for unit in paired
-        for counts in [Counter(unit)]
+        alike * count * other_count * distance(one, other) / (size - 1)
+        for counts, size, alike in paired
         for one, count in counts.items()
         for other, other_count in counts.items()
     )
@@ -164,7 +186,10 @@ def _distance(
                     field="level",
                     value=level,
                 )
-        return lambda one, other: float(one - other) ** 2
+        # On a scale that ends at 1, of which α is the same: large numbers' squares are none.
+        _, exponent = math.frexp(max(map(abs, totals), default=0.0))
+        scaled = {verdict: math.ldexp(verdict, -exponent) for verdict in totals}
+        return lambda one, other: (scaled[one] - scaled[other]) ** 2
     if level != "ordinal":
         raise DefinitionError(
             f'level = {level!r}: must be "nominal", "ordinal" or "interval"',

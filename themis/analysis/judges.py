@@ -17,6 +17,9 @@ from themis.analysis.ratings import Comparison
 from themis.views.judge_tallies import JudgedTally, JudgeTally
 from themis.views.judging import JudgedFold, JudgedPair, JudgedUnit, Told
 
+_Counted = tuple[dict[str, Told], int]
+"""What each judge said first, and of how many units."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionFacts:
@@ -90,12 +93,12 @@ def panel_agreement(judged: JudgedFold) -> PanelAgreement:
         judged: all of the metric's verdicts.
     """
     first = [{name: own[0] for name, own in unit.verdicts.items()} for unit in judged.units]
+    patterns = Counter(tuple(sorted(unit.items())) for unit in first if len(unit) > 1)
     return _agreement(
         judged.metric_id,
         [_facts(judge, judged) for judge in sorted(judged.asked)],
         len(first),
-        [verdicts for verdicts in first if len(verdicts) > 1],
-        _level(first),
+        [(dict(pattern), units) for pattern, units in patterns.items()],
     )
 
 
@@ -107,13 +110,11 @@ def kept_agreement(tally: JudgedTally) -> PanelAgreement | None:
     """
     if tally.patterns is None:
         return None
-    shared = [one.verdicts for one in tally.patterns for _ in range(one.units)]
     return _agreement(
         tally.metric_id,
         [kept_facts(one) for one in tally.judges],
         tally.n_units,
-        shared,
-        _level(shared),
+        [(one.verdicts, one.units) for one in tally.patterns],
     )
 
 
@@ -121,20 +122,27 @@ def _agreement(
     metric_id: str,
     judges: list[JudgeFacts],
     n_units: int,
-    shared: list[dict[str, Told]],
-    level: Level,
+    shared: list[_Counted],
 ) -> PanelAgreement:
     """Return how judges agree on the units that two of them or more gave a verdict on."""
-    complete = [verdicts for verdicts in shared if len(verdicts) == len(judges)]
+    complete = [(verdicts, units) for verdicts, units in shared if len(verdicts) == len(judges)]
+    level = _level([verdicts for verdicts, _ in shared])
     return PanelAgreement(
         metric_id=metric_id,
         judges=judges,
         n_units=n_units,
-        n_shared=len(shared),
+        n_shared=_units(shared),
         level=level,
-        alpha=krippendorff_alpha([list(one.values()) for one in shared], level=level),
-        n_complete=len(complete),
-        fleiss=fleiss_kappa([Counter(one.values()) for one in complete]),
+        alpha=krippendorff_alpha(
+            [list(verdicts.values()) for verdicts, _ in shared],
+            level=level,
+            times=[units for _, units in shared],
+        ),
+        n_complete=_units(complete),
+        fleiss=fleiss_kappa(
+            [Counter(verdicts.values()) for verdicts, _ in complete],
+            times=[units for _, units in complete],
+        ),
         pairs=[_kappa(pair, shared) for pair in combinations([one.judge for one in judges], 2)],
     )
 
@@ -171,7 +179,7 @@ def comparisons(judged: JudgedFold) -> list[Comparison]:
 
 
 def _level(units: Sequence[dict[str, Any]]) -> Level:
-    numbers = all(
+    numbers = bool(units) and all(
         isinstance(verdict, (int, float)) and not isinstance(verdict, bool)
         for unit in units
         for verdict in unit.values()
@@ -212,12 +220,22 @@ def _position(pairs: Sequence[JudgedPair]) -> PositionFacts | None:
     )
 
 
-def _kappa(pair: tuple[str, str], units: Sequence[dict[str, Any]]) -> PairKappa:
-    both = [(unit[pair[0]], unit[pair[1]]) for unit in units if pair[0] in unit and pair[1] in unit]
-    same = sum(one == other for one, other in both)
+def _kappa(pair: tuple[str, str], shared: Sequence[_Counted]) -> PairKappa:
+    one, other = pair
+    both = [(said, units) for said, units in shared if one in said and other in said]
+    n_units = _units(both)
+    same = sum(units for said, units in both if said[one] == said[other])
     return PairKappa(
         judges=pair,
-        n_units=len(both),
-        agreement=same / len(both) if both else None,
-        kappa=cohen_kappa([one for one, _ in both], [other for _, other in both]),
+        n_units=n_units,
+        agreement=same / n_units if both else None,
+        kappa=cohen_kappa(
+            [said[one] for said, _ in both],
+            [said[other] for said, _ in both],
+            times=[units for _, units in both],
+        ),
     )
+
+
+def _units(counted: Sequence[_Counted]) -> int:
+    return sum(units for _, units in counted)

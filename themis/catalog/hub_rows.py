@@ -66,11 +66,13 @@ class HubRows:
             except Exception as error:
                 raise self._refusal("cannot be loaded", error) from error
         if isinstance(self._loaded, Mapping):
-            raise DefinitionError(
-                f"data set '{self.name}' has the splits {', '.join(self._loaded)}: "
-                "choose one with split=",
-                field="split",
-            )
+            if len(self._loaded) != 1:
+                raise DefinitionError(
+                    f"data set '{self.name}' has the splits {', '.join(self._loaded)}: "
+                    "choose one with split=",
+                    field="split",
+                )
+            (self._loaded,) = self._loaded.values()
         return self._loaded
 
     def _open(self) -> Any:

@@ -134,6 +134,32 @@ def check_manifest(manifest: dict[str, Any], *, name: str) -> None:
             raise DefinitionError(
                 f"{name}: manifest.provenance.at = {origin.at!r} is no date", field="at"
             )
+    for metric, told in read.corpus.items():
+        if not _may_be(told.value):
+            raise DefinitionError(
+                f"{name}: manifest.corpus of '{metric}' is no value that a run could have kept: "
+                f"{told.value.plain()!r}",
+                field="corpus",
+            )
+
+
+def _may_be(found: CorpusValue) -> bool:
+    """Return whether a corpus-level value is one: a number with what goes along, or a reason."""
+    if min(found.n_cases, found.n_rows, found.n_without) < 0:
+        return False
+    if (found.value is None) is (found.failure is None):
+        return False
+    if found.interval is None:
+        return found.interval_method is None
+    return (
+        found.value is not None
+        and found.interval_failure is None
+        and len(found.interval) == 2
+        and found.interval[0] <= found.interval[1]
+        and found.interval_method is not None
+        and (found.resamples or 0) > 0
+        and found.seed is not None
+    )
 
 
 LAST_STAGE: Mapping[BundleKind, Stage] = {

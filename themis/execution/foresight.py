@@ -44,8 +44,6 @@ class Fate(StrEnum):
     REUSED = "reused"
     TO_RUN = "to_run"
 
-    __hash__ = str.__hash__  # what Enum brings is slow, and every step is counted by it
-
 
 class Foreseen(NamedTuple):
     """One step, as it is foreseen."""

@@ -26,7 +26,9 @@ from themis.views.traces import evaluation_execution, told_by
 _PAIRED = {"first", "second"}
 """What the details of a judgment about a pair say."""
 Told = str | float | bool | None
-"""A verdict that can be compared and counted: one that is a list or an object is its JSON text."""
+"""A verdict that can be compared and counted. One that is a list or an object is its JSON text, and
+so is an integer beyond those that floats hold exactly."""
+_EXACT = 1 << 53
 
 
 class JudgedUnit(NamedTuple):
@@ -119,7 +121,8 @@ def _units(given: Iterable[tuple[object, str, JSONValue]]) -> list[dict[str, lis
 
 def comparable(verdict: JSONValue) -> Told:
     """Return a verdict as it can be compared and counted, whatever a workflow made of it."""
-    if verdict is None or isinstance(verdict, (str, int, float)):
+    is_beyond = isinstance(verdict, int) and abs(verdict) > _EXACT
+    if not is_beyond and (verdict is None or isinstance(verdict, (str, int, float))):
         return verdict
     return canonical(verdict).decode()
 
