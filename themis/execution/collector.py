@@ -2,8 +2,8 @@
 
 A run makes some hundred objects a case and keeps them until their events are committed, a batch of
 them at a time. By default the collector wakes at every 700 of them and goes through what is alive
-over and over, which takes a tenth of a run's time and finds nothing: Themis makes no cycles. It
-stays on, for what the user's components make.
+over and over, which takes about a tenth of a run's time and finds nothing: Themis makes no cycles.
+It stays on, for what the user's components make.
 """
 
 from __future__ import annotations
