@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -102,3 +105,36 @@ def test_a_first_signal_lets_a_component_that_holds_the_loop_up_finish() -> None
     state = one.run(progress=False)
     assert state.status == "completed"
     assert metric.calls.count("c0") == 1  # it was finished, and kept
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signals by thread here")
+def test_a_signal_that_another_thread_receives_wakes_a_loop_that_waits() -> None:
+    def hear() -> None:
+        time.sleep(0.3)  # until nothing else wakes the loop
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        os.kill(os.getpid(), signal.SIGINT)
+
+    async def wait() -> None:
+        threading.Thread(target=hear).start()
+        await asyncio.sleep(20)
+
+    one = experiment(ScriptedGenerator(wait=wait), cases=1, drain_timeout=0.1)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with pytest.raises(RunInterrupted):
+            one.run(progress=False)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def test_what_wakes_a_program_on_signals_stays_its_own() -> None:
+    ear, mouth = socket.socketpair()
+    with ear, mouth:
+        mouth.setblocking(False)
+        signal.set_wakeup_fd(mouth.fileno())
+        try:
+            experiment().run(progress=False)
+        finally:
+            assert signal.set_wakeup_fd(-1) == mouth.fileno()
+    experiment().run(progress=False)
+    assert signal.set_wakeup_fd(-1) == -1

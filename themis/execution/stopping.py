@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any
 
@@ -84,6 +85,8 @@ _LISTENING: list[Stopper] = []
 """Runs of the main thread's loop: a signal is for all of them."""
 _BEFORE: dict[int, Any] = {}
 """By signal, what was done on it before the first of these runs began."""
+_WOKEN = ExitStack()
+"""What wakes the loop, from the first of these runs to the last."""
 
 
 @contextmanager
@@ -93,6 +96,7 @@ def on_signals(stopper: Stopper) -> Iterator[None]:
         yield
         return
     if not _LISTENING:
+        _WOKEN.enter_context(_woken_by_signals())
         for number in (signal.SIGINT, signal.SIGTERM):
             _BEFORE[number] = signal.signal(number, _on_signal)
     _LISTENING.append(stopper)
@@ -104,6 +108,36 @@ def on_signals(stopper: Stopper) -> Iterator[None]:
             for heard, before in _BEFORE.items():
                 # None was set by something other than Python, and cannot be put back.
                 signal.signal(heard, signal.SIG_DFL if before is None else before)
+            _WOKEN.close()
+
+
+@contextmanager
+def _woken_by_signals() -> Iterator[None]:
+    """Let signals wake the running loop, where nothing does already.
+
+    Python hears a signal only between two instructions. One that comes as the loop is about to
+    wait, or to another thread, would be heard with the loop's next event, and there may be none.
+    """
+    loop = asyncio.get_running_loop()
+    ear, mouth = socket.socketpair()
+    with ear, mouth:
+        ear.setblocking(False)
+        mouth.setblocking(False)
+        try:
+            loop.add_reader(ear, ear.recv, 4096)
+        except NotImplementedError:  # a loop of Windows, which sees to it itself
+            yield
+            return
+        before = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+        if before != -1:  # the loop's own, or a program's
+            signal.set_wakeup_fd(before)
+        try:
+            yield
+        finally:
+            now = signal.set_wakeup_fd(-1)
+            if now != mouth.fileno():  # not this one's to take away
+                signal.set_wakeup_fd(now)
+            loop.remove_reader(ear)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
