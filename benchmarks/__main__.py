@@ -26,6 +26,8 @@ from benchmarks.table import Row, against_floor, at_least, at_most
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 Figures = dict[str, Any]
+_Call = tuple[str, *tuple[object, ...]]
+"""A program and its arguments."""
 
 
 class Bench:
@@ -60,9 +62,9 @@ class Bench:
         figures: Figures = json.loads(done.stdout.splitlines()[-1])
         return figures
 
-    def pair(self, first: tuple[object, ...], second: tuple[object, ...]) -> tuple[Figures, ...]:
+    def pair(self, first: _Call, second: _Call) -> tuple[Figures, ...]:
         """Run two programs by turns and return the figures of the least disturbed run of each."""
-        runs = [(self.run(*first), self.run(*second)) for _ in range(self.times)]  # type: ignore[arg-type]
+        runs = [(self.run(*first), self.run(*second)) for _ in range(self.times)]
         return tuple(min(side, key=lambda one: one["cpu_s"]) for side in zip(*runs, strict=True))
 
 

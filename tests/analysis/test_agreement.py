@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from statsmodels.stats import inter_rater
 
-from themis.analysis.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
+from themis.analysis.agreement import Level, cohen_kappa, fleiss_kappa, krippendorff_alpha
 from themis.core.errors import DefinitionError
 
 VERDICTS = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=2, max_size=40)
@@ -106,9 +106,10 @@ def test_units_that_are_counted_say_what_as_many_units_say(given: list[tuple[int
     told = [(one, other) for one, other, _ in given]
     times = [count for *_, count in given]
     spelt = [(one, other) for one, other, count in given for _ in range(count)]
-    for level in ("nominal", "ordinal", "interval"):
-        assert krippendorff_alpha(told, level=level, times=times) == pytest.approx(  # type: ignore[arg-type]
-            krippendorff_alpha(spelt, level=level)  # type: ignore[arg-type]
+    levels: tuple[Level, ...] = ("nominal", "ordinal", "interval")
+    for level in levels:
+        assert krippendorff_alpha(told, level=level, times=times) == pytest.approx(
+            krippendorff_alpha(spelt, level=level)
         )
     assert fleiss_kappa(list(map(Counter, told)), times=times) == pytest.approx(
         fleiss_kappa(list(map(Counter, spelt)))

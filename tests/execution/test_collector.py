@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 
 from tests.support.runs import experiment
+from themis import use
 from themis.core.models import Case, GenerationResult
 from themis.execution.collector import YOUNG, slowed_collector
+from themis.testing import ScriptedJudge
+
+METRICS = ["builtin/exact_match", use("builtin/llm_rubric", rubric="Right?")]
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +83,19 @@ def test_a_collector_that_is_off_stays_off() -> None:
     with slowed_collector():
         assert not gc.isenabled()
     assert not gc.isenabled()
+
+
+def left_behind(cases: int) -> int:
+    """Return how many objects of a run only the collector could clear away."""
+    made = experiment(cases=cases, samples=2, judges=[ScriptedJudge()], metrics=METRICS)
+    gc.collect()
+    gc.disable()
+    made.run(progress=False)
+    found = gc.collect()
+    gc.enable()
+    return found
+
+
+def test_what_a_run_leaves_to_the_collector_does_not_grow_with_its_cases() -> None:
+    left_behind(5)  # what is loaded and cached once
+    assert left_behind(505) - left_behind(5) < 250

@@ -7,6 +7,9 @@ from pydantic import Field
 from themis.core.base import JSONObject, JSONValue, Model
 from themis.core.models import ConversationTrace, Score, WorkflowTrace
 
+UNREADABLE = "unreadable_verdict"
+"""A judge answered, and no verdict could be read: a result, kept like a model's parse failure."""
+
 
 class JudgedCandidate(Model):
     """A candidate as a judge sees it."""

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from themis.analysis.judges import JudgeFacts, PanelAgreement, kept_agreement, kept_facts
 from themis.analysis.tables import NONE, cost_text
+from themis.core.judging import UNREADABLE
 from themis.reporting.facts import RunFacts
 from themis.views.judge_tallies import JudgedTally
 
-UNREADABLE = "unreadable_verdict"
 JUDGE_HEADINGS = (
     "metric",
     "judge",

@@ -155,7 +155,7 @@ class _MetricFold:
         cost = event.data.get("cost")
         if cost is not None:
             self._cost.add(float(cost))
-        elif event.artifact is not None and _USED in event.artifact.raw:
+        elif event.artifact is not None and event.artifact.mentions(_USED):
             self._unpriced += 1
 
     def tally(self, metric_id: str) -> JudgedTally:

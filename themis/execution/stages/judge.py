@@ -13,6 +13,7 @@ from themis.core.errors import ComponentError, InvalidResultError, MissingJudgme
 from themis.core.events import Event, EventKind, Stage, StepAddress
 from themis.core.hashing import canonical, digest, digest_parts
 from themis.core.judging import (
+    UNREADABLE,
     AggregationResult,
     CandidateSetSubject,
     ConversationSubject,
@@ -37,9 +38,6 @@ from themis.execution.step import Payload, Step
 from themis.planning.keys import aggregate_key, judge_call_key
 from themis.planning.seeds import derived_seed
 from themis.planning.work import Bound
-
-UNREADABLE = "unreadable_verdict"
-"""A judge answered, and no verdict could be read: a result, kept like a model's parse failure."""
 
 
 class JudgeFailedError(ComponentError):
