@@ -170,11 +170,14 @@ def test_after_any_history_of_failures_a_run_does_what_its_plan_said(
         seq = last_seq(store, plan.run_id)
         one.run(store=store, progress=False, **options)
     said, did = foretold(plan), happened(store, plan.run_id, after=seq)
+    whole = happened(store, plan.run_id)
     assert said.get("generate") == did.get("generate")
     for stage in said.keys() | did.keys():
         if stage in plan.stages and plan.stages[stage].at_least:
             continue
         to_run, reused = said.get(stage, (0, 0))
         made, found = did.get(stage, (0, 0))
-        assert to_run + reused == made + found, stage
+        # An answer that comes out as it was before lets what this run made of it stand, untold.
+        standing = sum(whole.get(stage, (0, 0))) - made - found
+        assert made + found <= to_run + reused <= made + found + standing, stage
         assert made <= to_run, stage
