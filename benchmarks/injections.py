@@ -26,8 +26,8 @@ from typing import Any
 
 from examples.demo.local_model import MODEL_ID, local_model
 from themis.adapters import openai_judge
-from themis.catalog.judge_prompts import Quote, fenced, judge_prompt
-from themis.catalog.verdicts import Scale
+from themis.catalog.judged.judge_prompts import Quote, fenced, judge_prompt
+from themis.catalog.judged.scales import Scale
 from themis.core.base import CaseId, CaseKey, DatasetId, RunId
 from themis.core.contexts import EvalScoreContext
 from themis.core.errors import ParseError

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 from functools import wraps
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.lacking import told
 from themis.stores.sqlite_database import Database
 from themis.testing.crash import CrashHarness
 
@@ -16,13 +18,26 @@ from themis.testing.crash import CrashHarness
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("any machine")
+# A failure in continuous integration must come back on the next run of the same code.
+settings.register_profile("ci", settings.get_profile("any machine"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--faults", type=int, default=10, help="how many kills tests/faults goes through"
     )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter,
+) -> Generator[None, None, None]:
+    """Say last of all what this machine could not run, and what to do for it."""
+    yield
+    skipped = terminalreporter.getreports("skipped")
+    for line in told(one.longrepr[2] for one in skipped if isinstance(one.longrepr, tuple)):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

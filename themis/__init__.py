@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from themis.core.config import RuntimeConfig as RuntimeConfig
     from themis.core.config import use as use
     from themis.core.errors import ThemisError as ThemisError
-    from themis.core.plans import RunPlan as RunPlan
     from themis.core.prompts import PromptSpec as PromptSpec
-    from themis.core.protocols import RunStore as RunStore
     from themis.core.results import RunEstimate as RunEstimate
     from themis.core.results import RunStatus as RunStatus
+    from themis.core.run_plan import RunPlan as RunPlan
     from themis.core.snapshot import RunSnapshot as RunSnapshot
+    from themis.core.store import RunStore as RunStore
     from themis.exchange.bundles import export_evaluation_bundle as export_evaluation_bundle
     from themis.exchange.bundles import export_generation_bundle as export_generation_bundle
     from themis.exchange.bundles import export_parse_bundle as export_parse_bundle
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
     from themis.exchange.bundles import import_parse_bundle as import_parse_bundle
     from themis.exchange.bundles import import_reduction_bundle as import_reduction_bundle
     from themis.exchange.bundles import import_score_bundle as import_score_bundle
-    from themis.exchange.outputs import import_outputs as import_outputs
+    from themis.exchange.imported_outputs import import_outputs as import_outputs
     from themis.experiment.evaluate import evaluate as evaluate
     from themis.experiment.evaluate import evaluate_async as evaluate_async
     from themis.experiment.experiment import Experiment as Experiment
-    from themis.experiment.looking import get_evaluation_execution as get_evaluation_execution
-    from themis.experiment.looking import get_execution_state as get_execution_state
-    from themis.experiment.looking import get_run_snapshot as get_run_snapshot
-    from themis.experiment.looking import quickcheck as quickcheck
-    from themis.experiment.looking import snapshot_report as snapshot_report
+    from themis.experiment.queries import get_evaluation_execution as get_evaluation_execution
+    from themis.experiment.queries import get_execution_state as get_execution_state
+    from themis.experiment.queries import get_run_snapshot as get_run_snapshot
+    from themis.experiment.queries import quickcheck as quickcheck
+    from themis.experiment.queries import snapshot_report as snapshot_report
     from themis.experiment.result import RunResult as RunResult
-    from themis.planning.explain import explain as explain
+    from themis.planning.compare.explain import explain as explain
     from themis.reporting import Reporter as Reporter
     from themis.stores.factory import sqlite_store as sqlite_store
     from themis.stores.memory import InMemoryRunStore as InMemoryRunStore
@@ -61,33 +61,33 @@ _HOMES = {
     "PromptSpec": "core.prompts",
     "Reporter": "reporting",
     "RunEstimate": "core.results",
-    "RunPlan": "core.plans",
+    "RunPlan": "core.run_plan",
     "RunResult": "experiment.result",
     "RunSnapshot": "core.snapshot",
     "RunStatus": "core.results",
-    "RunStore": "core.protocols",
+    "RunStore": "core.store",
     "RuntimeConfig": "core.config",
     "SqliteRunStore": "stores.sqlite",
     "ThemisError": "core.errors",
     "evaluate": "experiment.evaluate",
     "evaluate_async": "experiment.evaluate",
-    "explain": "planning.explain",
+    "explain": "planning.compare.explain",
     "export_evaluation_bundle": "exchange.bundles",
     "export_generation_bundle": "exchange.bundles",
     "export_parse_bundle": "exchange.bundles",
     "export_reduction_bundle": "exchange.bundles",
     "export_score_bundle": "exchange.bundles",
-    "get_evaluation_execution": "experiment.looking",
-    "get_execution_state": "experiment.looking",
-    "get_run_snapshot": "experiment.looking",
+    "get_evaluation_execution": "experiment.queries",
+    "get_execution_state": "experiment.queries",
+    "get_run_snapshot": "experiment.queries",
     "import_evaluation_bundle": "exchange.bundles",
     "import_generation_bundle": "exchange.bundles",
-    "import_outputs": "exchange.outputs",
+    "import_outputs": "exchange.imported_outputs",
     "import_parse_bundle": "exchange.bundles",
     "import_reduction_bundle": "exchange.bundles",
     "import_score_bundle": "exchange.bundles",
-    "quickcheck": "experiment.looking",
-    "snapshot_report": "experiment.looking",
+    "quickcheck": "experiment.queries",
+    "snapshot_report": "experiment.queries",
     "sqlite_store": "stores.factory",
     "use": "core.config",
 }

@@ -17,12 +17,19 @@ from typing import Any
 
 from examples.demo.benchmark_data import BenchmarkDataError, benchmark_revision, load_benchmark
 from examples.demo.local_model import MODEL_ID, SLOTS, LocalModelError, local_model
-from themis import Experiment, PromptSpec, Reporter, RunResult, RuntimeConfig, ThemisError
+from themis import (
+    Experiment,
+    PromptSpec,
+    Reporter,
+    RunResult,
+    RuntimeConfig,
+    ThemisError,
+    get_execution_state,
+)
 from themis.adapters import openai
 from themis.core.config import EvaluationConfig, GenerationConfig, StorageConfig
 from themis.core.errors import RunInterrupted
 from themis.core.models import Case, Dataset
-from themis.views.timeline import timeline
 
 BENCHMARK = "truthfulqa_mc1"
 MOST_CHOICES = 5
@@ -118,8 +125,8 @@ def run(limit: int, out: Path) -> None:
             made = experiment(prompt, data, base_url, store_path)
             store = made.store
             results[name] = made.run(progress=True)
-            attempts = timeline(store, results[name].snapshot)
-            seconds[name] = sum(attempt.seconds for attempt in attempts)
+            state = get_execution_state(store, results[name].run_id)
+            seconds[name] = sum(one["finished"] - one["started"] for one in state.attempts)
     report = out / "report.html"
     Reporter(store).write(
         [result.run_id for result in results.values()], report, labels=list(results)

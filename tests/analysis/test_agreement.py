@@ -1,4 +1,7 @@
-"""Agreement statistics are those of statsmodels and of the published examples."""
+"""Agreement statistics are those of statsmodels and of the published examples.
+
+Covers: themis.analysis.agreement
+"""
 
 from __future__ import annotations
 
@@ -147,6 +150,12 @@ def test_verdicts_without_variation_have_no_agreement_beyond_chance() -> None:
     assert fleiss_kappa([]) is None
     assert krippendorff_alpha([["pass", "pass"], ["fail"]]) is None
     assert krippendorff_alpha([]) is None
+
+
+@pytest.mark.parametrize("verdict", [float("inf"), float("-inf"), float("nan")])
+def test_numbers_that_are_not_finite_have_no_distance(verdict: float) -> None:
+    with pytest.raises(DefinitionError, match="no finite number"):
+        krippendorff_alpha([[1.0, verdict], [2.0, 2.0]], level="interval")
 
 
 def test_perfect_agreement_is_one_and_a_judge_that_contradicts_is_below_zero() -> None:

@@ -1,4 +1,7 @@
-"""A value over a run, and its interval, are what resampling whole cases in their order gives."""
+"""A value over a run, and its interval, are what resampling whole cases in their order gives.
+
+Covers: themis.analysis.corpus, themis.views.statistics
+"""
 
 from __future__ import annotations
 
@@ -122,6 +125,25 @@ def test_very_many_cases_are_resampled_less_often_and_it_is_said(
     assert corpus_value(ratio, many, additive=True).resamples == corpus.LEAST_RESAMPLES
 
 
+def test_the_interval_lies_at_the_percentiles_of_the_resamples_whatever_the_level() -> None:
+    drawn = statistics(*((case, [case % 3, 2]) for case in range(30)))
+    generator = numpy.random.default_rng(corpus.SEED)
+    values = []
+    for _ in range(corpus.RESAMPLES):
+        values.append(sum(int(one) % 3 for one in generator.integers(30, size=30)) / 60)
+    for level, ends in ((0.95, [0.025, 0.975]), (0.5, [0.25, 0.75])):
+        found = corpus_value(ratio, drawn, additive=False, level=level)
+        assert found.interval == pytest.approx(list(numpy.quantile(values, ends)))
+        assert found.interval != pytest.approx([min(values), max(values)])
+
+
+@pytest.mark.parametrize("answer", [True, "0.5", None, float("nan"), float("inf")])
+def test_what_is_no_finite_number_is_no_value(answer: Any) -> None:
+    found = corpus_value(lambda rows: answer, statistics((0, [1]), (1, [2])), additive=False)
+    assert found.value is None
+    assert "no finite number" in (found.failure or "")
+
+
 def test_rows_are_a_sequence_and_an_array() -> None:
     rows = Rows(numpy.array([[1.0, 2.0], [3.0, 4.0]]), numpy.array([1, 0, 1]))
     assert len(rows) == 3
@@ -138,3 +160,27 @@ def test_statistics_are_kept_in_eight_bytes_a_number() -> None:
     assert (found.values.itemsize, len(found.values)) == (8, 3000)
     assert found.cases == array("q", range(1000))
     assert found.n_without == 0
+
+
+def test_one_case_is_not_resampled_at_all() -> None:
+    calls: list[int] = []
+
+    def counted(rows: Sequence[Sequence[float]]) -> float:
+        calls.append(len(rows))
+        return ratio(rows)
+
+    found = corpus_value(counted, statistics((0, [1, 2]), (0, [1, 1])), additive=False)
+    assert (found.value, found.interval, found.resamples, found.seed) == (2 / 3, None, None, None)
+    assert calls == [2]
+
+
+def test_samples_stay_in_their_order_however_their_cases_came() -> None:
+    drawn = statistics(*((case, [float(n), 1.0]) for n in range(60) for case in (2, 0, 1)))
+    seen: list[list[float]] = []
+
+    def noted(rows: Sequence[Sequence[float]]) -> float:
+        seen.append([row[0] for row in rows])
+        return 1.0
+
+    corpus_value(noted, drawn, additive=False)
+    assert seen[0] == [float(n) for _ in range(3) for n in range(60)]

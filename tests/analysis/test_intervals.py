@@ -1,10 +1,14 @@
-"""Intervals against other implementations and published values."""
+"""Intervals against other implementations and published values.
+
+Covers: themis.analysis, themis.analysis.intervals
+"""
 
 from __future__ import annotations
 
 import math
 import subprocess
 import sys
+from random import Random
 from typing import Any
 
 import pytest
@@ -126,6 +130,18 @@ def test_only_scored_cases_are_counted() -> None:
     assert mean_interval(given) == (*wilson(5, 5), "wilson")
 
 
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_certainty_and_none_are_no_levels(level: float) -> None:
+    with pytest.raises(DefinitionError, match="between 0 and 1"):
+        mean_interval(summary(kind="binary", mean=0.5, n_cases=4, variance=1 / 3), level)
+
+
+def test_wilsons_ends_are_exactly_nothing_and_all() -> None:
+    for count in range(1, 400):
+        assert wilson(0, count)[0] == 0.0
+        assert wilson(count, count)[1] == 1.0
+
+
 def test_a_level_that_is_none_is_refused() -> None:
     with pytest.raises(DefinitionError, match="between 0 and 1"):
         mean_interval(summary(mean=0.5, n_cases=4), 95)
@@ -144,3 +160,31 @@ def test_importing_intervals_loads_neither_numpy_nor_scipy() -> None:
         "assert 'numpy' not in sys.modules and 'scipy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_pass_at_k_of_k_samples_takes_wilson_and_holds_its_level() -> None:
+    """Thirty cases that are solved with probability 0.95; Student's t would cover 78 percent."""
+    random = Random(7)
+    covered = 0
+    for _ in range(2000):
+        solved = sum(random.random() < 0.95 for _ in range(30))
+        mean = solved / 30
+        found = mean_interval(
+            MetricSummary(
+                metric_id="pass@4",
+                mean=mean,
+                n_cases=30,
+                n_cases_scored=30,
+                n_scored=30,
+                n_errors=0,
+                n_unparsed=0,
+                variance=mean * (1 - mean) * 30 / 29,
+                value_range=[0.0, 1.0],
+                zero_or_one=True,
+            )
+        )
+        assert found is not None
+        low, high, method = found
+        assert method == "wilson"
+        covered += low <= 0.95 <= high
+    assert 0.92 < covered / 2000 < 1.0

@@ -1,4 +1,7 @@
-"""Ratings are those of maximum likelihood, and refused where there are none."""
+"""Ratings are those of maximum likelihood, and refused where there are none.
+
+Covers: themis.analysis.ratings
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The headline table in plain text."""
+"""The headline table in plain text.
+
+Covers: themis.analysis.tables
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 import pytest
 
 from themis.analysis.tables import (
+    corpus_text,
     cost_text,
     dollars,
     endings_text,
@@ -14,11 +18,12 @@ from themis.analysis.tables import (
     milliseconds,
     number,
     plain_table,
+    reported_text,
     times_text,
     tokens_text,
     work_text,
 )
-from themis.core.results import MetricSummary, RunProgress
+from themis.core.results import CorpusValue, MetricSummary, ReportedModel, RunProgress
 
 
 def summary(**fields: Any) -> MetricSummary:
@@ -53,6 +58,46 @@ def test_errors_are_told_by_category_and_a_missing_range_is_said() -> None:
     row = headline_row(summary(n_errors=2, errors={"timeout": 2}, value_range=None, bounds=None))
     assert row.errors == "2 (timeout 2)"
     assert row.bounds == "no range"
+
+
+def test_a_metric_of_which_less_is_better_has_its_arrow() -> None:
+    assert headline_row(summary(higher_is_better=False, unit="edits")).metric == (
+        "exact_match (edits) ↓"
+    )
+    assert headline_row(summary()).metric == "exact_match"
+
+
+def test_figures_at_the_edges_are_written_as_those_within() -> None:
+    assert [number(one) for one in (0.001, 0.00099, 999_999.0, 1e6, -1e6, 0.0)] == [
+        "0.001", "9.900e-04", "999999.000", "1.000e+06", "-1.000e+06", "0.000",
+    ]  # fmt: skip
+    assert [dollars(one) for one in (1.0, 0.005, 0.0001, 0.00009, 1e-6, 9e-7)] == [
+        "$1.00", "$0.0050", "$0.0001", "$0.000090", "$0.000001", "$9.0e-07",
+    ]  # fmt: skip
+    assert [milliseconds(one) for one in (99.94, 100.0, 999.6)] == ["99.9 ms", "100 ms", "1,000 ms"]
+
+
+def test_notes_on_corpus_values_count_rows_and_give_a_signature_only_beside_a_value() -> None:
+    def told(**fields: Any) -> str:
+        return corpus_text([summary(corpus=CorpusValue(**fields))])
+
+    assert "1 row without" in told(value=0.5, n_rows=3, n_without=1)
+    assert "2 rows without" in told(value=0.5, n_rows=3, n_without=2)
+    assert "signature" not in told(failure="nothing", n_rows=0, n_without=0, signature="s")
+    assert told(value=0.5, n_rows=3, n_without=0, signature="s").endswith(": s")
+
+
+def test_three_other_models_are_named_and_the_rest_counted() -> None:
+    def progress(others: int) -> RunProgress:
+        named = [("most", 9, False), *((f"m{n}", 1, True) for n in range(others))]
+        reported = [
+            ReportedModel(model=name, system_fingerprint=None, answers=count, deviates=deviates)
+            for name, count, deviates in named
+        ]
+        return RunProgress(n_cases=9, reported=reported)
+
+    assert "more" not in reported_text(progress(3))
+    assert "m2 (1) and 1 more; the rest: most (9)" in reported_text(progress(4))
 
 
 def test_samples_are_told_from_cases() -> None:
@@ -125,6 +170,8 @@ def test_work_is_told_in_one_line_where_there_was_any() -> None:
     said = "1,234 (3 cached, 34 completion, 1,200 prompt)"
     assert tokens_text(tokens) == said
     assert work_text(progress) == f"tokens: {said}, cost: $0.0200"
+    reused = RunProgress(tokens_reused={"prompt_tokens": 7})
+    assert work_text(reused) == "tokens: none spent, 7 (7 prompt) reused, cost: none"
 
 
 def test_times_have_the_digits_that_a_percentile_has() -> None:

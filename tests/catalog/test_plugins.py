@@ -1,4 +1,7 @@
-"""Other packages' parts: a real package is built, installed and used; what is amiss is one line."""
+"""Other packages' parts: a real package is built, installed and used; what is amiss is one line.
+
+Covers: themis.catalog.plugins, themis.catalog.registry
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ import yaml
 from tests.cli.conftest import ROOT, Ended, environment
 from themis.catalog import registry
 from themis.core.config import ComponentUse, StorageConfig, use
-from themis.core.errors import DefinitionError, UnknownComponentError
+from themis.core.errors import ConfigError, DefinitionError, UnknownComponentError
+from themis.experiment.config.component_specs import ConfigReader
 from themis.stores import check_storage
 
 PACKAGE = ROOT / "tests" / "support" / "plugin_package"
@@ -257,7 +261,7 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             (site / f"{module}.py").write_text(source)
 
     yield install
-    for module in ("plugged_parts", "broken_parts"):
+    for module in ("plugged_parts", "broken_parts", "remote_parts"):
         sys.modules.pop(module, None)
 
 
@@ -295,8 +299,11 @@ def test_two_packages_with_one_id_are_refused_and_both_named(declare: Any) -> No
 def test_a_plug_in_cannot_take_a_name_of_themis(declare: Any) -> None:
     names = ("builtin/text", "builtin/stolen", "openai", "memory")
     declare("taking-parts", dict.fromkeys(names, "plugged_parts:untold"), plugged_parts=PARTS)
-    assert registry.load("builtin/text", "parser").__module__ == "themis.catalog.parsers"
-    assert registry.load("openai", "generator").__module__ == "themis.adapters.openai"
+    assert registry.load("builtin/text", "parser").__module__ == "themis.catalog.parsers.text"
+    assert (
+        registry.load("openai", "generator").__module__
+        == "themis.adapters.model_apis.openai_compatible"
+    )
     check_storage(StorageConfig(store="memory"))
     assert "names that begin with builtin/ are Themis's own" in refused("builtin/stolen", "parser")
     assert registry.plugin_distributions(["builtin/text", "openai"]) == {}
@@ -364,3 +371,114 @@ def test_an_id_that_would_be_refused_is_suggested_to_nobody(declare: Any) -> Non
 def test_an_id_that_nobody_declares_is_unknown_as_before(declare: Any) -> None:
     with pytest.raises(UnknownComponentError, match="did you mean 'builtin/exact_match'"):
         registry.load("builtin/exact_mach", "metric")
+
+
+REMOTE = """
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from themis.adapters.transport.references import resolve_reference
+from themis.core.config_roles import OBJECT, SECRET, ConfigRole
+
+
+class Remote:
+    component_id, version = "acme/remote", "1"
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        api_key: Annotated[str | None, SECRET] = None,
+        pin: Annotated[str | None, SECRET] = None,
+        shape: Annotated[Callable[[str], str], OBJECT] | None = None,
+        connection: Annotated[
+            dict[str, Any], ConfigRole(reads_references=True, files=("ca_file",))
+        ] = {},
+        body: Annotated[Any, ConfigRole(reads_references=True, knows_its_secrets=True)] = None,
+    ) -> None:
+        self.given = {"model": model, "connection": connection, "body": body}
+        self.key = resolve_reference(api_key or "", "api_key")
+        self.shape = shape
+
+    def fingerprint(self) -> str:
+        return self.given["model"]
+
+    async def generate(self, case: Any, ctx: Any) -> Any: ...
+
+
+def shout(text: str) -> str:
+    return f"{text}!"
+"""
+KEY = "hunter2-zebra-crossing"
+
+
+@pytest.fixture
+def remote(declare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Read a config's generator, an adapter of another package."""
+    declare("remote-parts", {"acme/remote": "remote_parts:Remote"}, remote_parts=REMOTE)
+    monkeypatch.setenv("ACME_KEY", KEY)
+    monkeypatch.delenv("ACME_NONE", raising=False)
+
+    def read(**fields: Any) -> ComponentUse:
+        spec = {"use": "acme/remote", "model": "m", **fields}
+        read: ComponentUse = ConfigReader(tmp_path / "c.yaml").component(spec, "generator", "g")
+        return read
+
+    return read
+
+
+def test_a_plug_ins_adapter_is_configured_like_themiss_own(remote: Any, tmp_path: Path) -> None:
+    connection = {"token": "env:ACME_KEY", "ca_file": "ca.pem"}
+    body = {"password": "{{ input }}"}
+    read = remote(
+        api_key="Bearer env:ACME_KEY",
+        shape="remote_parts:shout",
+        connection=connection,
+        body=body,
+    )
+    assert KEY not in repr(read)
+    made, recorded = registry.make(read, "generator")
+    assert recorded == {"model": "m"}  # its fingerprint says the rest
+    assert made.key == f"Bearer {KEY}"
+    assert made.shape("a") == "a!"
+    assert made.given["body"] == body
+    assert made.given["connection"] == {
+        "token": "env:ACME_KEY",
+        "ca_file": str(tmp_path / "ca.pem"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"api_key": KEY}, "g.api_key is written out in the config"),
+        ({"pin": KEY}, "g.pin is written out in the config"),
+        ({"connection": {"token": KEY}}, "g.connection.token is written out in the config"),
+        ({"params": {"api_key": KEY}}, "g.api_key is written out in the config"),
+        ({"api_key": "env:ACME_NONE"}, "the environment variable ACME_NONE is not set"),
+        ({"body": {"k": "env:ACME_NONE"}}, "g.body.k is 'env:ACME_NONE'"),
+        ({"model": "env:ACME_KEY"}, "'env:NAME' is read in api_key, body, connection, pin only"),
+        ({"shape": "shout"}, "g.shape = 'shout' is no import path"),
+        ({"shape": "remote_parts:shuot"}, "did you mean 'shout'?"),
+        ({"api_kee": "env:ACME_KEY"}, "has no param 'api_kee'; did you mean 'api_key'?"),
+    ],
+)
+def test_a_plug_ins_adapter_is_refused_what_themiss_own_are(
+    remote: Any, fields: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        remote(**fields)
+    assert said in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+def test_annotations_that_cannot_be_read_declare_nothing(declare: Any) -> None:
+    unread = REMOTE.replace("model: str,", "model: NotThere,")
+    declare("remote-parts", {"acme/remote": "remote_parts:Remote"}, remote_parts=unread)
+    assert registry.config_roles(registry.load("acme/remote", "generator")) == {}
+    with pytest.raises(ConfigError, match="api_key looks like a secret"):
+        ConfigReader(None).component(
+            {"use": "acme/remote", "params": {"model": "m", "api_key": KEY}}, "generator", "g"
+        )

@@ -1,4 +1,7 @@
-"""Ids and import paths lead to components, or to a message that says what to do."""
+"""Ids and import paths lead to components, or to a message that says what to do.
+
+Covers: themis.catalog, themis.catalog.component, themis.catalog.registry, themis.catalog.table
+"""
 
 from __future__ import annotations
 
@@ -159,6 +162,8 @@ def test_params_are_checked_before_anything_is_made(own_module: Any) -> None:
     with pytest.raises(DefinitionError, match="has no param 'chioces'; did you mean 'choices'"):
         make(use("builtin/choice_letter", chioces=4), "parser")
     with pytest.raises(DefinitionError, match="has no param 'x'; it takes none"):
+        make(use("builtin/first", x=1), "reducer")
+    with pytest.raises(DefinitionError, match="has no param 'x'; known: thoughts"):
         make(use("builtin/text", x=1), "parser")
     with pytest.raises(DefinitionError, match="needs the param 'rubric'"):
         make("builtin/llm_rubric", "metric")

@@ -1,4 +1,7 @@
-"""RUN@n on the command line, and the options that say what a run may reuse."""
+"""RUN@n on the command line, and the options that say what a run may reuse.
+
+Covers: themis.cli.reading_verbs, themis.cli.run_verbs, themis.cli.runs
+"""
 
 from __future__ import annotations
 

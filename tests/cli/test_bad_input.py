@@ -1,4 +1,7 @@
-"""What is wrong with what a user wrote is one clear line, exit code 2, and no file left behind."""
+"""What is wrong with what a user wrote is one clear line, exit code 2, and no file left behind.
+
+Covers: themis.__main__, themis.cli, themis.cli.output, themis.cli.shell
+"""
 
 from __future__ import annotations
 
@@ -184,11 +187,11 @@ def test_a_config_that_cannot_be_read_is_one_line(
 
 
 def test_a_missing_extra_is_named(themis: Any, tmp_path: Path) -> None:
-    # An interpreter that has the SDK is made to look like one that has not.
+    # An interpreter that has the library is made to look like one that has not.
     (tmp_path / "sitecustomize.py").write_text(
         "import importlib.util as util\n"
         "find = util.find_spec\n"
-        "util.find_spec = lambda name, *rest: None if name == 'openai' else find(name, *rest)\n"
+        "util.find_spec = lambda name, *rest: None if name == 'aiohttp' else find(name, *rest)\n"
     )
     data = copy.deepcopy(GOOD)
     data["generation"]["generator"] = {"use": "openai", "model": "m"}

@@ -1,4 +1,7 @@
-"""A verb leaves no store open, however it ends."""
+"""A verb leaves no store open, however it ends.
+
+Covers: themis.cli.runs, themis.cli.shell, themis.stores.sqlite
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.lacking import lacking
 from themis.cli import main
 from themis.stores.sqlite import SqliteRunStore
 
@@ -46,7 +50,7 @@ def open_databases(folder: Path) -> list[str]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with a run, a config and outputs; no store that is made is ever collected."""
     if not os.path.isdir("/proc/self/fd"):
-        pytest.skip("needs /proc")
+        lacking("mount /proc", "it says which files are open")
     made: list[SqliteRunStore] = []
     init = SqliteRunStore.__init__
 

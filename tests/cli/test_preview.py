@@ -1,4 +1,7 @@
-"""The verb preview: text for a person, JSON for a program, one line where something is amiss."""
+"""The verb preview: text for a person, JSON for a program, one line where something is amiss.
+
+Covers: themis.cli.preview_verb
+"""
 
 from __future__ import annotations
 

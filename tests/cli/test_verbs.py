@@ -1,7 +1,15 @@
-"""Each verb: what it prints where, what it exits with, and that it does what it says."""
+"""Each verb: what it prints where, what it exits with, and that it does what it says.
+
+Covers: themis.cli, themis.cli.bundle_verbs, themis.cli.catalog_verbs, themis.cli.init_verb,
+themis.cli.output, themis.cli.planning_verbs, themis.cli.quick_verbs, themis.cli.reading_verbs,
+themis.cli.run_verbs, themis.cli.runs, themis.cli.shell, themis.cli.starter.own_metric,
+themis.experiment.evaluate, themis.views.common_failures
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import pty
@@ -9,7 +17,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +25,12 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.cli.conftest import command, environment
+from tests.support.until import steps_done, until
 from themis.cli import app
 from themis.core.errors import RunInterrupted
+from themis.core.events import Stage
 from themis.experiment.experiment import Experiment
-from themis.views import failures
+from themis.views import common_failures
 
 SLOW = "generation.generator={use: builtin/demo_generator, params: {latency_ms: 300}}"
 
@@ -170,16 +179,14 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(themis: Any, project: Path)
         text=True,
     )
     store = project / ".themis" / "runs.db"
-    deadline = time.monotonic() + 60
-    while not store.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.6)
+    until(lambda: steps_done(store, Stage.GENERATE), "the first answer")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert out == ""
     last = err.splitlines()[-1]
-    assert f"Go on with: themis resume {last.split()[2]} --config {config}" in last
+    told = f"Go on with: themis resume {last.split()[2]} --config {shlex.quote(str(config))}"
+    assert told in last
 
     resumed = themis("resume", last.split()[2], "--config", config, *words)
     assert resumed.code == 0, resumed.err
@@ -223,7 +230,7 @@ def test_a_group_of_verbs_alone_explains_itself(inside: Any, words: list[str]) -
 
 
 def test_one_default_store_for_python_and_the_command_line(inside: Any) -> None:
-    from themis.cli.kept import default_store
+    from themis.cli.runs import default_store
     from themis.experiment.evaluate import DEFAULT_PATH
 
     assert default_store() is DEFAULT_PATH
@@ -271,7 +278,9 @@ def test_a_run_with_failures_says_which_and_exits_with_0(inside: Any, project: P
 def test_failures_that_all_differ_are_counted_where_they_are_not_told_apart(
     inside: Any, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failures, "FailuresFold", partial(failures.FailuresFold, most=2))
+    monkeypatch.setattr(
+        common_failures, "FailuresFold", partial(common_failures.FailuresFold, most=2)
+    )
     failing(project, "case.case_id != 'peru'", "'no ' + case.case_id")
     ended = inside(
         *("run", "--config", project / "themis.yaml"),
@@ -461,7 +470,10 @@ def test_quick_eval_reads_a_data_set_of_the_hub(
     ended = inside(*words, "--split", "test", "--take", "3")
     assert ended.code == 0, ended.err
     assert ended.data["metrics"]["builtin/exact_match"]["n_scored"] == 3
-    assert inside("inspect", "case", "latest", "3").data["dataset_id"] == "sums:test"
+    rows = list(csv.DictReader(io.StringIO(inside("report", "latest", "--format", "csv").out)))
+    assert {row["dataset_id"] for row in rows} == {"sums:test"}
+    cases = [inside("inspect", "case", "latest", row["case_id"]).data for row in rows]
+    assert [case["dataset_id"] for case in cases] == ["sums:test"] * 3
     split = inside(*words)
     assert split.code == 2
     assert "choose one with" in split.err
@@ -583,7 +595,7 @@ def test_a_person_at_a_terminal_sees_tables_and_a_program_json(project: Path) ->
 
 
 def test_a_reader_that_leaves_early_is_no_error(project: Path) -> None:
-    words = " ".join(command("catalog", "list"))
+    words = shlex.join(command("catalog", "list"))
     done = subprocess.run(
         f"{words} | true", shell=True, env=environment(), capture_output=True, check=False
     )

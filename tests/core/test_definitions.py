@@ -1,4 +1,8 @@
-"""What users write: refused in one line that names the field, the value and the way out."""
+"""What users write: refused in one line that names the field, the value and the way out.
+
+Covers: themis.core.base, themis.core.config, themis.core.errors, themis.core.field_types,
+themis.core.models, themis.core.prompts
+"""
 
 from __future__ import annotations
 
@@ -297,3 +301,31 @@ def test_what_is_called_a_secret_is_hidden_wherever_it_stands(name: str) -> None
 def test_what_only_sounds_like_a_secret_is_shown(name: str) -> None:
     assert not is_secret_name(name)
     assert redact({name: 5}) == {name: 5}
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "said"),
+    [
+        ({"max_concurrent_tasks": 0}, "max_concurrent_tasks", "an integer of at least 1"),
+        ({"cpu_workers": 0}, "cpu_workers", "an integer of at least 1"),
+        ({"judge_timeout": 0.0}, "judge_timeout", "above 0 seconds, or None"),
+        ({"drain_timeout": -1.0}, "drain_timeout", "must not be negative"),
+        ({"generation_retry_delay": float("inf")}, "generation_retry_delay", "a finite number"),
+        ({"stage_concurrency": {"judg": 1}}, "stage_concurrency", "did you mean 'judge'?"),
+        ({"stage_concurrency": {"judge": 0}}, "stage_concurrency.judge", "at least 1"),
+        ({"provider_rate_limits": {"a": 0}}, "provider_rate_limits.a", "at least 1"),
+        ({"provider_rate_limits": {"a": {"rpm": 1}}}, "provider_rate_limits.a", "no key 'rpm'"),
+        ({"budget": {"tokens": 1.5}}, "budget", "budget.tokens = 1.5: must be an integer"),
+        ({"prices": {"m": {"input": 1.0}}}, "prices.m", "has no 'output'"),
+        # Two fields with one wrong value are two faults, not one value of a wrong type.
+        ({"max_concurrent_tasks": 0, "cpu_workers": 0}, "max_concurrent_tasks", "(and 1 more)"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused_by_its_name(
+    given: dict[str, Any], field: str, said: str
+) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        RuntimeConfig(**given)
+    assert caught.value.field == field
+    assert str(caught.value).startswith(f"RuntimeConfig.{field}")
+    assert said in str(caught.value)

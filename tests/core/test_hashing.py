@@ -1,4 +1,7 @@
-"""One canonical form, one digest: equal is what is equal as JSON, and nothing else."""
+"""One canonical form, one digest: equal is what is equal as JSON, and nothing else.
+
+Covers: themis.core.base, themis.core.hashing
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from themis.core.hashing import (
     digest_parts,
     digest_value,
     encode,
+    normal_form,
     normalise,
     text,
 )
@@ -186,3 +190,22 @@ def test_values_nested_beyond_reason_are_refused_in_words() -> None:
         value = [value]
     with pytest.raises(DefinitionError, match="nested more than"):
         check_json(value)
+
+
+def test_what_is_nested_too_deeply_has_no_digest_and_is_refused_in_words() -> None:
+    deep: Any = 1
+    for _ in range(5000):
+        deep = [deep]
+    for work in (canonical, normal_form, check_json):
+        with pytest.raises(DefinitionError, match="200 levels"):
+            work(deep)
+
+
+def test_text_with_a_lone_surrogate_has_no_digest() -> None:
+    with pytest.raises(DefinitionError, match="lone surrogate"):
+        digest_value("x", "a\ud800")
+
+
+def test_a_key_is_made_of_digests_of_one_length_only() -> None:
+    with pytest.raises(ValueError, match="16 bytes"):
+        digest_parts("x", [b"short", digest("x", b"")])

@@ -1,4 +1,7 @@
-"""What is sent for an input, for every way of writing a prompt: a golden table."""
+"""What is sent for an input, for every way of writing a prompt: a golden table.
+
+Covers: themis.core.prompts
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 
 from themis.core.errors import DefinitionError
 from themis.core.hashing import canonical
-from themis.core.prompts import Example, PromptSpec, as_text
+from themis.core.prompts import Example, PromptSpec, as_text, is_messages
 
 SAY = "2+2?"
 TALK = [
@@ -128,6 +131,21 @@ TABLE: list[tuple[str, dict[str, Any], Any, Any]] = [
         {"template": "{{ input }}\n", "suffix": "A:"},
         SAY,
         "2+2?\nA:",
+    ),
+    ("template keeps its own last line", {"template": "{{ input }}\n"}, SAY, "2+2?\n"),
+    ("white space before a suffix", {"suffix": " A:"}, SAY, "2+2? A:"),
+    ("white space after a prefix", {"prefix": "Q: "}, SAY, "Q: 2+2?"),
+    (
+        "examples come after what a developer says",
+        {"examples": EXAMPLE},
+        [{"role": "developer", "content": "Be brief."}, user(SAY)],
+        [{"role": "developer", "content": "Be brief."}, user("1+1?"), said("2"), user(SAY)],
+    ),
+    (
+        "a talk without a user's turn gets one",
+        {"prefix": "Go on."},
+        [SYSTEM],
+        [SYSTEM, user("Go on.")],
     ),
     ("template escapes nothing", {"template": "<{{ input }}>"}, "a<b", "<a<b>"),
     (
@@ -283,3 +301,10 @@ def test_empty_texts_are_none() -> None:
     spec = PromptSpec(instructions="", prefix="", suffix="")
     assert spec == PromptSpec()
     assert spec.is_empty()
+
+
+def test_only_an_assistants_message_may_be_without_content() -> None:
+    calls = {"tool_calls": [{"id": "1"}]}
+    assert is_messages([{"role": "assistant", **calls}])
+    assert not is_messages([{"role": "user", **calls}])
+    assert not is_messages([{"role": "assistant"}])

@@ -1,4 +1,7 @@
-"""Secrets are told by their shape: those of the known makers are, and nothing that is none."""
+"""Secrets are told by their shape: those of the known makers are, and nothing that is none.
+
+Covers: themis.core.redaction
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.growth import assert_linear
 from themis.core.redaction import HIDDEN, find_secret, is_secret_name, looks_like_secret, redact
 
 BASE62 = string.ascii_letters + string.digits
@@ -231,3 +235,4 @@ def test_a_long_text_is_searched_once() -> None:
     """A search that went back at every letter would take hours here."""
     for text in ("sk-" * 300_000, "a" * 1_000_000, "eyJ" * 300_000, "a://" * 200_000):
         assert not looks_like_secret(text)
+        assert_linear(looks_like_secret, text)

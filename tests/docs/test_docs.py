@@ -2,6 +2,8 @@
 
 Servers of the tests' own stand at the addresses that the pages name; that the addresses are
 replaced, and that pip installs into a folder of its own, is all that differs from what is shown.
+
+Covers: docs
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from themis.experiment.experiment import Experiment
 
 ROOT = Path(__file__).parent.parent.parent
 GENERATORS = ROOT / "docs" / "generators.md"
-INTERNALS = ROOT / "docs" / "internals.md"  # prose alone
-PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").glob("*.md")) - {GENERATORS, INTERNALS})]
+PROSE = {ROOT / "docs" / "glossary.md", ROOT / "docs" / "internals.md"}  # without code
+PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").glob("*.md")) - {GENERATORS, *PROSE})]
 BLOCK = re.compile(r"^```(python|yaml|toml|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (?P<name>[\w/]+\.(?:py|yaml|toml))\b")
 KEYS = {"OPENAI_API_KEY": "walrus-on-a-bicycle", "PRODUCT_KEY": "heron-in-a-hat"}

@@ -8,7 +8,7 @@ import openai as sdk
 
 from tests.support.endpoint import Endpoint
 from themis.adapters import openai
-from themis.adapters.openai import OpenAIGenerator
+from themis.adapters.model_apis.openai_compatible import OpenAIGenerator
 from themis.core.models import Case, Dataset
 
 # The adapter loads the SDK with its first call, which takes longer than some timeouts allow here:

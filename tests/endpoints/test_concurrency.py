@@ -1,4 +1,7 @@
-"""How many requests are open at once, as the endpoint sees it."""
+"""How many requests are open at once, as the endpoint sees it.
+
+Covers: themis.execution.limits.concurrency, themis.execution.limits.endpoints
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""SIGKILL half-way: the endpoint hears nothing again that was kept, and budgets hold."""
+"""SIGKILL half-way: the endpoint hears nothing again that was kept, and budgets hold.
+
+Covers: themis.execution.history, themis.execution.journal, themis.execution.limits.budget
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,9 @@
 """Pacing, concurrency and pauses over minutes and hours, on a clock that jumps.
 
 What is looked at is when calls began, as an endpoint would see it: not what the limits think.
+
+Covers: themis.execution.failures, themis.execution.limits, themis.execution.limits.concurrency,
+themis.execution.limits.endpoints, themis.execution.limits.rate
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from themis.core.config import RuntimeConfig
 from themis.core.errors import ProviderError
 from themis.core.events import Stage
 from themis.execution.failures import WorkStoppedError
-from themis.execution.limits import Limits, call_ending
+from themis.execution.limits.endpoints import RunLimits, call_ending
 
 HERE = "scripted:here"
 MINUTE = 60.0
@@ -46,7 +49,7 @@ class Calls:
         peak: most calls under way.
     """
 
-    limits: Limits
+    limits: RunLimits
     starts: list[Start] = field(default_factory=list)
     crowded: float = 0.0
     peak: int = 0
@@ -89,7 +92,7 @@ def _go(
     """Make calls of (tokens expected, tokens used, seconds), all asked for at once."""
 
     async def work() -> tuple[Calls, float]:
-        calls = Calls(Limits(RuntimeConfig(max_concurrent_tasks=concurrency, **runtime)))
+        calls = Calls(RunLimits(RuntimeConfig(max_concurrent_tasks=concurrency, **runtime)))
         async with asyncio.TaskGroup() as tasks:
             for order, (tokens, used, seconds) in enumerate(sizes):
                 tasks.create_task(calls.one(order, tokens=tokens, used=used, seconds=seconds))
@@ -200,7 +203,7 @@ def test_those_who_stop_waiting_take_no_place_with_them(
             provider_rate_limits=limits,
             stage_concurrency={"generate": concurrency + 1},
         )
-        calls = Calls(Limits(runtime))
+        calls = Calls(RunLimits(runtime))
         tasks = [
             asyncio.create_task(calls.one(order, tokens=0, used=0, seconds=1.0))
             for order in range(len(leaves))
@@ -235,7 +238,7 @@ def _cancel_soon(task: asyncio.Task[None], turns: int) -> None:
 def test_an_endpoint_that_asks_for_a_pause_gets_one_from_every_call(rates: Any) -> None:
     async def work() -> list[float]:
         loop = asyncio.get_running_loop()
-        limits = Limits(RuntimeConfig(provider_rate_limits=rates))
+        limits = RunLimits(RuntimeConfig(provider_rate_limits=rates))
         starts: list[float] = []
 
         async def call(order: int) -> None:
@@ -263,7 +266,7 @@ def test_an_endpoint_that_asks_for_a_pause_gets_one_from_every_call(rates: Any) 
 
 def test_a_pause_of_one_endpoint_holds_no_place_that_another_needs() -> None:
     async def work() -> float:
-        limits = Limits(RuntimeConfig(max_concurrent_tasks=2))
+        limits = RunLimits(RuntimeConfig(max_concurrent_tasks=2))
         permit = await limits.acquire(Stage.GENERATE, HERE)
         error = ProviderError("too many", status=503, retry_after=1000.0)
         limits.failed(permit, error)
@@ -306,9 +309,9 @@ class Server:
             self.under_way -= 1
 
 
-def _drive(server: Server, calls: int, **runtime: Any) -> tuple[float, Limits]:
-    async def work() -> tuple[float, Limits]:
-        limits = Limits(RuntimeConfig(max_concurrent_tasks=256, **runtime))
+def _drive(server: Server, calls: int, **runtime: Any) -> tuple[float, RunLimits]:
+    async def work() -> tuple[float, RunLimits]:
+        limits = RunLimits(RuntimeConfig(max_concurrent_tasks=256, **runtime))
 
         async def one() -> None:
             while True:
@@ -344,7 +347,7 @@ def test_concurrency_settles_near_what_the_endpoint_bears(capacity: int) -> None
 def test_an_endpoint_that_comes_to_bear_more_is_given_more_and_less_is_given_less() -> None:
     async def work() -> tuple[float, float]:
         server = Server(12)
-        limits = Limits(RuntimeConfig(max_concurrent_tasks=256))
+        limits = RunLimits(RuntimeConfig(max_concurrent_tasks=256))
         loop = asyncio.get_running_loop()
 
         async def worker() -> None:
@@ -384,7 +387,7 @@ def test_an_endpoint_that_comes_to_bear_more_is_given_more_and_less_is_given_les
 def test_a_call_that_waited_for_a_slot_does_not_begin_in_a_pause_that_came_meanwhile() -> None:
     async def work() -> float:
         loop = asyncio.get_running_loop()
-        limits = Limits(RuntimeConfig(max_concurrent_tasks=2))
+        limits = RunLimits(RuntimeConfig(max_concurrent_tasks=2))
         first = await limits.acquire(Stage.GENERATE, HERE)
         other = await limits.acquire(Stage.GENERATE, "scripted:there")
         waiting = asyncio.create_task(limits.acquire(Stage.GENERATE, HERE))
@@ -401,7 +404,7 @@ def test_a_call_that_waited_for_a_slot_does_not_begin_in_a_pause_that_came_meanw
 
 def test_nobody_waits_for_a_turn_in_limits_that_were_closed() -> None:
     async def work() -> float:
-        limits = Limits(RuntimeConfig(provider_rate_limits={HERE: 1}))
+        limits = RunLimits(RuntimeConfig(provider_rate_limits={HERE: 1}))
         limits.release(await limits.acquire(Stage.GENERATE, HERE), "answered")
         waiting = [asyncio.create_task(limits.acquire(Stage.GENERATE, HERE)) for _ in range(20)]
         await asyncio.sleep(1.0)

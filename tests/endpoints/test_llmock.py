@@ -1,4 +1,8 @@
-"""A second opinion: llmock, another's mock of the OpenAI API, which judges its clients."""
+"""A second opinion: llmock, another's mock of the OpenAI API, which judges its clients.
+
+Covers: themis.adapters.model_apis.endpoint_generator,
+themis.adapters.model_apis.sampling
+"""
 
 from __future__ import annotations
 
@@ -103,7 +107,7 @@ def test_errors_are_met_as_another_thinks_right(tmp_path: Path, api_mode: str) -
 @pytest.mark.parametrize("api_mode", ["chat_completions", "responses"])
 def test_a_stream_that_breaks_off_is_no_answer(tmp_path: Path, api_mode: str) -> None:
     faults = [
-        {"type": "stream_fault", "kind": kind, "after_chunks": 2, "stall_seconds": 5.0, "times": 2}
+        {"type": "stream_fault", "kind": kind, "after_chunks": 2, "stall_seconds": 9.0, "times": 2}
         for kind in ("disconnect", "truncate", "malformed", "stall")
     ]
     with serving(tmp_path) as mock:
@@ -111,7 +115,7 @@ def test_a_stream_that_breaks_off_is_no_answer(tmp_path: Path, api_mode: str) ->
         result = experiment(
             mock.model(api_mode, stream=True),
             cases=questions(30),
-            generation_timeout=1.0,
+            generation_timeout=3.0,
             generation_retry_delay=0.06,
         ).run()
         verdict = mock.verdict()

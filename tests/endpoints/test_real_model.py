@@ -2,6 +2,9 @@
 
 SmolLM2 behind llama.cpp's server is a weak model, and what it says is of no matter here; what the
 server says about it (tokens, reasons, refusals, errors) is not ours, and so proves something.
+
+Covers: themis.adapters, themis.adapters.model_apis.endpoint_generator,
+themis.adapters.model_apis.endpoint_judge, themis.adapters.model_apis.streaming
 """
 
 from __future__ import annotations
@@ -243,6 +246,26 @@ def test_the_example_of_a_real_model_puts_three_runs_into_one_report(
         for report in (told, page):
             assert label in report
             assert str(prompt_tokens) in report
+
+
+def test_the_demo_answers_both_prompts_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "examples.demo",
+        "--out",
+        str(tmp_path / "out é"),
+        "--questions",
+    ]
+    for questions in ("2", "2", "3"):
+        done = subprocess.run(
+            [*command, questions], cwd=ROOT, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=170, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "report.html" in done.stdout
+        assert f"{questions} questions of" in done.stdout
+    assert (tmp_path / "out é" / "report.html").is_file()
 
 
 def test_a_server_that_is_still_loading_is_asked_again() -> None:

@@ -1,4 +1,7 @@
-"""An endpoint that changes its model in the midst of a run is found out."""
+"""An endpoint that changes its model in the midst of a run is found out.
+
+Covers: themis.views.reported
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The scripted endpoint does what it says: what the other tests here stand on."""
+"""The scripted endpoint does what it says: what the other tests here stand on.
+
+Covers: tests/support/endpoint.py
+"""
 
 from __future__ import annotations
 
@@ -112,7 +115,7 @@ def test_on_a_clock_that_jumps_waiting_keeps_its_order_and_takes_no_time() -> No
 
     began = time.monotonic()
     assert run_virtually(work()) == pytest.approx([3600.0, 7200.0, 10800.0])
-    assert time.monotonic() - began < 3600
+    assert time.monotonic() - began < 60
 
     async def stuck() -> None:
         await asyncio.Event().wait()

@@ -2,6 +2,8 @@
 
 Opt-in, for the server is long to install and to start: these tests are run only by their marker,
 and then fail where it is not to be had.
+
+Covers: themis.adapters.model_apis, themis.adapters.model_apis.openai_compatible
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What a change makes the endpoint answer again, counted there."""
+"""What a change makes the endpoint answer again, counted there.
+
+Covers: themis.execution.run_or_reuse, themis.planning.keys
+"""
 
 from __future__ import annotations
 

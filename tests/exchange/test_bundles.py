@@ -1,4 +1,8 @@
-"""Bundles: what leaves a store comes back the same, twice if need be, and never changed unseen."""
+"""Bundles: what leaves a store comes back the same, twice if need be, and never changed unseen.
+
+Covers: themis.exchange, themis.exchange.bundle, themis.exchange.bundles, themis.planning.datasets,
+themis.planning.keys
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,8 @@ from themis.core.base import RunId
 from themis.core.config import EvaluationConfig, GenerationConfig, StorageConfig
 from themis.core.errors import DefinitionError, RunNotFoundError, StoreUnavailableError
 from themis.core.events import Artifact, EventKind
-from themis.core.kept import Owner
 from themis.core.models import Case, Dataset, GenerationResult
+from themis.core.store import Owner
 from themis.exchange.bundles import (
     Bundle,
     export_evaluation_bundle,

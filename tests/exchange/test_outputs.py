@@ -1,4 +1,8 @@
-"""Outputs made elsewhere: a run's generations, that no generator was asked for and that say so."""
+"""Outputs made elsewhere: a run's generations, that no generator was asked for and that say so.
+
+Covers: themis.catalog.generators.output_rows, themis.catalog.generators.outputs,
+themis.exchange.imported_outputs
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from themis.core.config import StorageConfig
 from themis.core.errors import DefinitionError
 from themis.core.models import Case, Dataset
 from themis.core.results import RunStatus
-from themis.exchange.outputs import import_outputs
+from themis.exchange.imported_outputs import import_outputs
 from themis.testing.scripted import CountingParser, ScriptedGenerator, ScriptedJudge
 
 ROWS: list[dict[str, Any]] = [

@@ -1,4 +1,8 @@
-"""What a bundle says is held to what Themis reads, also where every hash is right."""
+"""What a bundle says is held to what Themis reads, also where every hash is right.
+
+Covers: themis.exchange.bundle, themis.exchange.incoming, themis.exchange.outgoing,
+themis.exchange.records
+"""
 
 from __future__ import annotations
 

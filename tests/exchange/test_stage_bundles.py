@@ -1,4 +1,8 @@
-"""A bundle of each stage carries the run up to that stage, unchanged and a line at a time."""
+"""A bundle of each stage carries the run up to that stage, unchanged and a line at a time.
+
+Covers: themis.exchange.bundle, themis.exchange.incoming, themis.exchange.outgoing,
+themis.exchange.records, themis.views.headline
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from tests.support.runs import experiment
 from themis import Experiment, InMemoryRunStore, RunResult, sqlite_store, use
 from themis.core.errors import DefinitionError, ParseError
 from themis.core.events import Stage
-from themis.core.protocols import RunStore
+from themis.core.store import RunStore
 from themis.exchange.bundle import KINDS, Bundle
 from themis.exchange.incoming import bring_in
 from themis.exchange.outgoing import export

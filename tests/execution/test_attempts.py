@@ -1,19 +1,36 @@
-"""Attempts: a rerun runs again, earlier ones stay readable, interrupted ones go on as they were."""
+"""Attempts: a rerun runs again, earlier ones stay readable, interrupted ones go on as they were.
+
+What a rerun asks it asks once, where two steps share a key and after a kill as well.
+
+Covers: themis.execution.attempt, themis.execution.history
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.runs import dataset, experiment, table
-from themis import Experiment, InMemoryRunStore, RunResult, sqlite_store
-from themis.core.protocols import RunStore
+from tests.support.in_threads import CASES, in_threads
+from tests.support.runs import dataset, experiment, runtime, table
+from themis import Experiment, InMemoryRunStore, RunResult, get_execution_state, sqlite_store, use
+from themis.core.base import ArtifactKey, RunId
+from themis.core.errors import ProviderError, RunStoppedError, StoreUnavailableError
+from themis.core.events import Event, EventKind
+from themis.core.models import GenerationResult, ReducedCandidate
+from themis.core.store import RunStore
 from themis.testing.crash import CrashHarness
-from themis.testing.scripted import CallLog, CountingMetric, CountingParser, ScriptedGenerator
+from themis.testing.scripted import (
+    CallLog,
+    CountingMetric,
+    CountingParser,
+    ScriptedGenerator,
+    ScriptedJudge,
+)
 
 RERUN = {"existing_run_policy": "rerun"}
 
@@ -208,3 +225,153 @@ def test_an_interrupted_rerun_goes_on_with_the_answers_it_had_to_equal_questions
     result = one.run(store=store)
     assert _outputs(result) == [5, 6, 8, 9, 5, 6, 8, 9]
     assert generator.count() == 9
+
+
+def _rerun(one: Experiment) -> Any:
+    return one.runtime.model_copy(update={"existing_run_policy": "rerun"})
+
+
+def test_new_answers_never_stand_beside_the_scores_of_the_old_ones() -> None:
+    generator, judge = ScriptedGenerator(), ScriptedJudge()
+    one = experiment(
+        generator,
+        parser=CountingParser(),
+        metrics=[CountingMetric(), use("builtin/llm_rubric", rubric="Good?")],
+        judges=[judge],
+    )
+    assert len(table(one.run())) == 6
+    generator.answers = {f"c{i}": "wrong" for i in range(3)}
+    judge.answer = "VERDICT: FAIL"
+    rerun = one.run(until_stage="generate", runtime=_rerun(one))
+    assert [case.generated_candidates[0].final_output for case in rerun.cases] == ["wrong"] * 3
+    assert list(rerun.score_rows()) == []
+    assert all(case.scores == [] and case.parsed_outputs == {} for case in rerun.cases)
+    assert all(case.evaluation_executions == [] for case in rerun.cases)
+    assert {summary.mean for summary in rerun.metrics.values()} == {None}
+    assert rerun.completed_through_stage == "generate"
+    after = one.run()
+    assert after.status == "completed"
+    assert after.completed_through_stage == "judge"
+    assert [row.value for row in after.score_rows()] == [0] * 6
+    assert generator.count() == 6
+
+
+@pytest.mark.parametrize("role", ["generator", "selector", "reducer", "parser", "metric"])
+def test_what_a_rerun_failed_at_is_tried_again_and_not_filled_with_what_it_was_to_replace(
+    role: str,
+) -> None:
+    down = False
+    tried: list[bool] = []
+
+    def act(value: Any = 1, *_: Any) -> Any:
+        if value == 1:
+            tried.append(down)
+            if down:  # a parser's ValueError would be the model's failure
+                raise (ConnectionError if role == "parser" else ValueError)("down")
+        return value
+
+    reduced = {"candidate_id": "r", "source_candidate_ids": []}
+    one = {
+        "generator": lambda: experiment(ScriptedGenerator(lambda case, ctx: act(case.input))),
+        "selector": lambda: in_threads("selector", lambda: act() and [sample]),
+        "reducer": lambda: in_threads(
+            "reducer", lambda: ReducedCandidate(final_output=act(), **reduced)
+        ),
+        "parser": lambda: experiment(parser=CountingParser(act)),
+        "metric": lambda: experiment(metrics=[CountingMetric(lambda value, _: act(value) >= 0)]),
+    }[role]()
+    sample = GenerationResult(candidate_id="c1-scripted#0", final_output=1)
+    assert one.run().status == "completed"
+    down = True
+    assert one.run(runtime=_rerun(one)).status == "partial_failure"
+    again = one.run()
+    assert tried == [False, True, True]
+    assert again.status == "partial_failure"
+    assert [row.outcome for row in again.score_rows()] == CASES
+    down = False
+    assert one.run().status == "completed"
+    assert tried == [False, True, True, False]
+
+
+def test_a_run_that_was_stopped_is_complete_through_no_stage() -> None:
+    generator = ScriptedGenerator(failures={"c1": ProviderError("bad key", fatal=True)})
+    one = experiment(generator, max_concurrent_tasks=1)
+    run_id = one.compile().run_id
+    with pytest.raises(RunStoppedError):
+        one.run()
+    state = get_execution_state(one.store, run_id)
+    assert (state.status, state.completed_through_stage) == ("failed", None)
+    generator.failures = {}
+    assert one.run().completed_through_stage == "judge"
+    generator.failures = {"c1": ProviderError("bad key", fatal=True)}
+    with pytest.raises(RunStoppedError):
+        one.run(runtime=_rerun(one))
+    state = get_execution_state(one.store, run_id)
+    assert (state.status, state.completed_through_stage) == ("failed", None)
+
+
+ONE_BY_ONE = runtime(existing_run_policy="rerun", max_concurrent_tasks=1)
+
+
+class TornStore(InMemoryRunStore):
+    """Keeps up to the first judge call of the second attempt, then is away: as after a kill."""
+
+    is_away = False
+    was_torn = False
+
+    def append(
+        self, run_id: RunId, events: Sequence[Event], *, epoch: int
+    ) -> Sequence[ArtifactKey]:
+        for number, event in enumerate(events, start=1):
+            asks = event.address is not None and event.address.call is not None
+            if asks and event.attempt == 2 and not self.was_torn:
+                super().append(run_id, events[:number], epoch=epoch)
+                self.is_away = self.was_torn = True
+        if self.is_away:
+            raise StoreUnavailableError("the process was killed")
+        return super().append(run_id, events, epoch=epoch)
+
+
+def test_a_question_that_two_samples_share_is_not_asked_again_by_a_rerun_that_was_killed() -> None:
+    store = TornStore()
+    judge = ScriptedJudge()
+    one = experiment(
+        cases=1,
+        samples=2,
+        metrics=[use("builtin/llm_rubric", rubric="Right?")],
+        judges=[judge],
+    )
+    assert one.run(store=store, progress=False).status == "completed"
+    assert judge.count() == 1  # both samples gave one answer
+    with pytest.raises(StoreUnavailableError):
+        one.run(store=store, runtime=ONE_BY_ONE, progress=False)
+    assert judge.count() == 2
+    store.is_away = False
+    result = one.run(store=store, progress=False)
+    assert result.status == "completed"
+    assert judge.count() == 2
+    asked = [
+        event
+        for event in store.events(result.run_id, kinds=[EventKind.STEP_DONE])
+        if event.attempt == 2 and event.address is not None and event.address.call is not None
+    ]
+    assert [event.address.sample for event in asked if event.address is not None] == [0, 1]
+    assert [event.version for event in asked] == [1, 1]
+
+
+def test_a_rerun_asks_once_what_two_datasets_share() -> None:
+    generator = ScriptedGenerator(wait=lambda: asyncio.sleep(0.02))
+    both = [dataset(5, dataset_id=name) for name in ("one", "two")]
+    one = experiment(generator, cases=both, max_concurrent_tasks=1)
+    assert one.run(progress=False).status == "completed"
+    assert generator.count() == 5
+    assert one.run(runtime=ONE_BY_ONE, progress=False).status == "completed"
+    assert generator.count() == 10
+
+
+def test_a_second_rerun_really_asks_again() -> None:
+    generator = ScriptedGenerator()
+    one = experiment(generator, cases=3)
+    for number in range(1, 4):
+        assert one.run(runtime=ONE_BY_ONE, progress=False).status == "completed"
+        assert generator.count() == 3 * number

@@ -1,19 +1,29 @@
-"""How components are called: promises told from values, and begun before anything is set up."""
+"""How components are called: awaitables told from values, calls in threads, and what they raise.
+
+Covers: themis.core.daemon_threads, themis.execution.calls, themis.execution.gather,
+themis.execution.stages.generate
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import signal
+import threading
 import types
 from collections.abc import Generator
 from typing import Any
 
 import pytest
 
+from tests.support.in_threads import CASES, CATEGORY, in_threads
 from tests.support.runs import experiment
+from themis import get_execution_state, use
+from themis.core.daemon_threads import DaemonThreads
 from themis.core.models import Case, GenerationResult
-from themis.execution.calls import Begun, is_promise
-from themis.testing.scripted import ScriptedGenerator
+from themis.execution.calls import StartedAwaitable, call_in_thread, is_awaitable
+from themis.testing.scripted import CountingMetric, CountingParser, ScriptedGenerator, ScriptedJudge
 
 
 class Awaitable:
@@ -57,21 +67,24 @@ def test_promises_are_told_from_values_as_the_standard_library_does() -> None:
         Awaitable,
     ]
     for value in values:
-        assert is_promise(value) is inspect.isawaitable(value), value
+        assert is_awaitable(value) is inspect.isawaitable(value), value
     coro.close()
     loop.close()
 
 
 def test_what_never_waits_is_over_at_once() -> None:
-    begun = Begun(coroutine())
-    assert begun.is_over
-    assert begun.value == 1
+    started = StartedAwaitable(coroutine())
+    assert started.is_over
+    assert started.value == 1
 
 
 async def test_what_waits_goes_on_to_its_value() -> None:
-    assert await Begun(Awaitable()) == 7
-    assert await Begun(asyncio.sleep(0.001, "done")) == "done"
-    assert await Begun(asyncio.gather(asyncio.sleep(0, 1), asyncio.sleep(0, 2))) == [1, 2]
+    assert await StartedAwaitable(Awaitable()) == 7
+    assert await StartedAwaitable(asyncio.sleep(0.001, "done")) == "done"
+    assert await StartedAwaitable(asyncio.gather(asyncio.sleep(0, 1), asyncio.sleep(0, 2))) == [
+        1,
+        2,
+    ]
 
 
 async def test_an_error_leaves_at_once_or_after_waiting() -> None:
@@ -81,10 +94,10 @@ async def test_an_error_leaves_at_once_or_after_waiting() -> None:
         raise LookupError("no")
 
     with pytest.raises(LookupError):
-        Begun(fail(waits=False))
-    begun = Begun(fail(waits=True))
+        StartedAwaitable(fail(waits=False))
+    started = StartedAwaitable(fail(waits=True))
     with pytest.raises(LookupError):
-        await begun
+        await started
 
 
 async def test_a_cancellation_reaches_what_waits_and_may_be_outlived() -> None:
@@ -100,7 +113,7 @@ async def test_a_cancellation_reaches_what_waits_and_may_be_outlived() -> None:
         return "went on"
 
     async def waits() -> str:
-        value: str = await Begun(stubborn())
+        value: str = await StartedAwaitable(stubborn())
         return value
 
     task = asyncio.create_task(waits())
@@ -119,7 +132,7 @@ async def test_a_promise_that_nobody_waits_for_any_more_is_closed() -> None:
         finally:
             closed.append(True)
 
-    stepped = Begun(waits()).__await__()
+    stepped = StartedAwaitable(waits()).__await__()
     next(stepped)
     stepped.close()
     assert closed == [True]
@@ -147,3 +160,113 @@ async def test_only_a_call_that_waits_gets_a_timer(
     made = experiment(Generator(), cases=8, generation_timeout=60.0)
     await made.run_async(progress=False)
     assert len(set_up) == timers
+
+
+async def test_what_a_call_in_a_thread_returns_is_awaited() -> None:
+    async def later() -> str:
+        return "later"
+
+    assert await call_in_thread(DaemonThreads(), later) == "later"
+
+
+async def test_a_call_in_a_thread_that_was_cancelled_is_left_behind_and_counted() -> None:
+    threads, release = DaemonThreads(), threading.Event()
+    began = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hang() -> None:
+        loop.call_soon_threadsafe(began.set)
+        release.wait(30)
+
+    task = asyncio.create_task(call_in_thread(threads, hang))
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert threads.abandoned == 1
+    release.set()
+
+
+@pytest.mark.parametrize("role", ["generator", "reducer", "selector"])
+def test_a_stop_of_iteration_in_a_thread_is_its_cases_error_at_once(role: str) -> None:
+    result = in_threads(role, lambda: next(iter([]))).run()
+    assert result.status == "partial_failure"
+    rows = list(result.score_rows())
+    assert [row.outcome for row in rows] == CASES
+    assert rows[1].error_category == CATEGORY[role]
+    assert "StopIteration" in (rows[1].error_message or "")
+
+
+@pytest.mark.parametrize("role", ["reducer", "selector"])
+def test_a_reducer_or_selector_that_hangs_in_a_thread_is_abandoned_as_a_timeout(role: str) -> None:
+    release = threading.Event()
+    try:
+        result = in_threads(role, lambda: release.wait(60), generation_timeout=2.0).run()
+    finally:
+        release.set()
+    rows = list(result.score_rows())
+    assert [row.outcome for row in rows] == CASES
+    assert rows[1].error_category == "timeout"
+    assert result.status == "partial_failure"
+    assert any("1 call in threads" in note for note in result.notes)
+
+
+class Fault(BaseException):
+    """An exception that ``except Exception`` does not catch."""
+
+
+@pytest.mark.parametrize("role", ["generator", "parser", "metric", "judge"])
+def test_an_exception_outside_exception_is_its_cases_error(role: str) -> None:
+    def fault(value: Any, *_: Any) -> Any:
+        if value == 1 or "\n1\n" in str(value):
+            raise Fault("at odds")
+        return "VERDICT: PASS" if role == "judge" else value
+
+    judge = ScriptedJudge(lambda prompt, seed: fault(prompt.text))
+    parts: dict[str, dict[str, Any]] = {
+        "generator": {"generator": ScriptedGenerator(lambda case, ctx: fault(case.input))},
+        "parser": {"parser": CountingParser(fault)},
+        "metric": {"metrics": [CountingMetric(lambda value, case: fault(value) == value)]},
+        "judge": {"metrics": [use("builtin/llm_rubric", rubric="Good?")], "judges": [judge]},
+    }
+    result = experiment(**parts[role]).run()
+    assert [row.outcome for row in result.score_rows()] == CASES
+    assert result.status == "partial_failure"
+    (row,) = (row for row in result.score_rows() if row.outcome == "error")
+    assert "Fault" in (row.error_message or "")
+    assert "at odds" in (row.error_message or "")
+
+
+def test_an_interrupt_of_the_run_is_no_cases_error() -> None:
+    async def wait() -> None:
+        if generator.count() == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(0.05)
+
+    generator = ScriptedGenerator(wait=wait)
+    one = experiment(generator, cases=50, max_concurrent_tasks=1)
+    with pytest.raises(KeyboardInterrupt):
+        one.run()
+    state = get_execution_state(one.store, one.compile().run_id)
+    assert (state.status, state.completed_through_stage) == ("interrupted", None)
+    assert state.progress.cases_with_errors == 0
+    assert one.run().status == "completed"
+    assert generator.count() == 50
+
+
+async def test_a_cancellation_of_the_run_is_no_cases_error() -> None:
+    started = asyncio.Event()
+
+    async def wait() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    one = experiment(ScriptedGenerator(wait=wait))
+    task = asyncio.create_task(one.run_async())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    state = get_execution_state(one.store, one.compile().run_id)
+    assert (state.status, state.completed_through_stage) == ("interrupted", None)
+    assert state.progress.cases_with_errors == 0

@@ -1,4 +1,7 @@
-"""Yesterday's answer is never today's by accident: changed code is run again, and it is said."""
+"""Yesterday's answer is never today's by accident: changed code is run again, and it is said.
+
+Covers: themis.execution.attempt, themis.planning.code.digest, themis.planning.code.own_package
+"""
 
 from __future__ import annotations
 

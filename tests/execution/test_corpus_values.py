@@ -1,4 +1,7 @@
-"""A value over a whole run: made at its end, kept, and made again where it was not kept."""
+"""A value over a whole run: made at its end, kept, and made again where it was not kept.
+
+Covers: themis.exchange.bundle, themis.exchange.bundles, themis.execution.corpus_values
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,10 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 
 from tests.support.pairs import text_pairs
 from tests.support.runs import experiment
-from themis import InMemoryRunStore, Reporter, RunResult, SqliteRunStore
+from themis import InMemoryRunStore, Reporter, RunResult, SqliteRunStore, evaluate
+from themis.adapters import function
 from themis.core.base import RunId
+from themis.core.config import StorageConfig
 from themis.core.errors import DefinitionError, ParseError
 from themis.core.events import Event, EventKind
 from themis.core.models import Case, Dataset, Score, ScoreError
@@ -421,6 +426,30 @@ def test_every_report_tells_the_corpus_value_beside_the_mean_of_cases() -> None:
     assert run["metrics"][0]["corpus"]["value"] == summary.value
     assert run["metrics"][0]["mean"] == summary.mean
     assert math.isfinite(summary.corpus.interval[0])  # type: ignore[union-attr, index]
+
+
+def test_an_empty_answer_is_an_empty_segment_and_the_signature_stands_beside() -> None:
+    import sacrebleu
+
+    answers = ["the cat sat on the mat today", "", "a quick brown fox jumps over dogs"]
+    right = ["the cat sat on the mat", "hello there world", "the quick brown fox jumps over dogs"]
+    result = evaluate(
+        model=function(lambda text: text.strip(), version="1"),
+        data=[
+            {"case_id": str(place), "input": one or " ", "expected_output": gold}
+            for place, (one, gold) in enumerate(zip(answers, right, strict=True))
+        ],
+        metric=["builtin/bleu", "builtin/chrf", "builtin/ter"],
+        parser="builtin/text",
+        storage=StorageConfig(store="memory"),
+        progress=False,
+    )
+    corpora = {name.removeprefix("builtin/"): one.corpus for name, one in result.metrics.items()}
+    for name in ("bleu", "chrf", "ter"):
+        found: Any = corpora[name]
+        assert found.value == getattr(sacrebleu, f"corpus_{name}")(answers, [right]).score
+        assert (found.n_rows, found.n_without) == (3, 0)
+    assert "eff:no" in corpora["bleu"].signature  # type: ignore[union-attr, operator]
 
 
 _FORMS = {"md": "markdown", "tex": "latex", "html": "html"}

@@ -1,4 +1,7 @@
-"""What a model refuses, cuts off or leaves empty is a result: kept, counted, told apart."""
+"""What a model refuses, cuts off or leaves empty is a result: kept, counted, told apart.
+
+Covers: themis.core.endings, themis.execution.stages.parse, themis.execution.stages.score
+"""
 
 from __future__ import annotations
 

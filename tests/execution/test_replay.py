@@ -1,4 +1,7 @@
-"""Replay: a stage and those below it are done again, nothing above; and after a change likewise."""
+"""Replay: a stage and those below it are done again, nothing above; and after a change likewise.
+
+Covers: themis.execution.attempt, themis.execution.run_or_reuse
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.runs import experiment, table
+from tests.support.runs import events, experiment, table
 from themis import Experiment, InMemoryRunStore, RunResult, sqlite_store, use
+from themis.core.config import StorageConfig
 from themis.core.contexts import ReduceContext, SelectContext
 from themis.core.errors import DefinitionError
 from themis.core.models import GenerationResult, ReducedCandidate
-from themis.core.protocols import RunStore
+from themis.core.store import RunStore
 from themis.testing.scripted import (
     CountingMetric,
     CountingParser,
@@ -327,3 +331,53 @@ def test_a_stage_that_the_experiment_does_not_take_cannot_be_replayed(
         one.replay(stage=stage)
     with pytest.raises(DefinitionError, match="did you mean"):
         one.replay(stage="scores")
+
+
+RUBRIC = use("builtin/llm_rubric", rubric="Is it right?", name="rubric")
+
+
+def _refused(work: Any, *named: str) -> None:
+    with pytest.raises(DefinitionError) as refused:
+        work()
+    said = str(refused.value)
+    assert "\n" not in said
+    assert [word for word in named if word not in said] == []
+
+
+@pytest.mark.parametrize("verb", ["replay", "rejudge"])
+def test_what_was_never_run_is_not_done_again(verb: str, tmp_path: Path) -> None:
+    generator, judge = ScriptedGenerator(), ScriptedJudge()
+    storage = StorageConfig(store="sqlite", parameters={"path": str(tmp_path / "runs.db")})
+    one = experiment(generator, metrics=[RUBRIC], judges=[judge], storage=storage)
+    again = {"stage": "generate"} if verb == "replay" else {}
+    _refused(lambda: getattr(one, verb)(**again), verb, one.compile().run_id)
+    assert list(tmp_path.iterdir()) == []
+    other = experiment(generator).run(store=one.store)
+    _refused(lambda: getattr(one, verb)(**again), verb, one.compile().run_id)
+    assert [record.run_id for record in one.store.runs()] == [other.run_id]
+    assert (generator.count(), judge.count()) == (3, 0)
+    one.store.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ({"stage": "select"}, ["select"]),
+        ({"stage": "reduce"}, ["reduce"]),
+        ({"stage": "judge"}, ["judge"]),
+        ({"stage": "judge", "metric_ids": ["counting/metric"]}, ["counting/metric", "judge"]),
+        ({"stage": "score", "metric_ids": []}, ["metric_ids", "leave it out"]),
+        ({"stage": "score", "metric_ids": "counting/metric"}, ["metric_ids", "list"]),
+        ({"stage": "score", "metric_ids": ["counting/metrics"]}, ["did you mean"]),
+    ],
+    ids=str,
+)
+def test_a_replay_of_nothing_is_refused(asked: dict[str, Any], named: list[str]) -> None:
+    one = experiment()
+    first = one.run()
+    journal = len(events(first, one.store))
+    _refused(lambda: one.replay(**asked), *named)
+    if asked["stage"] == "judge":
+        del asked["stage"]
+        _refused(lambda: one.rejudge(**asked), *named)
+    assert len(events(first, one.store)) == journal

@@ -1,4 +1,7 @@
-"""What may be reused: bounds of age, and who made it; each by counting calls."""
+"""What may be reused: bounds of age, and who made it; each by counting calls.
+
+Covers: themis.execution.attempt, themis.execution.notes, themis.execution.run_or_reuse
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ import pytest
 
 from tests.support.runs import dataset, experiment, table
 from themis import InMemoryRunStore, RunResult, RuntimeConfig, sqlite_store, use
-from themis.core.durations import seconds_in
+from themis.core.config import seconds_in
 from themis.core.errors import DefinitionError, ProviderError, RunStoppedError
-from themis.core.protocols import RunStore
+from themis.core.store import RunStore
 from themis.testing.scripted import (
     CountingMetric,
     CountingParser,
@@ -215,17 +218,17 @@ def test_a_run_that_has_all_it_needs_is_completed_though_its_last_attempt_was_cu
     store: RunStore,
 ) -> None:
     """A bound keeps it from going on with that attempt, and leaves nothing to be done."""
-    begun, hangs = asyncio.Event(), [False]
+    started, hangs = asyncio.Event(), [False]
 
     async def wait() -> None:
         if hangs[0]:
-            begun.set()
+            started.set()
             await asyncio.Event().wait()
 
     async def cut_short() -> None:
         rerun = one.runtime.model_copy(update={"existing_run_policy": "rerun"})
         task = asyncio.ensure_future(one.run_async(store=store, runtime=rerun))
-        await begun.wait()
+        await started.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -301,3 +304,33 @@ def test_an_estimate_counts_what_is_too_old_as_still_to_be_made(
     experiment(cases=3).run(store=store)
     for reuse, new in (("all", 1), ("3h", 1), ("1h", 3), ("none", 4)):
         assert experiment(cases=4, reuse=reuse).estimate(store=store).to_run == {"generate": new}
+
+
+async def test_runs_at_once_that_share_their_answers_say_how_many_they_paid_for_twice(
+    store: RunStore,
+) -> None:
+    asked = 0
+
+    def answer(case: Any, ctx: Any) -> str:
+        nonlocal asked
+        asked += 1
+        return f"answer {asked}"
+
+    both = asyncio.Barrier(2)
+    generator = ScriptedGenerator(answer, wait=both.wait)
+    one, other = (
+        experiment(generator, metrics=[CountingMetric(component_id=name)], max_concurrent_tasks=1)
+        for name in ("one", "other")
+    )
+    results = await asyncio.gather(*(run.run_async(store=store) for run in (one, other)))
+    assert generator.count() == 3 * 2
+    said = [
+        [case.generated_candidates[0].final_output for case in result.cases] for result in results
+    ]
+    assert said[0] == said[1]
+    notes = [note for result in results for note in result.notes]
+    assert sum(int(note.split()[0]) for note in notes if "both were paid" in note) == 3
+    generator._wait = None
+    later = await experiment(generator).run_async(store=store)
+    assert generator.count() == 3 * 2
+    assert list(later.notes) == []

@@ -1,4 +1,8 @@
-"""Config files: what is written there is what runs; what is not understood is refused by name."""
+"""Config files: what is written there is what runs; what is not understood is refused by name.
+
+Covers: themis.experiment.config, themis.experiment.config.component_specs,
+themis.experiment.config.data, themis.experiment.config.file
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ import yaml
 from themis import Experiment, PromptSpec
 from themis.core.config import ComponentUse
 from themis.core.errors import ConfigError, DefinitionError
-from themis.experiment.config_file import read_experiment
+from themis.experiment.config.file import read_experiment
 
 WHOLE: dict[str, Any] = {
     "generation": {
@@ -179,7 +183,7 @@ def test_an_own_component_is_imported_from_beside_the_config(
 ) -> None:
     monkeypatch.setattr(sys, "path", sys.path[:])
     (tmp_path / "parts_of_config_test.py").write_text(
-        "from themis.catalog.generators import DemoGenerator\n"
+        "from themis.catalog.generators.demo import DemoGenerator\n"
         "def make(accuracy=1.0):\n    return DemoGenerator(accuracy=accuracy)\n"
     )
     spec = {"use": "parts_of_config_test:make", "params": {"accuracy": 0.25}}
@@ -228,7 +232,8 @@ def test_a_key_that_is_written_out_is_refused_and_not_shown(tmp_path: Path, kind
 
 
 def test_a_secret_is_no_parameter_of_an_own_component(tmp_path: Path) -> None:
-    spec = {"use": "somewhere:thing", "params": {"deep": {"password": "hunter2"}}}
+    spec = {"use": "themis.catalog.generators.demo:DemoGenerator"}
+    spec |= {"params": {"deep": {"password": "hunter2"}}}
     message = refused(written(tmp_path, with_value("generation.generator", spec)))
     assert "hunter2" not in message
     assert "params.deep.password looks like a secret" in message
@@ -250,7 +255,7 @@ def test_a_reference_where_nobody_reads_it_is_refused(
     spec = {"use": "openai", "model": "m", **settings}
     message = refused(written(tmp_path, with_value("generation.generator", spec)))
     assert f"generation.generator.{place} = 'env:CONFIG_TEST_WHO' would be sent as it is" in message
-    assert "'env:NAME' is read in api_key, body, client_options, headers, url only" in message
+    assert "'env:NAME' is read in api_key, client_options only" in message
     assert "somebody" not in message
 
 
@@ -361,11 +366,13 @@ def test_a_broken_file_is_one_line_with_the_place(
 
 
 def test_a_missing_file_a_folder_and_bytes_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is not there"):
-        read_experiment(tmp_path / "none.yaml", [])
-    (tmp_path / "folder.yaml").mkdir()
-    with pytest.raises(ConfigError, match="is a folder"):
-        read_experiment(tmp_path / "folder.yaml", [])
+    for name in ("none.yaml", "none"):
+        with pytest.raises(ConfigError, match="is not there"):
+            read_experiment(tmp_path / name, [])
+    for name in ("folder.yaml", "folder"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(ConfigError, match="is a folder"):
+            read_experiment(tmp_path / name, [])
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not UTF-8"):
         read_experiment(tmp_path / "bytes.yaml", [])

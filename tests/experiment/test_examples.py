@@ -1,4 +1,7 @@
-"""The examples run as a reader runs them, and print what they are there to show."""
+"""The examples run as a reader runs them, and print what they are there to show.
+
+Covers: examples
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A preview shows what a run would send and make of an answer, and spends and keeps nothing."""
+"""A preview shows what a run would send and make of an answer, and spends and keeps nothing.
+
+Covers: themis.experiment, themis.experiment.preview
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Progress: what is shown was committed, begins where the run already was, and stops nothing."""
+"""Progress: what is shown was committed, begins where the run already was, and stops nothing.
+
+Covers: themis.experiment.progress, themis.planning.compiled_run
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from themis.core.models import Case, Dataset
 from themis.core.snapshot import RunSnapshot
 from themis.experiment import progress
 from themis.experiment.progress import Lines, Tally, shown_progress
-from themis.planning.work import CompiledRun
+from themis.planning.compiled_run import CompiledRun
 
 
 class Terminal(io.StringIO):

@@ -5,6 +5,9 @@ case and step address the newest event's kind, attempt, candidate id, key, versi
 payload, all but what was measured (latencies, the tries before a success); how each case and the
 run ended; the score table, row by row; the headline of each metric. The journal must be numbered
 without a gap and hold each step of an attempt once.
+
+Covers: themis.execution.journal, themis.execution.lease, themis.stores.sqlite_journal,
+themis.testing.crash
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.trials import Standing, Trial
+from tests.faults.trials import RunStanding, Trial
 from themis.core.events import Stage
 from themis.testing import CrashHarness
 
@@ -50,7 +53,7 @@ SHAPES: list[dict[str, Any]] = [
 class Calm:
     """What a run came to that was never killed."""
 
-    standing: Standing
+    standing: RunStanding
     result: dict[str, Any]
     committed: set[str]
     calls: int
@@ -185,14 +188,14 @@ def a_rerun(suite: Suite, draw: random.Random, folder: Path, tally: Tally) -> No
     finish(trial)
     kills = 0
     for _ in range(draw.randint(2, 5)):
-        if trial.begun(2):
+        if trial.started(2):
             how = draw.choice(["rerun", "auto"])
             if how == "rerun" and trial.state().status == "completed":
                 break  # it came to its end before it could be killed: this would be a third
             kills += suite.kill(trial, draw, calm.calls, policy=how)
         else:
             kills += suite.kill(trial, draw, calm.calls, policy="rerun")
-    if not trial.begun(2) or trial.state().status != "completed":
+    if not trial.started(2) or trial.state().status != "completed":
         finish(trial, policy="rerun")
     else:
         finish(trial)

@@ -3,11 +3,12 @@
 strace tells the order of writes and syncs of the write-ahead log and of writes to the screen. For
 each line on the screen the log is cut where its last sync before that line left it, and SQLite is
 asked how many cases have ended in what is left, as after a power cut at that moment.
+
+Covers: themis.execution.journal, themis.experiment.progress, themis.stores.rows
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sqlite3
@@ -21,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import environment
+from tests.support.lacking import lacking
 from themis.core.events import EventKind
 from themis.stores.rows import KIND_NUMBERS
 
@@ -46,7 +48,7 @@ class Call:
     fd: int
     path: str
     rest: str
-    begun: int
+    started: int
     ended: int = 0
 
 
@@ -74,11 +76,11 @@ def shown_and_synced(calls: list[Call]) -> Iterator[tuple[int, int]]:
         shown = SHOWN.search(call.rest) if (call.name, call.fd) == ("write", 2) else None
         if shown is None:
             continue
-        syncs = [one for one in log if "sync" in one.name and one.ended < call.begun]
+        syncs = [one for one in log if "sync" in one.name and one.ended < call.started]
         length = 0
         if syncs:
             for one in log:
-                if one.name == "pwrite64" and one.ended < syncs[-1].begun:
+                if one.name == "pwrite64" and one.ended < syncs[-1].started:
                     place = PLACE.search(one.rest)
                     assert place is not None, one
                     length = max(length, int(place[1]) + int(place[2]))
@@ -105,10 +107,8 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Call]]:
     folder = tmp_path_factory.mktemp("traced")
     trace = folder / "trace"
     strace = shutil.which("strace")
-    refuse = pytest.fail if os.environ.get("CI") else pytest.skip
     if strace is None:
-        refuse("strace is not installed")
-    assert strace is not None
+        lacking("install strace", "a run is traced by it", must_not_in_ci=True)
     done = subprocess.run(
         [
             *(strace, "-f", "-y", "-s", "80", "-o", str(trace)),
@@ -122,7 +122,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Call]]:
         check=False,
     )
     if "ptrace" in done.stderr and "ermitted" in done.stderr:
-        refuse(f"nothing may be traced here: {done.stderr.splitlines()[0]}")
+        lacking("allow ptrace", done.stderr.splitlines()[0], must_not_in_ci=True)
     assert done.returncode == 0, done.stderr
     return folder, calls_of(trace.read_text(errors="replace"))
 

@@ -1,4 +1,7 @@
-"""Ctrl-C drains, twice stops at once, SIGTERM is as good; and what was finished is kept."""
+"""Ctrl-C drains, twice stops at once, SIGTERM is as good; and what was finished is kept.
+
+Covers: themis.execution.runner, themis.execution.signals
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ def test_a_signal_lets_what_is_in_flight_finish_and_the_run_goes_on_later(
     assert outcome.status == 130
     assert "RunInterrupted" in outcome.error
     assert "Run it again" in outcome.error
-    begun = {" ".join(words) for words in trial.log.lines()}
-    assert trial.committed() == begun
-    assert 10 <= len(begun) < 60
+    started = {" ".join(words) for words in trial.log.lines()}
+    assert trial.committed() == started
+    assert 10 <= len(started) < 60
     state = trial.state()
     assert state.status == "interrupted"
     assert trial.run().status == 0
@@ -93,8 +96,8 @@ def test_an_interrupted_rerun_goes_on_as_a_rerun(harness: CrashHarness, tmp_path
     )
     assert stopped.status == 130
     assert trial.state().status == "interrupted"
-    begun = len(trial.log.lines())
-    assert 80 <= begun < 120
+    started = len(trial.log.lines())
+    assert 80 <= started < 120
     assert trial.run().status == 0  # a plain run goes on with what was begun
     assert len(trial.log.lines()) == 120
     state = trial.state()

@@ -1,4 +1,7 @@
-"""Two processes and one run, or one file: one works on a run at a time, each step is kept once."""
+"""Two processes and one run, or one file: one works on a run at a time, each step is kept once.
+
+Covers: themis.execution.lease, themis.stores.leasing, themis.stores.sqlite
+"""
 
 from __future__ import annotations
 

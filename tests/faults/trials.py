@@ -30,7 +30,7 @@ PLAIN: dict[str, Any] = {
 }
 _MEASURED = frozenset({"tries", "latency_ms", "ms"})
 """What depends on the moment: how long a call took, and what failed before it succeeded."""
-Standing = dict[tuple[int | None, StepAddress | str], tuple[Any, ...]]
+RunStanding = dict[tuple[int | None, StepAddress | str], tuple[Any, ...]]
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Trial:
         file = self.folder / "settings.json"
         settings = {**self.settings, **changes.pop("settings", {})}
         file.write_text(json.dumps(settings))
-        with self.counting(rerun=settings.get("policy") == "rerun" or self.begun(2)):
+        with self.counting(rerun=settings.get("policy") == "rerun" or self.started(2)):
             outcome = self.harness.run(WORKER, [str(file)], log=self.log.path, **changes)
         self.outcomes.append(outcome)
         return outcome
@@ -123,7 +123,7 @@ class Trial:
         finally:
             store.close()
 
-    def standing(self) -> Standing:
+    def standing(self) -> RunStanding:
         """Return all that the run has come to, step by step: what a later reader goes by.
 
         By case and address: kind, attempt, candidate, key, version and payload of the newest event,
@@ -151,7 +151,7 @@ class Trial:
         finally:
             store.close()
 
-    def begun(self, attempt: int) -> bool:
+    def started(self, attempt: int) -> bool:
         """Return whether an attempt at the run has begun."""
         return any(event.attempt == attempt for event in self.events())
 
@@ -181,9 +181,9 @@ class Trial:
             connection.close()
 
 
-def standing(events: Iterable[Event]) -> Standing:
+def standing(events: Iterable[Event]) -> RunStanding:
     """Fold events to what stands: see ``Trial.standing``."""
-    found: Standing = {}
+    found: RunStanding = {}
     for event in events:
         if event.address is not None:
             failure = event.data.get("failure", {}).get("category")

@@ -1,4 +1,7 @@
-"""How many steps a case takes, said beforehand and counted afterwards."""
+"""How many steps a case takes, said beforehand and counted afterwards.
+
+Covers: themis.core.pipeline
+"""
 
 from __future__ import annotations
 

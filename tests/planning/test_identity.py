@@ -2,6 +2,9 @@
 
 The golden ids hold for every supported Python: ``make test-all`` runs this module on each of them.
 A change here changes what can be reused, and belongs under "Identity" in the changelog.
+
+Covers: themis.core.hashing, themis.core.snapshot, themis.planning.compile, themis.planning.keys,
+themis.planning.provenance
 """
 
 from __future__ import annotations
@@ -32,8 +35,7 @@ from themis.core.base import case_key
 from themis.core.config import StorageConfig
 from themis.core.models import Case
 from themis.core.prompts import PromptSpec
-from themis.planning.keys import CaseDigests
-from themis.planning.seeds import derived_seed, sample_seed
+from themis.planning.keys import CaseDigests, derived_seed, sample_seed
 
 GOLDEN: dict[str, Any] = {
     "run_id": "a27f87cdeb02ae2e848fffa7050d3c90",
@@ -43,17 +45,17 @@ GOLDEN: dict[str, Any] = {
         "generate 0": "t1:53ce2e8879cf47013422bdef48e6c457",
         "generate 1": "t1:b2ae19392739c5cb3680ac750e1fdf9e",
         "generate 2": "t1:cc276f73330a58b682cb2398078fb4bd",
-        "judge judged": "t1:202b1fa24d4ca038726572f78636ce6b",
-        "judge judged one": "t1:62e68792961f7d17a8cdc0e948d12da9",
+        "judge judged": "t1:5bc2da4c66854aac4951fe924ce74bdd",
+        "judge judged one": "t1:de66278e2518128928d33613ed9f2994",
         "parse parser": "t1:a59d1331b8a9ee906657731631d5820c",
         "reduce": "t1:23e4ff0920201dd70c8550e9128351c5",
-        "score metric": "t1:853ea8aab3c1b9b88726b1b5e3094b3e",
+        "score metric": "t1:f88a905f33ada2406e58485c84f95e80",
         "select": "t1:cdf060b89980f8720df7a109cb8bd5ee",
     },
 }
 FOLDING = {
     "run_id": "4f8f4e1119c960fc64cf3635e74ed8b8",
-    "keys": ["t1:688dec6078cbed17c2734ebdc594b558"],
+    "keys": ["t1:a156f98818364a69f7ca0809836c505d"],
 }
 ROOT = Path(__file__).resolve().parents[2]
 

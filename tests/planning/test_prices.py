@@ -1,15 +1,18 @@
-"""What a call costs: by the price list, by the user's own prices, or unknown and never zero."""
+"""What a call costs: by the price list, by the user's own prices, or unknown and never zero.
+
+Covers: themis.planning.components, themis.planning.prices
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.support.runs import experiment
+from themis.planning.components import declare
 from themis.planning.prices import GivenPrice, find_price
 from themis.testing.scripted import ScriptedGenerator
 
@@ -18,7 +21,9 @@ USAGE = {"prompt_tokens": 1_000_000, "completion_tokens": 100_000}
 
 
 def asks(model: str, base_url: str | None = OPENAI) -> Any:
-    return SimpleNamespace(component_id="x", model=model, base_url=base_url, provider_key="p")
+    generator = ScriptedGenerator(component_id="x")
+    vars(generator).update(model=model, base_url=base_url, provider_key="p")
+    return declare(generator, "generator", "generator").bind()
 
 
 def test_a_listed_model_at_its_providers_address_has_the_lists_price() -> None:
@@ -35,6 +40,8 @@ def test_a_listed_model_at_its_providers_address_has_the_lists_price() -> None:
         ("no-such-model", OPENAI),
         ("gpt-4o-mini", "http://127.0.0.1:8000/v1"),
         ("gpt-4o-mini", "http://10.0.0.7/v1"),
+        ("gpt-4o-mini", "http://192.168.1.20:8000/v1"),
+        ("gpt-4o-mini", "http://[fd00::7]:8000/v1"),
         ("gpt-4o-mini", "http://gpu-box:8000/v1"),
         ("gpt-4o-mini", "https://models.example.org/v1"),
         ("gpt-4o-mini", None),
@@ -51,6 +58,44 @@ def test_the_users_own_price_comes_first(name: str) -> None:
     assert price.cost(USAGE) == pytest.approx(1.2)
 
 
+def test_of_the_users_prices_the_models_comes_before_the_endpoints_and_the_components() -> None:
+    prices = {
+        "x": {"input": 3.0, "output": 0.0},
+        "p": {"input": 2.0, "output": 0.0},
+        "gpt-4o-mini": {"input": 1.0, "output": 0.0},
+    }
+    for dearest in (1.0, 2.0, 3.0):
+        price = find_price(asks("gpt-4o-mini"), prices)
+        assert price is not None
+        assert price.cost(USAGE) == dearest
+        del prices[next(name for name in reversed(prices))]
+
+
+@pytest.mark.parametrize("base_url", ["http://localhost/v1", "http://gpu-box/v1"])
+def test_a_name_without_a_dot_is_a_machine_of_ones_own(base_url: str) -> None:
+    class Everywhere:
+        """A list that has a price for any address."""
+
+        def cost(self, usage: Mapping[str, int]) -> float:
+            return 1.0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("themis.planning.prices.ListedPrice", lambda model, url: Everywhere())
+        assert find_price(asks("gpt-4o-mini", base_url), {}) is None
+        assert find_price(asks("gpt-4o-mini", "http://10.0.0.7/v1"), {}) is None
+        assert find_price(asks("gpt-4o-mini"), {}) is not None
+
+
+def test_no_more_tokens_are_cached_than_the_prompt_has() -> None:
+    given = GivenPrice(input=1.0, output=2.0, cached_input=0.1)
+    usage = {"prompt_tokens": 1_000_000, "completion_tokens": 0}
+    assert given.cost({**usage, "cached_tokens": 5_000_000}) == pytest.approx(0.1)
+    listed = find_price(asks("gpt-4o-mini"), {})
+    assert listed is not None
+    whole = listed.cost({**usage, "cached_tokens": 1_000_000})
+    assert listed.cost({**usage, "cached_tokens": 5_000_000}) == whole
+
+
 def test_cached_tokens_have_a_price_of_their_own_where_one_is_given() -> None:
     given = {"m": {"input": 1.0, "output": 2.0, "cached_input": 0.1}}
     price = find_price(asks("m"), given)
@@ -62,6 +107,11 @@ def test_a_usage_that_lacks_a_count_costs_an_unknown_amount() -> None:
     price = find_price(asks("m"), {"m": {"input": 1.0, "output": 2.0}})
     assert price is not None
     assert price.cost({"prompt_tokens": 5}) is None
+    assert price.cost({"completion_tokens": 5}) is None
+    listed = find_price(asks("gpt-4o-mini"), {})
+    assert listed is not None
+    assert listed.cost({"prompt_tokens": 5}) is None
+    assert listed.cost({"completion_tokens": 5}) is None
 
 
 def test_a_model_of_ones_own_does_not_load_the_list() -> None:

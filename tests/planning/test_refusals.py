@@ -1,14 +1,21 @@
-"""Compiling refuses what cannot be meant: one line with the field, the value and the way out."""
+"""Compiling refuses what cannot be meant: one line with the field, the value and the way out.
+
+Covers: themis.experiment.checking, themis.experiment.experiment, themis.planning,
+themis.planning.compile, themis.planning.components, themis.planning.datasets, themis.planning.sets
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.runs import dataset, experiment
-from themis import use
+from themis import Experiment, use
+from themis.core.config import StorageConfig
 from themis.core.errors import DefinitionError, UnknownComponentError
 from themis.core.models import Case, Dataset
 from themis.core.prompts import PromptSpec
@@ -75,7 +82,7 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "an import path to nowhere": ({"metrics": ["nowhere.at.all:metric"]}, ["no module 'nowhere'"]),
     "an import path without its end": (
-        {"metrics": ["themis.catalog.metrics:ExactMach"]},
+        {"metrics": ["themis.catalog.metrics.match:ExactMach"]},
         ["no 'ExactMach'", "ExactMatch"],
     ),
     "a param that is none": ({"metrics": [use("builtin/exact_match", tol=1)]}, ["no param 'tol'"]),
@@ -221,7 +228,7 @@ def test_environment_metadata_that_look_like_a_secret_are_refused(key: str) -> N
 KEY = "ghp_" + "aB3dE5gH7jK9" * 3
 
 
-@pytest.mark.parametrize("place", ["environment", "dataset", "judge_config", "params"])
+@pytest.mark.parametrize("place", ["environment", "dataset", "judge_config", "overrides", "params"])
 def test_a_value_like_a_key_is_refused_where_it_would_be_stored_and_not_shown(place: str) -> None:
     note = {"about": ["all is well", {"note": f"use {KEY}"}]}
     metric = use("builtin/llm_rubric", rubric=KEY if place == "params" else "Is it right?")
@@ -234,6 +241,9 @@ def test_a_value_like_a_key_is_refused_where_it_would_be_stored_and_not_shown(pl
     )
     if place == "environment":
         one.environment_metadata = note
+    if place == "overrides":
+        overrides = {"workflow_overrides": {"builtin/llm_rubric": note}}
+        one.evaluation = one.evaluation.model_copy(update=overrides)
     with pytest.raises(DefinitionError, match="looks like a secret") as refused:
         one.compile()
     assert KEY not in str(refused.value)
@@ -269,3 +279,70 @@ def test_a_function_in_a_generators_place_is_told_how_to_be_one() -> None:
 
     with pytest.raises(DefinitionError, match=r"answer is a function; wrap it: themis\.adapters"):
         experiment(answer).compile()
+
+
+def _refused(work: Any, *named: str) -> None:
+    with pytest.raises(DefinitionError) as refused:
+        work()
+    said = str(refused.value)
+    assert "\n" not in said
+    assert [word for word in named if word not in said] == []
+
+
+def _filed(path: Path, **parts: Any) -> Experiment:
+    storage = StorageConfig(store="sqlite", parameters={"path": str(path)})
+    return experiment(storage=storage, **parts)
+
+
+def test_an_aggregate_that_would_have_to_be_awaited_is_refused_while_compiling() -> None:
+    class Corpus(CountingMetric):
+        async def aggregate(self, statistics: Any) -> float:
+            return 42.0
+
+    _refused(experiment(metrics=[Corpus()]).compile, "Corpus", "aggregate()", "plain method")
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "an empty mapping": {"runtime": {}},
+    "a mapping": {"runtime": {"max_concurrent_tasks": 2}},
+    "a store's name": {"store": "x"},
+    "a number": {"subscribers": 3},
+    "an object": {"tracing_provider": object()},
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+@pytest.mark.parametrize("verb", ["run", "replay", "rejudge"])
+def test_options_of_the_wrong_kind_are_refused_before_a_file_is_made(
+    verb: str, what: str, tmp_path: Path
+) -> None:
+    options = WRONG[what]
+    generator = ScriptedGenerator()
+    one = _filed(tmp_path / "runs.db", generator=generator)
+    (named,) = options
+    stage = {"stage": "score"} if verb == "replay" else {}
+    _refused(lambda: getattr(one, verb)(**options, **stage), named)
+    assert list(tmp_path.iterdir()) == []
+    assert generator.count() == 0
+
+
+@pytest.mark.parametrize("name", ["on_event", "before_generate", "after_score"])
+def test_an_async_subscriber_is_refused_before_a_file_is_made(name: str, tmp_path: Path) -> None:
+    async def told(self: Any, *_: Any) -> None: ...
+
+    subscriber = type("Async", (), {name: told})()
+    one = _filed(tmp_path / "runs.db")
+    _refused(lambda: one.run(subscribers=[subscriber]), "Async", "async")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("gone"), PermissionError("shut"), OSError(5)])
+def test_data_that_cannot_be_read_is_refused_naming_the_dataset(error: OSError) -> None:
+    class Source:
+        def __iter__(self) -> Iterator[Case]:
+            yield Case(case_id="c0", input=1)
+            raise error
+
+    data = Dataset.from_source(Source(), dataset_id="far away")
+    _refused(experiment(cases=data).compile, "far away")
+    _refused(experiment(cases=data).run, "far away")

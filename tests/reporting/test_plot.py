@@ -1,4 +1,7 @@
-"""Where a plot's marks go."""
+"""Where a plot's marks go.
+
+Covers: themis.reporting.as_html, themis.reporting.facts, themis.reporting.plot
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""What reports promise: everything told, nothing from elsewhere, nothing taken for markup."""
+"""What reports promise: everything told, nothing from elsewhere, nothing taken for markup.
+
+Covers: themis.experiment.queries, themis.reporting, themis.reporting.as_csv,
+themis.reporting.as_html, themis.reporting.as_json, themis.reporting.as_latex,
+themis.reporting.as_markdown, themis.reporting.contents, themis.reporting.facts,
+themis.reporting.reporter, themis.reporting.sections
+"""
 
 from __future__ import annotations
 
@@ -13,11 +19,12 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.views.journals import EXACT, PARSER, Journal, component, metric, snapshot_of, store_of
+from themis.core.base import RunId
 from themis.core.errors import DefinitionError, RunNotFoundError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import Case
 from themis.core.snapshot import RunSnapshot
-from themis.experiment.looking import quickcheck, snapshot_report
+from themis.experiment.queries import quickcheck, snapshot_report
 from themis.experiment.result import RunResult
 from themis.reporting import Reporter, as_latex
 from themis.stores.memory import InMemoryRunStore
@@ -128,7 +135,7 @@ def test_markdown_is_a_table_and_shows_names_as_they_are() -> None:
     assert "4, of which 1 reused" not in html
     assert "6, of which 1 reused" in html
     assert "the code of gen changed" in html
-    assert "prompt_tokens 7" in html
+    assert "<strong>prompt tokens</strong>: 7" in html
 
 
 def test_markdown_takes_nothing_for_markup() -> None:
@@ -196,7 +203,7 @@ def test_a_run_that_reused_every_answer_tells_tokens_reused_and_none_spent(name:
             "<dt>tokens</dt><dd>none spent</dd>",
             "<dt>prompt tokens reused</dt><dd>1,234</dd>",
         ],
-        "markdown": ["**tokens**: none\n", "**tokens reused**: prompt_tokens 1234\n"],
+        "markdown": ["**tokens**: none spent\n", "**prompt tokens reused**: 1,234\n"],
         "json": ['"tokens_reused": {'],
     }
     for fact in facts[name]:
@@ -303,13 +310,36 @@ def test_cases_that_were_not_reached_are_told_only_where_there_are_some(name: st
     assert "not scored yet" not in whole
 
 
-def test_csv_cells_are_exact() -> None:
-    snapshot = snapshot_of(1, metrics=[metric("=cmd()")])
+@pytest.mark.parametrize(
+    ("said", "cell"),
+    [
+        ("=cmd()", "'=cmd()"),
+        ("+1+cmd()", "'+1+cmd()"),
+        ("-1+cmd()", "'-1+cmd()"),
+        ("@SUM(1)", "'@SUM(1)"),
+        (" =cmd()", "' =cmd()"),
+        ("＝cmd()", "'＝cmd()"),
+        ("'=quoted", "''=quoted"),
+        ("-12.5e3", "-12.5e3"),
+        ("plain", "plain"),
+        ("a=b", "a=b"),
+    ],
+)
+def test_no_csv_cell_is_a_formula(said: str, cell: str) -> None:
+    snapshot = snapshot_of(1, metrics=[metric(said)])
     journal = Journal()
-    journal.score(0, 1, name="=cmd()")
+    journal.score(0, -1.5, name=said)
     text = Reporter(store_of(snapshot, journal)).render(snapshot.run_id, "csv")
     (row,) = csv.DictReader(StringIO(text, newline=""))
-    assert row["metric_id"] == "=cmd()"
+    assert row["metric_id"] == cell
+    assert float(row["value"]) == -1.5
+
+
+def test_a_row_of_latex_that_begins_with_a_bracket_is_no_argument_of_the_row_before() -> None:
+    assert as_latex._line(["[x]", "*"]).startswith("{}[x]")
+    assert as_latex.escape("`\x1b\u202e") == (
+        r"\textasciigrave{}\textbackslash{}x1b\textbackslash{}u202e"
+    )
 
 
 def test_csv_is_the_score_table_row_by_row() -> None:
@@ -529,15 +559,15 @@ def test_a_failure_half_way_leaves_the_old_report(tmp_path: Path) -> None:
     store = store_of(snapshot, journal)
     path = tmp_path / "rows.csv"
     path.write_text("old")
-    whole, calls = store.cases, []
+    whole, calls = store.case_events, []
 
-    def failing(fingerprint: str, start: int, stop: int) -> object:
+    def failing(run_id: RunId, start: int, stop: int) -> object:
         calls.append(start)
         if start:
             raise OSError("gone")
-        return whole(fingerprint, start, stop)
+        return whole(run_id, start, stop)
 
-    store.cases = failing  # type: ignore[method-assign, assignment]
+    store.case_events = failing  # type: ignore[method-assign, assignment]
     with pytest.raises(OSError, match="gone"):
         Reporter(store).write(snapshot.run_id, path)
     assert len(calls) > 1

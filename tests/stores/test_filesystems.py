@@ -1,4 +1,7 @@
-"""A network file system is known for one, and there the file is one process's at a time."""
+"""A network file system is known for one, and there the file is one process's at a time.
+
+Covers: themis.stores.filesystems, themis.stores.sqlite_database
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from themis.core.errors import DefinitionError, StoreUnavailableError
-from themis.core.protocols import RunStore
+from themis.core.store import RunStore
 from themis.stores import SqliteRunStore, sqlite_database, sqlite_store
 from themis.stores.filesystems import network_filesystem
 from themis.testing import StoreContract
@@ -64,7 +67,8 @@ def test_the_deepest_and_latest_mount_says_whether_a_path_is_another_machines(
 def test_a_link_is_followed_to_where_the_file_lies(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "near").symlink_to(tmp_path / "far")
-    mounts = f"1 0 0:1 / / rw - ext4 x rw\n2 1 0:2 / {tmp_path}/far rw - nfs x rw"
+    point = str(tmp_path / "far").replace("\\", r"\134").replace(" ", r"\040")
+    mounts = f"1 0 0:1 / / rw - ext4 x rw\n2 1 0:2 / {point} rw - nfs x rw"
     assert network_filesystem(str(tmp_path / "near" / "runs.db"), mounts=mounts) == "nfs"
     assert network_filesystem(str(tmp_path / "runs.db"), mounts=mounts) is None
 

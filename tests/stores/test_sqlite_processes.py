@@ -1,18 +1,23 @@
-"""Several processes use one SQLite file, and any of them may be killed at any moment."""
+"""Several processes use one SQLite file, and any of them may be killed at any moment.
+
+Covers: themis.stores.sqlite, themis.stores.sqlite_database, themis.stores.sqlite_holders
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from themis.core.errors import LeaseLostError
-from themis.stores import sqlite_store
+from themis.core.errors import LeaseLostError, RunOwnedError, StoreUnavailableError
+from themis.stores import SqliteRunStore, sqlite_holders, sqlite_store
 from themis.testing.store_samples import OTHER_RUN, RUN, artifact, done, key, note, owner
 
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -123,6 +128,58 @@ def test_many_processes_open_a_new_file_at_once(tmp_path: Path) -> None:
     store.close()
 
 
+_STOPPED = """
+import os, signal, sys
+from themis.core.base import RunId
+from themis.core.store import Owner
+from themis.stores import sqlite_store
+from themis.testing.store_samples import RUN
+
+store = sqlite_store(sys.argv[1])
+store.lease(RUN, Owner(host="this-one", boot_id="b", pid=os.getpid(), process_start="then"), 60)
+with store._database.writing() as db:
+    db.execute("DELETE FROM blobs")
+    print("in the midst", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system tells of no lock's holder")
+@pytest.mark.parametrize("journal", ["wal", "rollback"])
+def test_who_waits_in_vain_for_a_stopped_process_is_told_which_it_is_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: Any
+) -> None:
+    path = tmp_path / "runs.db"
+    code = _STOPPED.replace("sys.argv[1]", f"sys.argv[1], journal='{journal}'")
+    stopped = _python(code, path)
+    assert stopped.stdout is not None
+    stopped.stdout.readline()
+    os.waitid(os.P_PID, stopped.pid, os.WSTOPPED | os.WNOWAIT)
+    store = SqliteRunStore(path, busy_timeout=0.05, journal=journal)
+    try:
+        with pytest.raises(StoreUnavailableError) as caught:
+            store.append(RUN, [note(1)], epoch=1)
+        assert re.fullmatch(
+            rf"store '{path}': process {stopped.pid}, which is stopped, has kept it locked for "
+            rf"0.05 seconds.*; continue it \(kill -CONT {stopped.pid}\) or end it",
+            str(caught.value),
+        )
+        if journal == "wal":  # and whoever wants its run is told its owner, without any wait
+            with pytest.raises(RunOwnedError) as refused:
+                store.lease(RUN, owner(2), 60)
+            assert refused.value.lease.owner.pid == stopped.pid
+        monkeypatch.setattr(sqlite_holders, "_LOCKS", tmp_path / "no such file")
+        with pytest.raises(StoreUnavailableError) as caught:
+            store.append(RUN, [note(1)], epoch=1)
+        named = "" if journal == "rollback" else rf" \(at work in it: process {stopped.pid} on this"
+        assert re.search(f"another process{named}.* has kept it locked for", str(caught.value))
+    finally:
+        stopped.send_signal(signal.SIGCONT)
+        stopped.communicate(timeout=60)
+    store.append(RUN, [note(1)], epoch=1)
+    store.close()
+
+
 def test_an_owner_that_lost_its_lease_to_another_process_is_stopped_by_its_next_append(
     tmp_path: Path,
 ) -> None:
@@ -130,7 +187,7 @@ def test_an_owner_that_lost_its_lease_to_another_process_is_stopped_by_its_next_
     one, two = sqlite_store(path), sqlite_store(path)
     lease = one.lease(RUN, owner(1), 60)
     one.append(RUN, [note(1)], epoch=lease.epoch)
-    taken = two.lease(RUN, owner(2), 60, takeover=lease.epoch)
+    taken = two.lease(RUN, owner(2), 60, takeover=lease)
     with pytest.raises(LeaseLostError, match=f"epoch {taken.epoch}"):
         one.append(RUN, [note(2)], epoch=lease.epoch)
     with pytest.raises(LeaseLostError):

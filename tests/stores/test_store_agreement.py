@@ -1,9 +1,13 @@
-"""Whatever is done to them, the SQLite store and the memory store answer alike."""
+"""Whatever is done to them, the SQLite store and the memory store answer alike.
+
+Covers: themis.core.store, themis.stores.memory, themis.stores.sqlite, themis.testing.store_contract
+"""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from themis.core.base import RunId
 from themis.core.errors import StoreError
 from themis.core.events import Event, EventKind, Stage, StepAddress
-from themis.core.protocols import RunStore
+from themis.core.store import RunStore
 from themis.stores import InMemoryRunStore, SqliteRunStore
 from themis.testing.store_samples import (
     artifact,
@@ -137,12 +141,12 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule(run=runs, pid=st.integers(1, 3), ttl=st.sampled_from([0.0, 3600.0]), last=st.booleans())
     def lease(self, run: RunId, pid: int, ttl: float, last: bool) -> None:
-        takeover = self.leases[-1][0].epoch if last and self.leases else None
+        takeover = self.leases[-1][0] if last and self.leases else None
         one, other = self.both(lambda store: store.lease(run, owner(pid), ttl, takeover=takeover))
         if isinstance(one, type) or isinstance(other, type):
             assert one == other
         else:
-            assert (one.run_id, one.owner, one.epoch) == (other.run_id, other.owner, other.epoch)
+            assert replace(one, since=0, expires=0) == replace(other, since=0, expires=0)
             self.leases.append((one, other))
 
     @rule(which=st.integers(0, 5), renew=st.booleans())
@@ -159,7 +163,7 @@ class TwoStores(RuleBasedStateMachine):
 
         def act(store: RunStore) -> Any:
             lease = pair[id(store)]
-            return store.renew(lease, 3600).epoch if renew else store.release(lease)
+            return store.renew(lease, 3600).beat if renew else store.release(lease)
 
         self.agree(act)
 

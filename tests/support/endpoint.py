@@ -527,7 +527,8 @@ class _Connection(asyncio.Protocol):
 
 
 def _head(reply: Reply, common: Mapping[str, HeaderValue], content_type: str, body: bytes) -> bytes:
-    phrase = HTTPStatus(reply.status).phrase
+    known = reply.status in HTTPStatus.__members__.values()
+    phrase = HTTPStatus(reply.status).phrase if known else "Unassigned"
     lines = [
         f"HTTP/1.1 {reply.status} {phrase}",
         f"content-type: {content_type}",
@@ -626,10 +627,10 @@ def _chat_stream(asked: Asked, data: dict[str, Any], text: str) -> bytes:
 
 
 def _responses_stream(asked: Asked, data: dict[str, Any], text: str) -> bytes:
-    begun = {**data, "status": "in_progress", "output": [], "usage": None}
+    started = {**data, "status": "in_progress", "output": [], "usage": None}
     place = {"item_id": f"msg_{asked.number}", "output_index": 0, "content_index": 0}
     kind = "refusal" if asked.reply.refusal else "output_text"
-    events: list[dict[str, Any]] = [{"type": "response.created", "response": begun}]
+    events: list[dict[str, Any]] = [{"type": "response.created", "response": started}]
     events += [
         {"type": f"response.{kind}.delta", **place, "delta": piece} for piece in _pieces(text)
     ]

@@ -9,8 +9,8 @@ from typing import Any
 from themis import Experiment, InMemoryRunStore, RunResult
 from themis.core.base import ArtifactKey, RunId
 from themis.core.events import Artifact, EventKind
-from themis.core.plans import RunPlan
-from themis.core.protocols import RunStore
+from themis.core.run_plan import RunPlan
+from themis.core.store import RunStore
 
 Counts = dict[str, tuple[int, int]]
 """By stage, and "judge_calls": steps made, and steps reused."""

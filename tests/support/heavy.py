@@ -6,6 +6,7 @@ They stand in a module, not in a test, since a worker process imports them anew.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import subprocess
@@ -64,6 +65,27 @@ class HeavyParser(_Component):
         return ParsedOutput(value=output, metadata={"process": os.getpid()})
 
 
+class LongReader(_Component):
+    """Reads long outputs in a worker, and tells where it read."""
+
+    cpu_bound = False
+    cpu_bound_over = 100
+
+    def parse(self, candidate: Any, ctx: Any) -> ParsedOutput:
+        return ParsedOutput(value=candidate.final_output, metadata={"process": os.getpid()})
+
+
+class ReadingMetric(_Component):
+    """Scores 1 in a worker; an answer that is a text says what goes wrong there."""
+
+    kind = "binary"
+    cpu_timeout = 1.0
+
+    def score(self, parsed: ParsedOutput, case: Any, ctx: Any) -> Score:
+        trouble(parsed.value)
+        return Score(metric_id=self.component_id, value=1)
+
+
 class HurriedMetric(HeavyMetric):
     cpu_timeout = 1.0
 
@@ -113,6 +135,15 @@ def trouble(kind: str) -> Any:
         case "fork":
             if os.fork():
                 time.sleep(0.05)
+        case "sigkill once":
+            told = Path(os.environ["HEAVY_CHILD"])
+            if not told.exists():
+                told.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        case "recursion":
+            trouble(kind)
+        case "overflow":
+            math.exp(1000)
         case "children":
             child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
             Path(os.environ["HEAVY_CHILD"]).write_text(str(child.pid))

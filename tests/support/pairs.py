@@ -7,6 +7,8 @@ to them is drawn with a fixed seed, so that two runs compare the same pairs.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -129,6 +131,102 @@ def math_pairs(n: int, *, seed: int) -> list[Pair]:
         answer = random.choice([right, random.choice(EXPRESSIONS).format(a=c, b=d)])
         pairs.append(Pair(answer, [right]))
     return pairs
+
+
+def dollars(text: str) -> str:
+    """Return a text as Math-Verify is asked: what is no sentence and marks nothing, in dollars."""
+    marked = re.search(r"\$|\\boxed|(?!\b(?:or|and)\b)(?<![\\a-z{])\b[a-z]{2,}\b(?!\()", text)
+    return text if marked or not text.strip() else f"${text}$"
+
+
+def math_verify_says(right: str, answer: str) -> bool:
+    """Return Math-Verify's verdict; the same words are the same, which it says of formulas only."""
+    from math_verify import parse, verify
+
+    return (answer.strip() != "" and answer == right) or bool(
+        verify(parse(dollars(right)), parse(dollars(answer)))
+    )
+
+
+class FormulaPair(NamedTuple):
+    """A right answer and another, both without delimiters; whether their making makes them one."""
+
+    kind: str
+    right: str
+    answer: str
+    same: bool
+
+
+def formula_pairs(n: int, *, seed: int) -> list[FormulaPair]:
+    """Return pairs of lists, matrices, intervals, mixed numbers and the like, in equal numbers."""
+    random = Random(seed)
+    kinds = list(_FORMULAS)
+    return [_formula_pair(kinds[place % len(kinds)], random) for place in range(n)]
+
+
+def _formula_pair(kind: str, random: Random) -> FormulaPair:
+    values = [random.randint(-9, 20) for _ in range(random.randint(2, 4))]
+    others = list(values)
+    same = random.random() < 0.4
+    if not same:
+        # Most often the last stays, which a careless comparison looks at alone.
+        place = random.randrange(len(values) - (random.random() < 0.7))
+        others[place] += random.choice([-2, -1, 1, 2])
+    written = _FORMULAS[kind]
+    return FormulaPair(
+        kind,
+        written(values, random),
+        written(others, random),
+        written(values, Random(0)) == written(others, Random(0)),
+    )
+
+
+def _joined(values: list[int], random: Random, between: tuple[str, ...] = (", ", ",")) -> str:
+    return random.choice(between).join(map(str, values))
+
+
+def _matrix(values: list[int], random: Random) -> str:
+    kind, (a, b), (c, d) = random.choice(["pmatrix", "bmatrix"]), values[:2], values[-2:]
+    rows = random.choice([r" \\ ", r"\\"]).join([f"{a} & {b}", f"{c} & {d}"])
+    return rf"\begin{{{kind}}} {rows} \end{{{kind}}}"
+
+
+def _interval(values: list[int], random: Random) -> str:
+    low, high = sorted((values[0], values[-1] + 30))
+    ends = "(]" if values[0] % 2 else "[)"
+    comma = random.choice([", ", ","])
+    return f"{ends[0]}{low}{comma}{high}{ends[1]}"
+
+
+def _equation(values: list[int], random: Random) -> str:
+    a, b = values[0], abs(values[-1]) + 1
+    return random.choice([f"y = {a}x + {b}", f"y={a}x+{b}", f"y = {b} + {a}x"])
+
+
+def _mixed(values: list[int], random: Random) -> str:
+    whole, top = abs(values[0]) + 1, abs(values[-1]) % 6 + 1
+    return random.choice(
+        [rf"{whole}\frac{{{top}}}{{7}}", rf"{whole} \frac{{{top}}}{{7}}", f"{whole} {top}/7"]
+    )
+
+
+def _amount(values: list[int], random: Random) -> str:
+    value = abs(values[0]) + 2
+    return random.choice(
+        [f"{value} cm", rf"{value}\text{{ cm}}", rf"{value} \mathrm{{cm}}", str(value)]
+    )
+
+
+_FORMULAS: dict[str, Callable[[list[int], Random], str]] = {
+    "list": _joined,
+    "tuple": lambda values, random: f"({_joined([*values, 1, 2], random)})",
+    "matrix": _matrix,
+    "set": lambda values, random: rf"\{{{_joined(values, random)}\}}",
+    "interval": _interval,
+    "equation": _equation,
+    "mixed number": _mixed,
+    "amount": _amount,
+}
 
 
 def _any_text(random: Random) -> str:

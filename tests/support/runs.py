@@ -9,10 +9,9 @@ from themis import Experiment, InMemoryRunStore, RunResult
 from themis.core.base import ArtifactKey, RunId
 from themis.core.config import EvaluationConfig, GenerationConfig, RuntimeConfig, StorageConfig
 from themis.core.events import Event
-from themis.core.kept import Lease
 from themis.core.models import Case, Dataset
 from themis.core.prompts import PromptSpec
-from themis.core.protocols import RunStore
+from themis.core.store import Lease, RunStore
 from themis.testing.scripted import CountingMetric, ScriptedGenerator
 
 AT_ONCE: dict[str, Any] = {

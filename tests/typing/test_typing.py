@@ -1,4 +1,7 @@
-"""What the public types promise to a user with a strict checker."""
+"""What the public types promise to a user with a strict checker.
+
+Covers: themis, themis.core.protocols, themis.testing.scripted
+"""
 
 from __future__ import annotations
 

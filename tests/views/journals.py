@@ -7,9 +7,7 @@ from typing import Any
 from themis.core.base import ArtifactKey
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.hashing import encode
-from themis.core.kept import StoredCase
 from themis.core.models import Case
-from themis.core.protocols import RunStore
 from themis.core.results import MetricSummary
 from themis.core.snapshot import (
     ComponentRef,
@@ -19,6 +17,7 @@ from themis.core.snapshot import (
     RunIdentity,
     RunSnapshot,
 )
+from themis.core.store import RunStore, StoredCase
 from themis.stores.memory import InMemoryRunStore
 from themis.views.scores import ScoresFold
 from themis.views.steps import fold_cases

@@ -1,4 +1,7 @@
-"""A run as of an attempt: every view of RUN@n is that of a journal that ends with attempt n."""
+"""A run as of an attempt: every view of RUN@n is that of a journal that ends with attempt n.
+
+Covers: themis.experiment.queries, themis.views.attempts, themis.views.timeline
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.views.journals import Journal, snapshot_of, store_of
-from themis.core.errors import DefinitionError, RunNotFoundError
+from themis.core.errors import DefinitionError, RunNotFoundError, StoreError
 from themis.core.events import EventKind, Stage, StepAddress
-from themis.experiment.looking import get_execution_state, get_run_snapshot, quickcheck
+from themis.execution.lease import this_process
+from themis.experiment.queries import get_execution_state, get_run_snapshot, quickcheck
 from themis.experiment.result import RunResult
 from themis.reporting import Reporter
 from themis.views.attempts import as_of, split_name
-from themis.views.timeline import timeline
+from themis.views.headline import read_standing
 
 CASES = 3
 GENERATE, SCORE = StepAddress(Stage.GENERATE, 0), "builtin/exact_match"
@@ -114,8 +118,17 @@ def test_names_are_split_at_their_attempt() -> None:
 def test_nothing_can_be_written_through_an_attempt() -> None:
     snapshot = snapshot_of(CASES)
     shown, run_id = as_of(store_of(snapshot, three_attempts()), f"{snapshot.run_id}@1")
-    for name in ("append", "save_snapshot", "lease", "clear_run", "save_cases", "put_blob"):
-        assert not hasattr(shown, name)
+    writes: dict[str, Any] = {
+        "append": lambda: shown.append(run_id, [], epoch=1),
+        "save_snapshot": lambda: shown.save_snapshot(snapshot),
+        "lease": lambda: shown.lease(run_id, this_process(), 1.0),
+        "clear_run": lambda: shown.clear_run(run_id),
+        "save_cases": lambda: shown.save_cases("f", 0, []),
+        "put_blob": lambda: shown.put_blob(b""),
+    }
+    for name, write in writes.items():
+        with pytest.raises(StoreError, match=rf"@1 can only be read: {name}\(\)"):
+            write()
     assert all(event.attempt == 1 for event in shown.events(run_id))
 
 
@@ -165,7 +178,10 @@ def test_folding_as_of_an_attempt_is_folding_a_journal_that_ends_with_it(
     assert list(now.score_rows()) == list(then.score_rows())
     assert list(now.cases) == list(then.cases)
     assert now.metrics == then.metrics
-    assert timeline(shown, snapshot) == timeline(ended, snapshot)
+    shown_headline, ended_headline = (
+        read_standing(one, snapshot).headline for one in (shown, ended)
+    )
+    assert shown_headline.timeline == ended_headline.timeline
     later = list(range(attempt + 1, journal.attempt + 1))
     assert now.state == then.state.model_copy(update={"later_attempts": later})
     assert run_id == snapshot.run_id

@@ -1,4 +1,7 @@
-"""A headline that was kept is taken only where it is true of all that the journal holds."""
+"""A headline that was kept is taken only where it is true of all that the journal holds.
+
+Covers: themis.views.headline, themis.views.state
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from hypothesis import given, settings
 
 from tests.views.journals import EXACT, Journal, snapshot_of
 from tests.views.journals import store_of as plain_store_of
-from tests.views.test_folds import cases_of, journals
+from tests.views.test_accumulators import cases_of, journals
 from themis.core.base import RunId
 from themis.core.events import Event, EventKind, Stage, StepAddress
 from themis.core.hashing import decode, digest_value, encode
@@ -46,7 +49,7 @@ def end(snapshot: RunSnapshot, journal: Journal) -> Event:
         if one.kind in RUN_KINDS:
             fold.take_event(one)
     for steps in cases_of(journal.events).values():
-        fold.take(steps)
+        fold.add(steps)
     keep(event, fold.headline())
     return event
 
@@ -150,3 +153,13 @@ def test_a_headline_is_small_however_many_cases_there_are() -> None:
         journal.generate(case, latency_ms=1.5 * case)
         journal.score(case, case % 2)
     assert len(encode(end(snapshot, journal).data)) < 4000
+
+
+@pytest.mark.parametrize("damage", [3, "text", [1], {"m": 3}, {"m": {"more": 1}}, [["m"]]])
+def test_damaged_values_over_a_corpus_are_none_and_no_crash(damage: Any) -> None:
+    snapshot, journal = small()
+    event = end(snapshot, journal)
+    event.data["corpus"] = damage
+    store = store_of(snapshot, journal)
+    assert headline.corpus_kept(store, snapshot.run_id, event) == {}
+    assert read_standing(store, snapshot).headline.progress.n_cases == 3

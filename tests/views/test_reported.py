@@ -1,4 +1,8 @@
-"""Which models answered: counted exactly, in any order, and told where they were not all one."""
+"""Which models answered: counted exactly, in any order, and told where they were not all one.
+
+Covers: themis.analysis.tables, themis.experiment.queries, themis.views.headline,
+themis.views.reported
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from tests.views.journals import Journal, snapshot_of, store_of
 from themis.analysis.tables import reported_text
 from themis.core.events import Stage, StepAddress
 from themis.core.results import RunProgress
-from themis.experiment.looking import quickcheck
+from themis.experiment.queries import quickcheck
 from themis.experiment.result import RunResult
 from themis.reporting import Reporter
 from themis.views.headline import execution_state
@@ -26,7 +30,7 @@ def _answer(model: Any = "a", build: Any = None) -> dict[str, Any]:
 def _folded(answers: list[dict[str, Any]]) -> RunProgress:
     fold = ReportedFold()
     for answer in answers:
-        fold.take(answer, None)
+        fold.add(answer, None)
     reported = fold.reported()
     return RunProgress(
         reported=reported, deviating=sum(one.answers for one in reported if one.deviates)

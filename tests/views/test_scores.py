@@ -1,4 +1,7 @@
-"""What the score table promises: a row for everything, and the right one."""
+"""What the score table promises: a row for everything, and the right one.
+
+Covers: themis.views.scores, themis.views.steps
+"""
 
 from __future__ import annotations
 
@@ -15,24 +18,25 @@ from tests.views.journals import (
 )
 from themis.core.errors import DefinitionError
 from themis.core.events import Stage, StepAddress
+from themis.core.pipeline import Pipeline
 from themis.core.results import MetricSummary
 from themis.core.snapshot import DatasetRef, RunSnapshot
-from themis.views.scores import Scored, score_case, score_rows
+from themis.views.scores import CaseScore, score_case, score_rows
 from themis.views.steps import CaseSteps
 
 GENERATE = StepAddress(Stage.GENERATE, 0)
 JUDGED = StepAddress(Stage.JUDGE, 0, "rubric")
 
 
-def rows_of(snapshot: RunSnapshot, journal: Journal, case: int = 0) -> list[Scored]:
+def rows_of(snapshot: RunSnapshot, journal: Journal, case: int = 0) -> list[CaseScore]:
     steps = CaseSteps(case)
     for event in journal.events:
         if event.case_index == case:
-            steps.take(event)
-    return score_case(steps, snapshot.identity, snapshot.identity.metrics)
+            steps.add(event)
+    return score_case(steps, Pipeline(snapshot.identity), snapshot.identity.metrics)
 
 
-def told(rows: list[Scored]) -> list[tuple[object, ...]]:
+def told(rows: list[CaseScore]) -> list[tuple[object, ...]]:
     return [(row.sample, row.value, row.outcome, row.category) for row in rows]
 
 

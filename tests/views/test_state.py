@@ -1,4 +1,8 @@
-"""How a run stands, and when things happened."""
+"""How a run stands, and when things happened.
+
+Covers: themis.core.events, themis.core.results, themis.views.headline, themis.views.state,
+themis.views.timeline
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,8 @@ import pytest
 from tests.views.journals import EXACT, Journal, snapshot_of, store_of
 from themis.core.events import Stage, StepAddress
 from themis.core.results import RunStatus
-from themis.views.headline import execution_state
+from themis.views.headline import execution_state, read_standing
 from themis.views.state import run_head
-from themis.views.timeline import timeline
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 2}
 
@@ -242,10 +245,22 @@ def test_the_timeline_tells_attempts_and_stages_apart() -> None:
     last = journal.done(0, StepAddress(Stage.SCORE, 0, EXACT), {"value": 1}, ms=1.0)
     journal.attempt = 2
     journal.generate(0, reused=True)
-    one, two = timeline(store_of(snapshot, journal), snapshot)
+    one, two = read_standing(store_of(snapshot, journal), snapshot).headline.timeline
     assert (one.first, one.last, one.seconds) == (first.at, last.at, 3.0)
     assert [stage.stage for stage in one.stages] == ["generate", "score"]
     generate = one.stages[0]
     assert (generate.made, generate.retried, generate.max_ms) == (2, 1, 300.0)
     assert (generate.p50_ms, generate.work_ms) == (100.0, 400.0)
     assert (two.attempt, two.stages[0].reused, two.stages[0].p50_ms) == (2, 1, None)
+
+
+def test_what_was_too_old_is_counted_for_the_newest_attempt_alone() -> None:
+    snapshot = snapshot_of(2)
+    journal = Journal()
+    journal.started()
+    journal.generate(0).data["renewed"] = True
+    journal.finished()
+    journal.started(attempt=2, mode="rerun")
+    journal.generate(1).data["renewed"] = True
+    store = store_of(snapshot, journal)
+    assert execution_state(store, snapshot.run_id).progress.renewed == 1

@@ -1,10 +1,10 @@
-"""A Python function as a generator: the shortest way from something of one's own to a run.
+"""A Python function as a generator: the shortest way from your own code to a run.
 
 How it is called follows from what it takes. A function of one argument is given what would be sent
 to a model: the input, through the prompt spec. A function of two is given the case and the context,
-and does with ``ctx.prompt_spec`` what it will. What a function does inside is not known here: no
-client is made for it, nothing it calls is retried but the whole, and what it keeps between calls is
-its own affair.
+and may use ``ctx.prompt_spec`` as it likes. What a function does inside is not known here: no
+client is made for it, only the function as a whole is retried, and what it keeps between calls is
+not seen.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import functools
 import inspect
 import time
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Annotated, Any
 
-from themis.adapters.building import normal_case
-from themis.adapters.functions import fingerprint_function
-from themis.adapters.requests import chat_messages
+from themis.adapters.prompting.function_fingerprint import fingerprint_function
+from themis.adapters.prompting.input_builder import normal_case
+from themis.adapters.prompting.messages import one_input
 from themis.core.base import JSONObject, JSONValue
+from themis.core.config_roles import OBJECT
 from themis.core.contexts import GenerateContext
 from themis.core.errors import DefinitionError, InvalidResultError
 from themis.core.hashing import check_json, normal_form
 from themis.core.models import Case, GenerationResult
-from themis.core.prompts import PromptSpec, as_text, is_messages
+from themis.core.prompts import as_text
 
 _UNVERSIONED = "unversioned"
 _TEMPLATE_TOKENS = 256
@@ -61,7 +62,7 @@ class FunctionGenerator:
         return f"function({self.component_id.partition('/')[2]}, version={self.version!r})"
 
     def fingerprint(self) -> str:
-        """Return a digest over the function's source, or over what the user says of it."""
+        """Return a digest over the function's source, or over the user's ``fingerprint=``."""
         return self._fingerprint
 
     def request(self, case: Case, ctx: GenerateContext) -> JSONObject:
@@ -78,7 +79,7 @@ class FunctionGenerator:
         """Return about how many tokens the rendered input has: a token for every 4 characters."""
         return -(-len(as_text(_given(case, ctx))) // 4)
 
-    def bound_tokens(self, case: Case, ctx: GenerateContext) -> int:
+    def max_prompt_tokens(self, case: Case, ctx: GenerateContext) -> int:
         """Return the tokens that the rendered input has at most: one for each of its bytes."""
         return len(as_text(_given(case, ctx)).encode()) + _TEMPLATE_TOKENS
 
@@ -119,15 +120,15 @@ class AsyncFunctionGenerator(FunctionGenerator):
             InvalidResultError: it gave what is neither JSON nor a GenerationResult.
         """
         began = time.perf_counter()
-        promise, sent = self._call(case, ctx)
-        return self._result(await promise, case, ctx, sent, began)
+        awaitable, sent = self._call(case, ctx)
+        return self._result(await awaitable, case, ctx, sent, began)
 
 
 class SyncFunctionGenerator(FunctionGenerator):
     """Calls a sync function; the engine does so in a thread, which it can leave behind."""
 
     def generate(self, case: Case, ctx: GenerateContext) -> Any:
-        """Return what the function gives for the case; a promise of it where it gives one.
+        """Return what the function gives for the case; an awaitable of it where it gives one.
 
         Raises:
             InvalidResultError: it gave what is neither JSON nor a GenerationResult.
@@ -139,13 +140,18 @@ class SyncFunctionGenerator(FunctionGenerator):
         return self._result(value, case, ctx, sent, began)
 
     async def _awaited(
-        self, promise: Any, case: Case, ctx: GenerateContext, sent: JSONObject | None, began: float
+        self,
+        awaitable: Any,
+        case: Case,
+        ctx: GenerateContext,
+        sent: JSONObject | None,
+        began: float,
     ) -> GenerationResult:
-        return self._result(await promise, case, ctx, sent, began)
+        return self._result(await awaitable, case, ctx, sent, began)
 
 
 def function(
-    callable: Callable[..., Any],  # noqa: A002 - what a config file calls it
+    callable: Annotated[Callable[..., Any], OBJECT],  # noqa: A002 - what a config file calls it
     *,
     version: str | None = None,
     fingerprint: str | None = None,
@@ -163,7 +169,7 @@ def function(
       first message where there are messages, and otherwise stand before the input, a blank line
       between.
     - two: ``f(case, ctx)``. It is given the case, with what it does not read blanked, and the
-      context; what becomes of ``ctx.prompt_spec`` is up to it.
+      context; it may use ``ctx.prompt_spec`` as it likes.
 
     JSON values come in their normal form: keys sorted, integral floats as integers.
 
@@ -203,22 +209,6 @@ def function(
         provider_key=provider_key,
         max_output_tokens=max_output_tokens,
     )
-
-
-def one_input(given: JSONValue, spec: PromptSpec | None, metadata: JSONObject) -> JSONValue:
-    """Return the whole prompt as one value, for what has no place for instructions beside it.
-
-    Messages begin with the instructions; before anything else they stand as text, a blank line
-    between. Without instructions, it is the input as the spec renders it.
-    """
-    spec = spec or PromptSpec()
-    content = spec.render_input(given, metadata=metadata)
-    if spec.instructions is None:
-        return content
-    if is_messages(content):
-        messages: JSONValue = chat_messages(content, spec.instructions)
-        return messages
-    return f"{spec.instructions}\n\n{as_text(content)}"
 
 
 def _given(case: Case, ctx: GenerateContext) -> JSONValue:

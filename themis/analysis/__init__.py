@@ -1,5 +1,5 @@
-"""Numbers in, numbers out: what a run's figures mean, and how sure one may be.
+"""Statistics of a run's results: intervals, agreement of judges, ratings, tables.
 
-It is given summaries and gives intervals and tables; it reads no store and draws no page. numpy and
-scipy are loaded by the functions that need them.
+The functions are given summaries or verdicts and read no store. numpy and scipy are loaded by the
+functions that need them.
 """

@@ -1,7 +1,7 @@
-"""How far judges agree beyond chance: Cohen's and Fleiss' κ, Krippendorff's α.
+"""Agreement of judges beyond chance: Cohen's and Fleiss' κ, Krippendorff's α.
 
-Verdicts in, numbers out. Where the verdicts have no variation there is no chance to agree beyond,
-and the answer is None: neither 0 nor 1 would be true.
+If all verdicts are the same, agreement by chance is certain and the coefficients are undefined:
+they are given as None, not as 0 or 1.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ def cohen_kappa(
     Psychological Measurement 20 (1960), 37-46; weighted: Psychological Bulletin 70 (1968), 213-220.
 
     Args:
-        first: one judge's verdicts, one a unit.
-        second: the other's, on the same units in the same order.
-        weights: how far two categories are apart: by rank, by its square, or alike (None).
-        categories: all verdicts there could be, in rank order; those that were given, sorted, by
-            default. Only the weights heed the order, and the categories that nobody gave.
+        first: one judge's verdicts, one for each unit.
+        second: the other judge's, on the same units in the same order.
+        weights: distance of two categories: of their ranks, its square, or equal for all (None).
+        categories: all possible verdicts, in rank order; by default those given, sorted. They
+            matter only with weights.
         times: how many units each pair of verdicts stands for; one by default.
 
     Returns:
-        κ, at most 1; None without units, and where both judges give the same one verdict always.
+        κ, at most 1; None without units, or if both judges always give the same one verdict.
 
     Raises:
-        DefinitionError: the two are of unequal length, or a verdict is none of the categories.
+        DefinitionError: the lengths differ, or a verdict is not among the categories.
     """
     if len(first) != len(second):
         raise DefinitionError(
@@ -56,7 +56,7 @@ def cohen_kappa(
             field="weights",
             value=weights,
         )
-    # Verdicts without an order, such as labels beside numbers, have none that is needed here.
+    # Verdicts that cannot be sorted, such as labels and numbers, need no order here.
     ordered = weights is not None or categories is not None
     rank = _ranks(categories, [*first, *second]) if ordered else {}
     power = 1 if weights == "linear" else 2
@@ -87,15 +87,15 @@ def fleiss_kappa(
     Bulletin 76 (1971), 378-382.
 
     Args:
-        units: for each unit how many judges gave which verdict; as many judges for every unit,
-            two at least.
-        times: how many units each of these stands for; one by default.
+        units: for each unit, how many judges gave each verdict; the same number of judges for every
+            unit, at least two.
+        times: how many units each entry stands for; one by default.
 
     Returns:
-        κ, at most 1; None without units, and where one verdict is all that was given.
+        κ, at most 1; None without units, or if all verdicts are the same.
 
     Raises:
-        DefinitionError: units differ in how many verdicts they have, or have fewer than two.
+        DefinitionError: units have different numbers of verdicts, or fewer than two.
     """
     if not units:
         return None
@@ -136,18 +136,17 @@ def krippendorff_alpha(
     https://repository.upenn.edu/asc_papers/43.
 
     Args:
-        units: each unit's verdicts, of any judges, as many as there are. Units with fewer than two
-            say nothing of agreement and are left out.
-        level: what the verdicts' differences mean: alike or not, ranks, or numbers.
-        categories: all verdicts in rank order, where they are ordinal and no numbers; sorted by
-            default.
-        times: how many units each of these stands for; one by default.
+        units: each unit's verdicts, of any judges and any number. Units with fewer than two are
+            left out.
+        level: how verdicts are compared: as labels, ranks or numbers.
+        categories: all verdicts in rank order, for ordinal ones; sorted by default.
+        times: how many units each entry stands for; one by default.
 
     Returns:
-        α, at most 1; None where no unit has two verdicts, and where all verdicts are the same.
+        α, at most 1; None if no unit has two verdicts, or if all verdicts are the same.
 
     Raises:
-        DefinitionError: an unknown level, or verdicts that have no distance on it.
+        DefinitionError: the level is unknown, or a verdict does not fit it.
     """
     times = [1] * len(units) if times is None else times
     paired = [
@@ -186,7 +185,7 @@ def _distance(
                     field="level",
                     value=level,
                 )
-        # On a scale that ends at 1, of which α is the same: large numbers' squares are none.
+        # Scaled to at most 1, which does not change α: squares of large numbers would overflow.
         _, exponent = math.frexp(max(map(abs, totals), default=0.0))
         scaled = {verdict: math.ldexp(verdict, -exponent) for verdict in totals}
         return lambda one, other: (scaled[one] - scaled[other]) ** 2
@@ -196,7 +195,7 @@ def _distance(
             field="level",
             value=level,
         )
-    # Twice the sum of how many verdicts stand up to a rank, the rank's own counted half.
+    # Twice the number of verdicts up to each rank, those of the rank itself counted half.
     place: dict[Any, int] = {}
     below = 0
     for verdict in _ranks(categories, totals):

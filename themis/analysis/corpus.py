@@ -1,8 +1,8 @@
-"""A metric's value over a whole run, made of every case's statistics, and how sure it is.
+"""A corpus metric's value over a whole run, and its bootstrap interval.
 
-Such a value is no mean of scores, so that no formula gives its spread: the cases are drawn again
-instead, each with all of its samples. It calls the metric's aggregate and nothing else of it; what
-that raises becomes the reason why there is no value.
+Such a value is no mean of scores, so that no formula gives its interval: the cases are resampled
+instead, each with all of its samples. If the metric's ``aggregate`` raises, the message becomes the
+reason why there is no value.
 """
 
 from __future__ import annotations
@@ -27,35 +27,43 @@ RESAMPLES = 1000
 LEAST_RESAMPLES = 200
 SEED = 12345
 _ADDITIONS = 20_000_000
-"""Cases drawn in all, at most, where sums suffice; fewer resamples of very many cases."""
+"""Limit on resamples times cases, for additive metrics: with very many cases, resamples are
+fewer."""
 _ROWS = 5_000_000
-"""Rows that an aggregate goes through in all, about, where they do not."""
+"""Approximate limit on the rows that ``aggregate`` is given in all, for other metrics."""
 
 
 def corpus_value(
-    aggregate: Aggregate, statistics: CaseStatistics, *, additive: bool, level: float = LEVEL
+    aggregate: Aggregate,
+    statistics: CaseStatistics,
+    *,
+    additive: bool,
+    signature: str | None = None,
+    level: float = LEVEL,
 ) -> CorpusValue:
     """Return a metric's value over a run and its percentile bootstrap interval over cases.
 
     Cases are drawn with replacement, as many as there are, each with the rows of all its samples;
-    the interval is between the percentiles of what the aggregate gives of them. Rows go to the
-    aggregate in the cases' order, and sums are made in it, so that the value is what one pass over
-    the data would give.
+    the interval lies between percentiles of the aggregate's values for the resamples. For the value
+    itself, rows are given to the aggregate, or summed, in the cases' order.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13; for BLEU
     Koehn 2004, https://aclanthology.org/W04-3250.
 
     Args:
-        aggregate: the metric's.
-        statistics: of the run.
-        additive: whether it gives the same of their sums as the only row.
-        level: the share of such intervals that would cover the true value.
+        aggregate: the metric's ``aggregate``.
+        statistics: the run's statistics.
+        additive: whether the aggregate gives the same value for one row with the sums of all rows.
+        signature: how the metric computes the value, as text that is shown beside it.
+        level: the share of such intervals that would contain the true value.
 
     Returns:
-        The value, without an interval where there is one case only, no resample differs, or one
-        has no value, which is then said; or the reason why there is no value.
+        The value, or the reason why there is none. It has no interval if there is only one case, if
+        all resamples are equal, or if a resample has no value; the last is given as a reason.
     """
-    empty = CorpusValue(n_rows=len(statistics.cases), n_without=statistics.n_without)
+    empty = CorpusValue(
+        n_rows=len(statistics.cases), n_without=statistics.n_without, signature=signature
+    )
     if statistics.problem is not None:
         return empty.model_copy(update={"failure": f"its scores have {statistics.problem}"})
     if not statistics.cases:
@@ -69,7 +77,7 @@ def corpus_value(
     found = empty.model_copy(update={"value": value})
     try:
         interval, resamples = _interval(aggregate, table, level)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the same; the value stands
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the same; the value is kept
         return found.model_copy(update={"interval_failure": _said(error)})
     return found.model_copy(
         update={
@@ -87,7 +95,7 @@ def _said(error: BaseException) -> str:
 
 
 class Rows(Sequence[Sequence[float]]):
-    """Rows of statistics, as an aggregate is given them; ``numpy.asarray`` of them is quick."""
+    """Rows of statistics, the argument of ``aggregate``; ``numpy.asarray`` of them is quick."""
 
     def __init__(self, table: Numbers, places: Places | None = None) -> None:
         self._table = table
@@ -138,7 +146,7 @@ class _Table:
         self._by_case = numpy.add.reduceat(rows, self._starts, axis=0) if additive else None
 
     def all(self) -> Rows:
-        """Return every row or, where it suffices, the sums over them, added one after another."""
+        """Return every row or, for an additive metric, one row with their sums."""
         import numpy
 
         if not self.additive:
@@ -148,12 +156,12 @@ class _Table:
 
     @property
     def resamples(self) -> int:
-        """How often cases are drawn: less often where there are very many of them."""
+        """Number of resamples, which is smaller for very many cases."""
         most = _ADDITIONS // self.n_cases if self.additive else _ROWS // len(self._rows)
         return min(RESAMPLES, max(LEAST_RESAMPLES, most))
 
     def drawn(self, generator: numpy.random.Generator) -> Rows:
-        """Return the rows of as many cases as there are, or their sums, drawn with replacement."""
+        """Return the rows, or their sums, of one resample of the cases."""
         import numpy
 
         chosen = generator.integers(self.n_cases, size=self.n_cases)
@@ -176,14 +184,14 @@ def _interval(
         return None, None
     generator = numpy.random.default_rng(SEED)
     found = [_number(aggregate(table.drawn(generator))) for _ in range(table.resamples)]
-    if min(found) == max(found):  # a single point would claim a certainty that nothing gives
+    if min(found) == max(found):  # an interval of length 0 would be misleading
         return None, len(found)
     low, high = numpy.quantile(found, [0.5 - level / 2.0, 0.5 + level / 2.0])
     return [float(low), float(high)], len(found)
 
 
 def _number(value: Any) -> float:
-    """Return what an aggregate gave as a float.
+    """Return an aggregate's value as a float.
 
     Raises:
         ValueError: it is no finite number.

@@ -1,9 +1,8 @@
-"""Confidence intervals of a metric's mean, by the design that the data have.
+"""Confidence intervals of a metric's mean over cases.
 
-An interval speaks of other cases drawn like these, so cases are what is counted: samples of one
-case are a cluster, never so many independent observations. Errors, and cases that were not reached,
-are outside the mean and outside its interval; what they could do to it is said by a summary's
-bounds.
+An interval is about other cases drawn like these, so the observations are cases: the samples of one
+case are a cluster, not independent observations. Errors, and cases that were not reached, are
+outside the mean and its interval; a summary's bounds show how far they could move the mean.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ LEVEL = 0.95
 def mean_interval(summary: MetricSummary, level: float = LEVEL) -> tuple[float, float, str] | None:
     """Return a confidence interval of a metric's mean, and the name of its method.
 
-    Where every case's score is 0 or 1, Wilson's score interval: it holds its level for few cases
-    and for shares near 0 and 1, where the usual interval fails. Otherwise Student's t over the
-    cases' scores, each the mean of its samples' (the clustered standard error for clusters of one
-    weight; Miller, "Adding error bars to evals", 2024, section 2.2), cut off at the value range.
+    If every case's score is 0 or 1, as for a binary metric or k of k samples, Wilson's score
+    interval: it keeps its level for few cases and for shares near 0 and 1, where the usual interval
+    fails. Otherwise Student's t over the cases' scores, each the mean of its samples' (the
+    clustered standard error for clusters of one weight; Miller, "Adding error bars to evals", 2024,
+    section 2.2), cut off at the value range.
 
     Args:
         summary: the metric over a run.
-        level: the share of such intervals that would cover the true mean, between 0 and 1.
+        level: the share of such intervals that would contain the true mean, between 0 and 1.
 
     Returns:
-        Low, high and "wilson" or "t"; None where nothing was scored, and where the scores are no
-        zeros and ones and have no spread: those of one case, or all equal. Student's interval
-        would then be a single point, which claims a certainty that a few equal scores do not give.
+        Low, high and "wilson" or "t". None if no case was scored, or if the scores are not all 0 or
+        1 and there is only one or all are equal: Student's interval would then have length 0.
 
     Raises:
         DefinitionError: ``level`` is not between 0 and 1.
@@ -43,7 +42,8 @@ def mean_interval(summary: MetricSummary, level: float = LEVEL) -> tuple[float, 
     mean, count = summary.mean, summary.n_cases_scored
     if mean is None or count < 1:
         return None
-    if summary.kind == "binary" and _all_zero_or_one(mean, summary.variance, count):
+    is_share = summary.kind == "binary" or summary.zero_or_one
+    if is_share and _all_zero_or_one(mean, summary.variance, count):
         return (*wilson(round(mean * count), count, level), "wilson")
     if not summary.variance:
         return None
@@ -61,8 +61,8 @@ def wilson(successes: int, count: int, level: float = LEVEL) -> tuple[float, flo
     JASA 22 (1927), 209-212; recommended by Brown, Cai and DasGupta, Statistical Science 16 (2001).
 
     Args:
-        successes: how many of the cases.
-        count: cases, at least one.
+        successes: cases with score 1.
+        count: number of cases, at least one.
         level: confidence level.
     """
     z = NormalDist().inv_cdf(0.5 + level / 2.0)
@@ -84,9 +84,9 @@ def student_t(
     Source: "Student", "The probable error of a mean", Biometrika 6 (1908), 1-25.
 
     Args:
-        mean: of the cases' scores.
+        mean: mean of the cases' scores.
         variance: their sample variance (n - 1), above zero.
-        count: cases, at least two.
+        count: number of cases, at least two.
         level: confidence level.
     """
     from scipy.special import stdtrit
@@ -109,9 +109,9 @@ def _with_interval(summary: MetricSummary) -> MetricSummary:
 
 
 def _all_zero_or_one(mean: float, variance: float | None, count: int) -> bool:
-    """Return whether the cases' scores, which lie in [0, 1], are all at its ends.
+    """Return whether the cases' scores, which lie in [0, 1], are all 0 or 1.
 
-    Only then is their variance as great as their mean allows: the mean of x - x² is zero.
+    Only then is their variance the greatest possible for their mean: the mean of x - x² is zero.
     """
     if variance is None:
         return mean in (0.0, 1.0)

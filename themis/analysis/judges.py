@@ -1,7 +1,7 @@
-"""What a run's verdicts say of its judges: how they agree, repeat themselves, and prefer a place.
+"""The judges of a metric: their agreement, consistency and position bias.
 
-Agreement among judges is no proof that they are right; without it, though, a mean over them is a
-mean over different questions.
+Agreement among judges does not prove that they are right. But without agreement, a mean over judges
+mixes answers to different questions.
 """
 
 from __future__ import annotations
@@ -15,54 +15,55 @@ from typing import Any
 from themis.analysis.agreement import Level, cohen_kappa, fleiss_kappa, krippendorff_alpha
 from themis.analysis.ratings import Comparison
 from themis.views.judge_tallies import JudgedTally, JudgeTally
-from themis.views.judging import JudgedFold, JudgedPair, JudgedUnit, Told
+from themis.views.judged_verdicts import JudgedPair, Told
 
 _Counted = tuple[dict[str, Told], int]
-"""What each judge said first, and of how many units."""
+"""Each judge's first verdict on a unit, and the number of units with these verdicts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionFacts:
-    """How a judge of pairs heeds the order in which they are shown."""
+    """How the order of a pair influences a judge."""
 
     pairs: int
-    """Comparisons made in both orders."""
+    """Number of pairs compared in both orders."""
     ties: int
     flips: int
-    """Of the ties, those where another answer was preferred when the places changed."""
+    """Ties in which the judge preferred another answer when the order changed."""
     bias: float
-    """Share of verdicts for the place shown first less that for the second: 1 is a judge that
-    always prefers the first, 0 one that prefers neither place, -1 one that prefers the second."""
+    """Share of verdicts for the answer shown first, minus the share for the second: 1 if the judge
+    always prefers the first, 0 if the order has no influence, -1 if it always prefers the
+    second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeFacts:
-    """One judge over a run."""
+    """One judge's figures over a run."""
 
     judge: str
     n_calls: int
     n_failures: int
-    """Calls without a verdict: outages, and answers that hold none."""
+    """Calls without a verdict: outages, and answers without a readable verdict."""
     failures: dict[str, int] = field(default_factory=dict)
-    """By category."""
+    """Calls without a verdict, by category."""
     consistency: float | None = None
-    """Share of its verdicts that are its most frequent on their unit, over the units judged more
-    than once; None where there are none."""
+    """Over the units that the judge judged more than once: the share of its verdicts that equal its
+    most frequent one on the unit. None without such units."""
     position: PositionFacts | None = None
-    """For a judge of pairs."""
+    """Position bias, for a judge of pairs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairKappa:
-    """How far two judges agree."""
+    """The agreement of two judges."""
 
     judges: tuple[str, str]
     n_units: int
     """Units that both judged."""
     agreement: float | None
-    """Share of these on which they say the same."""
+    """Share of these on which they give the same verdict."""
     kappa: float | None
-    """Cohen's; None where there is no variation to agree on."""
+    """Cohen's κ; None if both judges always give the same one verdict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +73,13 @@ class PanelAgreement:
     metric_id: str
     judges: list[JudgeFacts]
     n_units: int
-    """Candidates, criteria of them or pairs that have a verdict."""
+    """Candidates, criteria of candidates, or pairs that have a verdict."""
     n_shared: int
     """Units that two judges or more gave a verdict on."""
     level: Level
-    """Of α: "interval" for numbers, "nominal" for labels."""
+    """Level of α: "interval" for numbers, "nominal" for labels."""
     alpha: float | None
-    """Krippendorff's, over the shared units."""
+    """Krippendorff's α over the shared units."""
     n_complete: int
     """Units that every judge gave a verdict on."""
     fleiss: float | None
@@ -86,51 +87,22 @@ class PanelAgreement:
     pairs: list[PairKappa]
 
 
-def panel_agreement(judged: JudgedFold) -> PanelAgreement:
-    """Return how a metric's judges agree and behave.
+def panel_agreement(tally: JudgedTally) -> PanelAgreement | None:
+    """Return the agreement and figures of a metric's judges; None without ``tally.patterns``.
 
     Args:
-        judged: all of the metric's verdicts.
-    """
-    first = [{name: own[0] for name, own in unit.verdicts.items()} for unit in judged.units]
-    patterns = Counter(tuple(sorted(unit.items())) for unit in first if len(unit) > 1)
-    return _agreement(
-        judged.metric_id,
-        [_facts(judge, judged) for judge in sorted(judged.asked)],
-        len(first),
-        [(dict(pattern), units) for pattern, units in patterns.items()],
-    )
-
-
-def kept_agreement(tally: JudgedTally) -> PanelAgreement | None:
-    """Return the same of what a run has kept of its judges; None where that is too little.
-
-    Args:
-        tally: what was kept of one metric.
+        tally: the counts of the metric.
     """
     if tally.patterns is None:
         return None
-    return _agreement(
-        tally.metric_id,
-        [kept_facts(one) for one in tally.judges],
-        tally.n_units,
-        [(one.verdicts, one.units) for one in tally.patterns],
-    )
-
-
-def _agreement(
-    metric_id: str,
-    judges: list[JudgeFacts],
-    n_units: int,
-    shared: list[_Counted],
-) -> PanelAgreement:
-    """Return how judges agree on the units that two of them or more gave a verdict on."""
+    judges = [judge_facts(one) for one in tally.judges]
+    shared = [(one.verdicts, one.units) for one in tally.patterns]
     complete = [(verdicts, units) for verdicts, units in shared if len(verdicts) == len(judges)]
     level = _level([verdicts for verdicts, _ in shared])
     return PanelAgreement(
-        metric_id=metric_id,
+        metric_id=tally.metric_id,
         judges=judges,
-        n_units=n_units,
+        n_units=tally.n_units,
         n_shared=_units(shared),
         level=level,
         alpha=krippendorff_alpha(
@@ -147,8 +119,8 @@ def _agreement(
     )
 
 
-def kept_facts(tally: JudgeTally) -> JudgeFacts:
-    """Return how a judge behaves, of what a run has kept of it."""
+def judge_facts(tally: JudgeTally) -> JudgeFacts:
+    """Return a judge's figures from its counts."""
     position = None
     if tally.pairs:
         position = PositionFacts(
@@ -167,14 +139,14 @@ def kept_facts(tally: JudgeTally) -> JudgeFacts:
     )
 
 
-def comparisons(judged: JudgedFold) -> list[Comparison]:
-    """Return a metric's comparisons, one a pair, judge and repeat, for ``bradley_terry``.
+def comparisons(pairs: Sequence[JudgedPair]) -> list[Comparison]:
+    """Return a metric's comparisons, one for each pair, judge and repeat, for ``bradley_terry``.
 
-    Players go by their sample: 0, 1, ... and "reference". Those of one case are a cluster.
+    Players are the samples 0, 1, ... and "reference". Comparisons of one case are a cluster.
     """
     return [
         Comparison(one.pair.first, one.pair.second, one.outcome.score, one.case_index)
-        for one in judged.pairs
+        for one in pairs
     ]
 
 
@@ -185,39 +157,6 @@ def _level(units: Sequence[dict[str, Any]]) -> Level:
         for verdict in unit.values()
     )
     return "interval" if numbers else "nominal"
-
-
-def _facts(judge: str, judged: JudgedFold) -> JudgeFacts:
-    failures = judged.failures.get(judge, Counter())
-    return JudgeFacts(
-        judge=judge,
-        n_calls=judged.asked[judge],
-        n_failures=sum(failures.values()),
-        failures=dict(sorted(failures.items())),
-        consistency=_consistency(judge, judged.units),
-        position=_position([one for one in judged.pairs if one.pair.judge == judge]),
-    )
-
-
-def _consistency(judge: str, units: Sequence[JudgedUnit]) -> float | None:
-    repeated = [own for unit in units if len(own := unit.verdicts.get(judge, [])) > 1]
-    if not repeated:
-        return None
-    same = sum(Counter(own).most_common(1)[0][1] for own in repeated)
-    return same / sum(map(len, repeated))
-
-
-def _position(pairs: Sequence[JudgedPair]) -> PositionFacts | None:
-    if not pairs:
-        return None
-    outcomes = [one.outcome for one in pairs]
-    leaning = sum(one.picked_first - one.picked_second for one in outcomes)
-    return PositionFacts(
-        pairs=len(outcomes),
-        ties=sum(one.score == 0.5 for one in outcomes),
-        flips=sum(one.is_flip for one in outcomes),
-        bias=leaning / (2 * len(outcomes)),
-    )
 
 
 def _kappa(pair: tuple[str, str], shared: Sequence[_Counted]) -> PairKappa:

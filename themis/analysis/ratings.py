@@ -1,7 +1,7 @@
 """Ratings from comparisons of two: the Bradley-Terry model, with intervals over cases.
 
-Comparisons in, numbers out. Players that no chain of wins connects both ways have no finite
-ratings, and are refused rather than given a large number.
+If chains of wins do not connect the players in both directions, there are no finite ratings, and an
+error is raised.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ _ENOUGH = 0.5
 
 
 class Comparison(NamedTuple):
-    """What came of comparing two players once."""
+    """The result of comparing two players once."""
 
     first: Hashable
     second: Hashable
     score: float
-    """1 where the first won, 0 where the second did; a tie is half a win for each."""
+    """1 if the first won, 0 if the second did; 0.5 for a tie, half a win for each."""
     case: Hashable = None
-    """Comparisons of one case are one cluster: they are resampled together. None is alone."""
+    """Comparisons of one case are a cluster and are resampled together; None is a cluster of its
+    own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +38,10 @@ class Rating:
     player: Any
     rating: float
     interval: tuple[float, float] | None
-    """None where too few resamples had ratings for all (fewer than half)."""
+    """Interval of the rating; None if fewer than half of the resamples had ratings for all
+    players."""
     wins: float
-    """Ties count a half."""
+    """Number of wins; a tie counts a half."""
     comparisons: int
 
 
@@ -52,11 +54,11 @@ def bradley_terry(
 ) -> list[Rating]:
     """Return maximum-likelihood ratings, the best first: P(i beats j) = 1 / (1 + exp(rj - ri)).
 
-    Found by Newton's method on the concave log-likelihood; ties are half a win for each (as in
+    Computed by Newton's method on the concave log-likelihood; ties are half a win for each (as in
     Chatbot Arena: Chiang et al. 2024, https://arxiv.org/abs/2403.04132). Intervals are percentiles
-    of the ratings of ``resamples`` bootstrap samples of cases. Resamples without ratings for all
-    (someone in them lost or won every comparison) are left out of them, so that with few cases
-    intervals are too narrow; where they are more than half, there are none.
+    of the ratings of ``resamples`` bootstrap samples of cases. Resamples in which a player lost or
+    won every comparison have no ratings and are left out, so that with few cases intervals are too
+    narrow; if they are more than half, there are no intervals.
 
     Sources: R. A. Bradley and M. E. Terry, "Rank analysis of incomplete block designs", Biometrika
     39 (1952), 324-345; existence: L. R. Ford, American Mathematical Monthly 64 (1957), 28-33; D. R.
@@ -64,14 +66,14 @@ def bradley_terry(
 
     Args:
         comparisons: two players and a score from 0 to 1 each.
-        level: of the intervals, between 0 and 1.
+        level: confidence level of the intervals, between 0 and 1.
         resamples: bootstrap samples; 0 for no intervals.
-        seed: of the resampling.
+        seed: seed of the resampling.
 
     Raises:
         DefinitionError: a score or a level is out of range, a player meets itself, or the ratings
-            are not finite: the players fall into two groups of which one never took a point off
-            the other.
+            are not finite: there are two groups of players of which one never scored against the
+            other.
     """
     import numpy as np
 
@@ -150,10 +152,10 @@ def _clusters(comparisons: Sequence[Comparison], place: dict[Hashable, int]) -> 
 
 
 def _apart(wins: Any) -> list[int] | None:
-    """Return players that never took a point off the rest; None where there are no such.
+    """Return players that never scored against the others; None if there are none.
 
-    Ford's condition: ratings are finite exactly where from each player a chain of points leads to
-    every other.
+    Ford's condition: ratings are finite if and only if a chain of wins or ties leads from each
+    player to every other.
     """
     import numpy as np
     from scipy.sparse.csgraph import connected_components
@@ -183,7 +185,7 @@ def _fit(wins: Any) -> Any:
             break
         curve = met * chance * chance.T
         hessian = np.diag(curve.sum(axis=1)) - curve
-        # The ratings are known up to a constant: the one direction without curvature is filled in.
+        # Ratings are determined up to a constant: the one direction without curvature is filled in.
         step = np.linalg.solve(hessian + np.full((n, n), hessian.trace() / n**2), slope)
         size = 1.0
         while _likelihood(wins, ratings + size * step) < _likelihood(wins, ratings):

@@ -1,7 +1,6 @@
-"""The headline table as plain text, and how its numbers are written wherever they are shown.
+"""The headline table as plain text, and the format of numbers in all reports.
 
-One way of writing a number, used by every report: a mean never stands without what was scored,
-what was not, and how bad or good that could make it.
+A mean is always shown with the number of scores and of errors, and with its bounds.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ class HeadlineRow(NamedTuple):
 
 
 def headline_row(summary: MetricSummary) -> HeadlineRow:
-    """Return a metric's figures as they are written in tables.
+    """Return a metric's figures as text for tables.
 
-    The bounds are the means had every error, and every case not reached, had the least value of the
-    range, and the greatest. Where cases are missing, the scored ones are told as a part of all.
+    The bounds are the mean if every error and every case not reached had the least value of the
+    range, and if it had the greatest. If cases are missing, scored cases are shown as "n of all".
     """
     name = summary.metric_id
     if summary.unit:
@@ -55,16 +54,16 @@ def headline_row(summary: MetricSummary) -> HeadlineRow:
 
 
 def headings(summaries: Iterable[MetricSummary]) -> tuple[str, ...]:
-    """Return the table's headings: its values are means, but where a corpus has one of its own."""
+    """Return the table's headings: "mean", or "value" if a metric has a corpus-level value."""
     if any(summary.corpus is not None for summary in summaries):
         return tuple("value" if name == "mean" else name for name in HEADINGS)
     return HEADINGS
 
 
 def headline_rows(summary: MetricSummary) -> list[HeadlineRow]:
-    """Return a metric's lines in tables: one or, where the corpus has a value, that one first.
+    """Return a metric's lines in tables: the mean, after the corpus-level value if there is one.
 
-    What errors could do to a value that is no mean cannot be said: it has no bounds.
+    A corpus-level value has no bounds: the effect of errors on it is unknown.
     """
     row = headline_row(summary)
     corpus = summary.corpus
@@ -86,7 +85,7 @@ def headline_rows(summary: MetricSummary) -> list[HeadlineRow]:
 
 
 def corpus_text(summaries: Sequence[MetricSummary]) -> str:
-    """Return what is to be said of corpus-level values: rows outside, and why there is none."""
+    """Return notes on corpus-level values: rows without statistics, and why a value is missing."""
     told = []
     for summary in summaries:
         corpus = summary.corpus
@@ -97,6 +96,8 @@ def corpus_text(summaries: Sequence[MetricSummary]) -> str:
         elif corpus.n_without:
             rows = "1 row" if corpus.n_without == 1 else f"{corpus.n_without:,} rows"
             told.append(f"{summary.metric_id}, corpus: {rows} without statistics are not in it")
+        if corpus.value is not None and corpus.signature is not None:
+            told.append(f"signature of the corpus value of {summary.metric_id}: {corpus.signature}")
         if corpus.interval_failure is not None:
             told.append(
                 f"{summary.metric_id}, corpus: no interval, since a resample of the cases has no "
@@ -106,7 +107,7 @@ def corpus_text(summaries: Sequence[MetricSummary]) -> str:
 
 
 def bootstrap_text(summaries: Sequence[MetricSummary]) -> str:
-    """Return how the intervals of corpus-level values were made; empty where there are none."""
+    """Return how intervals of corpus-level values were computed; "" without any."""
     found = {
         (one.corpus.resamples, one.corpus.seed)
         for one in summaries
@@ -136,7 +137,7 @@ def span(ends: Sequence[float] | None) -> str:
 
 
 def dollars(value: float) -> str:
-    """Return US dollars as text: to the cent from one dollar on, the less the more exactly."""
+    """Return US dollars as text: to the cent from one dollar on, small amounts more exactly."""
     if not value or value >= 1.0:
         return f"${value:,.2f}"
     if value >= 0.0001:
@@ -145,7 +146,7 @@ def dollars(value: float) -> str:
 
 
 def cost_text(cost_usd: float | None, unpriced_calls: int) -> str:
-    """Return what work cost; calls at an unknown price are told and never taken for free."""
+    """Return a cost as text, with the number of calls whose price is unknown."""
     if not unpriced_calls:
         return dollars(cost_usd or 0.0)
     if not cost_usd:
@@ -165,7 +166,7 @@ def tokens_text(tokens: Mapping[str, int]) -> str:
 
 
 def usage_text(progress: RunProgress) -> str:
-    """Return the tokens of a run's work and, where answers were reused, beside them theirs."""
+    """Return the tokens of a run's work and those of its reused answers, as text."""
     spent = tokens_text(progress.tokens)
     if not progress.tokens_reused:
         return spent
@@ -173,14 +174,14 @@ def usage_text(progress: RunProgress) -> str:
 
 
 def work_text(progress: RunProgress) -> str:
-    """Return tokens and cost of a run's work in one line; empty where it used and cost nothing."""
+    """Return tokens and cost of a run's work in one line; "" if there are none."""
     if not progress.tokens and not progress.cost_usd and not progress.tokens_reused:
         return ""
     return f"tokens: {usage_text(progress)}, cost: {run_cost(progress)}"
 
 
 def reuse_text(progress: RunProgress) -> str:
-    """Return how many steps were reused, and how old the answers are; empty before any was made."""
+    """Return how many steps were reused and when answers were made; "" before the first one."""
     if progress.oldest is None or progress.newest is None:
         return ""
     reused = f"{progress.steps_reused:,} of {progress.steps_done:,}"
@@ -191,7 +192,7 @@ def reuse_text(progress: RunProgress) -> str:
 
 
 def renewed_text(progress: RunProgress) -> str:
-    """Return how many results were too old to be reused, led by a comma; empty where none was."""
+    """Return how many results were too old to be reused, with a leading comma; "" for none."""
     if not progress.renewed:
         return ""
     return f", made again since too old: {progress.renewed:,}"
@@ -203,14 +204,14 @@ def moment(at: float) -> str:
 
 
 def run_cost(progress: RunProgress) -> str:
-    """Return the cost of a run's work as text; "none" where nothing was paid for."""
+    """Return the cost of a run's work as text; "none" if nothing was paid."""
     if not progress.tokens and not progress.cost_usd:
         return "none"
     return cost_text(progress.cost_usd, progress.unpriced_calls)
 
 
 def attempts_text(state: ExecutionState) -> str:
-    """Return how many attempts a run has; of an earlier one, which it is and what came after."""
+    """Return the number of attempts; for an earlier one, its number and the later attempts."""
     if not state.later_attempts:
         return str(len(state.attempts))
     later = ", ".join(map(str, state.later_attempts))
@@ -218,21 +219,21 @@ def attempts_text(state: ExecutionState) -> str:
 
 
 def times_text(figures: Mapping[str, float]) -> str:
-    """Return percentiles of milliseconds as text; "none" of nothing."""
+    """Return percentiles of milliseconds as text; "none" without any."""
     return ", ".join(f"{name} {milliseconds(value)}" for name, value in figures.items()) or "none"
 
 
 def milliseconds(value: float | None) -> str:
-    """Return milliseconds as text, with no more digits than a percentile has."""
+    """Return milliseconds as text, with as many digits as a percentile is exact to."""
     if value is None:
         return NONE
     return f"{value:,.0f} ms" if value >= 100.0 else f"{value:.3g} ms"
 
 
 def endings_text(summaries: Sequence[MetricSummary]) -> str:
-    """Return how many answers were refused, truncated or empty; empty text where none was.
+    """Return how many answers were refused, truncated or empty; "" if none was.
 
-    It is said once where all metrics saw the same answers, and else by metric.
+    The counts are given once if they are the same for all metrics, else by metric.
     """
     told = [(summary.metric_id, _endings(summary)) for summary in summaries]
     if len({text for _, text in told}) == 1:
@@ -241,7 +242,7 @@ def endings_text(summaries: Sequence[MetricSummary]) -> str:
 
 
 def reported_text(progress: RunProgress) -> str:
-    """Return which answers came from another model than the rest; empty text where none did."""
+    """Return how many answers came from another model than most; "" if none did."""
     told = []
     for judge in sorted({one.judge or "" for one in progress.reported}):
         accounts = [one for one in progress.reported if (one.judge or "") == judge]
@@ -268,8 +269,8 @@ def plain_table(summaries: Sequence[MetricSummary], labels: Sequence[str] | None
     """Return the headline table as aligned plain text.
 
     Args:
-        summaries: one a line.
-        labels: where summaries of several runs stand together, the run's label for each.
+        summaries: one for each line.
+        labels: for summaries of several runs, the run's label of each.
     """
     if not summaries:
         return "no metrics"
@@ -281,6 +282,11 @@ def plain_table(summaries: Sequence[MetricSummary], labels: Sequence[str] | None
         head = ("run", *head)
         lines = [(label, *row) for label, found in zip(labels, rows, strict=True) for row in found]
         text_columns = _TEXT_COLUMNS
+    return aligned(head, lines, text_columns)
+
+
+def aligned(head: Sequence[str], lines: Sequence[Sequence[str]], text_columns: int) -> str:
+    """Return a table as plain text: the leading columns to the left, figures to the right."""
     widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
     return "\n".join(_aligned(line, widths, text_columns) for line in (head, *lines))
 

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-from themis.catalog.shipped import ShippedComponent, needs_extra
+from themis.catalog.component import ShippedPart, needs_extra
 from themis.core.contexts import ReduceContext
 from themis.core.hashing import canonical
 from themis.core.models import GenerationResult, ReducedCandidate
@@ -27,12 +27,12 @@ class _Option:
     votes: int = 0
 
 
-class MajorityVote(ShippedComponent):
+class MajorityVote(ShippedPart):
     """Keeps the first sample that gave the most frequent answer (self-consistency).
 
     Samples vote with their parsed values, where the run has a parser, and else with their final
     outputs; equal as JSON values is equal (4 and 4.0). A sample that could not be parsed does not
-    vote. Between answers with as many votes the one that came first wins. The metadata tell
+    vote. Of answers with equally many votes the one that came first wins. The metadata hold
     ``votes``, ``n_voting``, ``n_unparsed``, ``tie`` and ``kept``.
 
     Source: Wang et al. 2022, "Self-Consistency Improves Chain of Thought Reasoning in Language
@@ -40,8 +40,8 @@ class MajorityVote(ShippedComponent):
     """
 
     component_id = "builtin/majority_vote"
-    reads_parsed = True
-    reads: frozenset[str] = frozenset()
+    reads_parsed: ClassVar[bool] = True
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     async def reduce(
         self, candidates: Sequence[GenerationResult], ctx: ReduceContext
@@ -85,10 +85,10 @@ def _ballot(name: str, candidate: GenerationResult, ctx: ReduceContext) -> tuple
     return None if parsed is None or parsed.value is None else (parsed.value,)
 
 
-class _Chooser(ShippedComponent):
-    """Base of reducers that keep one of the samples as it is, by a look at their outputs."""
+class _Chooser(ShippedPart):
+    """Base of reducers that keep one of the samples as it is, chosen by the outputs alone."""
 
-    reads: frozenset[str] = frozenset()
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     async def reduce(
         self, candidates: Sequence[GenerationResult], ctx: ReduceContext
@@ -106,7 +106,7 @@ class _Chooser(ShippedComponent):
         )
 
     def _choose(self, texts: Sequence[str]) -> tuple[int, dict[str, Any]]:
-        """Return which sample is kept, and what is to be told of the choice."""
+        """Return which sample is kept, and the metadata about the choice."""
         raise NotImplementedError
 
 
@@ -124,11 +124,10 @@ class Longest(_Chooser):
     """Keeps the longest sample, in code points; of equally long ones the first.
 
     An output that is no text counts as its JSON text, and no output as an empty text. The metadata
-    tell ``length`` and ``tie``.
+    hold ``length`` and ``tie``.
     """
 
     component_id = "builtin/longest"
-    version = "2"
 
     def _choose(self, texts: Sequence[str]) -> tuple[int, dict[str, Any]]:
         lengths = [len(text) for text in texts]
@@ -139,31 +138,29 @@ class Longest(_Chooser):
 class Medoid(_Chooser):
     """Keeps the sample whose summed distance to the others is least; of several the first.
 
-    It is the vote for answers that are never equal twice, with each sample a candidate and all of
-    them its judges. The metadata tell ``distance``, the mean to the others, and ``tie``. An output
+    It takes the place of a vote where no two answers are equal: each sample is judged by all
+    others. The metadata hold ``distance``, the mean to the others, and ``tie``. An output
     that is no text counts as its JSON text, and no output as an empty text.
-
-    Args:
-        distance: "tokens": 1 - F1 of the tokens between white space that two outputs share, as
-            often as both have them (1 less the Sørensen-Dice coefficient of multisets; 0 between
-            two without tokens). "levenshtein": edits over the longer length, of code points, by
-            RapidFuzz (extra ``text``).
 
     Source: Kaufman and Rousseeuw, "Clustering by means of medoids", 1987; as minimum Bayes risk
     decoding over samples Eikema and Aziz 2020, https://arxiv.org/abs/2005.10283.
     """
 
     component_id = "builtin/medoid"
-    version = "2"
 
-    def __init__(self, *, distance: str = "tokens") -> None:
-        super().__init__({"distance": distance})
-        self.one_of("distance", distance, ("tokens", "levenshtein"))
-        if distance == "levenshtein":
+    distance: Literal["tokens", "levenshtein"] = "tokens"
+    """"tokens": 1 - F1 of the tokens between white space that two outputs share, as often as both
+    have them (1 less the Sørensen-Dice coefficient of multisets; 0 between two without tokens).
+    "levenshtein": edits over the longer length, of code points, by RapidFuzz (extra ``text``)."""
+
+    def model_post_init(self, context: object, /) -> None:
+        """Check that what the distance needs is installed."""
+        del context
+        if self.distance == "levenshtein":
             needs_extra("rapidfuzz", extra="text", needed_for='builtin/medoid, "levenshtein"')
 
     def _choose(self, texts: Sequence[str]) -> tuple[int, dict[str, Any]]:
-        between = self._distance()
+        between = self._between()
         sums = [0.0] * len(texts)
         for place, text in enumerate(texts):
             for other in range(place + 1, len(texts)):
@@ -174,8 +171,8 @@ class Medoid(_Chooser):
         mean = least / (len(texts) - 1) if len(texts) > 1 else 0.0
         return sums.index(least), {"distance": mean, "tie": sums.count(least) > 1}
 
-    def _distance(self) -> Callable[[str, str], float]:
-        if self.params["distance"] == "tokens":
+    def _between(self) -> Callable[[str, str], float]:
+        if self.distance == "tokens":
             return token_distance
         found: Callable[[str, str], float] = import_module(
             "rapidfuzz.distance"

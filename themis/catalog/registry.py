@@ -13,9 +13,11 @@ from importlib import import_module
 from typing import Any, TypeAlias, cast, get_args, get_type_hints
 
 from themis.catalog import plugins, table
+from themis.catalog.component import missing_param, unknown_param
 from themis.catalog.table import ADAPTERS, CATALOG
 from themis.core.base import JSONObject
 from themis.core.config import ComponentUse
+from themis.core.config_roles import ConfigRole
 from themis.core.errors import (
     DefinitionError,
     MissingExtraError,
@@ -156,8 +158,8 @@ def make(spec: object, kind: Kind) -> tuple[Any, JSONObject]:
         kind: what it must be.
 
     Returns:
-        The component and its params; the params are empty for objects and adapters, whose
-        fingerprints say it all.
+        The component and its params that are recorded with a run: none for objects and adapters,
+        whose fingerprints say it all, and of others all but those with a role in a config file.
 
     Raises:
         UnknownComponentError: an id or path leads nowhere.
@@ -170,6 +172,30 @@ def make(spec: object, kind: Kind) -> tuple[Any, JSONObject]:
         return _make(spec.use, spec.params, kind)
     check_component(spec, kind)
     return spec, {}
+
+
+def config_roles(factory: Callable[..., Any]) -> Mapping[str, ConfigRole]:
+    """Return what a component's parameters are to a config file, as far as it declares that.
+
+    Args:
+        factory: what makes the component: a function or a class. What is no such thing, or has
+            annotations that cannot be read, declares nothing.
+    """
+    try:
+        parameters = inspect.signature(factory, eval_str=True).parameters
+    except Exception:  # noqa: BLE001 - an annotation of somebody else's may name what is not there
+        return {}
+    found = {name: _role(one.annotation) for name, one in parameters.items()}
+    return {name: role for name, role in found.items() if role is not None}
+
+
+def _role(annotation: object) -> ConfigRole | None:
+    """Return the role that an annotation declares: its own, or that of one of a union's types."""
+    for part in (annotation, *get_args(annotation)):
+        for declared in getattr(part, "__metadata__", ()):
+            if isinstance(declared, ConfigRole):
+                return declared
+    return None
 
 
 def path_params(factory: object) -> Sequence[str]:
@@ -245,15 +271,18 @@ def _make(component_id: str, params: dict[str, Any], kind: Kind) -> tuple[Any, J
             f"{component_id} is a {type(factory).__name__}, which makes no {kind}", field=kind
         )
     _check_params(component_id, factory, params)
-    adapter = is_adapter(component_id)
-    if not adapter:
-        for name, value in params.items():
-            check_json(value, f"{component_id}: param '{name}'")
+    if is_adapter(component_id):
+        recorded = {}
+    else:
+        apart = config_roles(factory)
+        recorded = {name: value for name, value in params.items() if name not in apart}
+    for name, value in recorded.items():
+        check_json(value, f"{component_id}: param '{name}'")
     component = factory(**params)
     check_component(component, kind)
     # Where a file is says nothing of what is in it, which the fingerprint does.
     places = path_params(factory)
-    return component, {} if adapter else {k: v for k, v in params.items() if k not in places}
+    return component, {name: one for name, one in recorded.items() if name not in places}
 
 
 def _check_params(
@@ -270,14 +299,10 @@ def _check_params(
     )
     for name in params:
         if name not in named and not open_ended:
-            hint = did_you_mean(name, named) if named else "; it takes none"
-            raise DefinitionError(f"{component_id} has no param '{name}'{hint}", field=name)
+            raise unknown_param(component_id, name, named)
     for name, parameter in named.items():
         if parameter.default is parameter.empty and name not in params:
-            raise DefinitionError(
-                f"{component_id} needs the param '{name}': use(\"{component_id}\", {name}=...)",
-                field=name,
-            )
+            raise missing_param(component_id, name)
 
 
 def _plugged(plugin: plugins.Plugin, kind: Kind) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""The tool calls that a trace or a conversation tells of, and whether one is what was wanted.
+"""The tool calls in a trace or a conversation, and whether one is the call that was wanted.
 
 In a trace a call is a step of type "tool" (also "tool_call", "function", "function_call"): its name
 is the tool's, its input the arguments. In a conversation it stands in the content of a message, in
@@ -21,7 +21,6 @@ from themis.core.models import ConversationTrace, Message, TraceStep, WorkflowTr
 from themis.core.prompts import as_text
 
 TOOL_TYPES = frozenset({"tool", "tool_call", "function", "function_call"})
-MATCHES = ("subset", "exact", "regex")
 _PARTS = frozenset({"tool_use", "tool_call", "function_call"})
 _RESULTS = frozenset({"tool_result", "function_call_output"})
 _RESULT_ROLES = frozenset({"tool", "function"})
@@ -36,10 +35,10 @@ class ToolCall:
     failed: bool = False
     """Whether its result says that it failed."""
 
-    def told(self) -> dict[str, JSONValue]:
-        """Return the call as it stands in details."""
-        said: dict[str, JSONValue] = {"name": self.name, "arguments": self.arguments}
-        return {**said, "failed": True} if self.failed else said
+    def as_details(self) -> dict[str, JSONValue]:
+        """Return the call as the details of a score show it."""
+        details: dict[str, JSONValue] = {"name": self.name, "arguments": self.arguments}
+        return {**details, "failed": True} if self.failed else details
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +121,7 @@ def _calls_of(message: Message) -> Iterator[tuple[str, Any, str | None]]:
     if isinstance(content, dict):
         for call in content.get("tool_calls") or ():
             yield from _call(call)
+        yield from _call(content.get("function_call"))
     for part in content if isinstance(content, list) else [content]:
         if isinstance(part, dict) and part.get("type") in _PARTS:
             yield from _call(part)

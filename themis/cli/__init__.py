@@ -1,6 +1,6 @@
-"""The command line: ``themis VERB ...``. Every verb calls what Python users call, and shows it.
+"""The command line: ``themis VERB ...``. Every verb calls the Python API and prints the result.
 
-Nothing but the options is loaded until a verb runs, so that ``--help`` answers at once.
+Only the options are loaded until a verb runs, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
-from themis.cli import bundles, catalog, experiments, plans, preview, project, quick, reading
+from themis.cli import (
+    bundle_verbs,
+    catalog_verbs,
+    init_verb,
+    planning_verbs,
+    preview_verb,
+    quick_verbs,
+    reading_verbs,
+    run_verbs,
+)
 from themis.cli.output import say_version
 from themis.cli.shell import Verbs, failed
 
@@ -40,19 +49,28 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    del debug, version  # Verbs reads the one where an error ends; the other has had its say
+    del debug, version  # debug is read in Verbs, version by its callback
 
 
-for _part in (experiments, plans, preview, reading, quick, project, catalog, bundles):
-    _part.add_to(app)
+for _verbs in (
+    run_verbs,
+    planning_verbs,
+    preview_verb,
+    reading_verbs,
+    quick_verbs,
+    init_verb,
+    catalog_verbs,
+    bundle_verbs,
+):
+    _verbs.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with its exit code.
 
-    Codes: 0 done; 1 a run or the program failed; 2 what was written or named is refused: a key, an
-    id, a path, a store that cannot be opened; 3 the store failed at work, or another process owns
-    the run; 130 interrupted.
+    Codes: 0 done; 1 a run or the program failed; 2 an argument or config is refused, or a store
+        cannot be opened; 3 the store failed while a run was working, or another process owns the
+        run; 130 interrupted.
     """
     try:
         code = get_command(app).main(
@@ -60,6 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             prog_name="themis",
             standalone_mode=False,
         )
-    except Exception as error:  # noqa: BLE001 - wrong usage, before there is a verb to tell of it
+    except Exception as error:  # noqa: BLE001 - wrong usage, before a verb runs
         code = failed(error, debug=False)
     sys.exit(code if isinstance(code, int) else 0)

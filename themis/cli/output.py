@@ -12,28 +12,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from themis.cli.shell import echo, say
+from themis.core.shown_text import shown_json
+
 if TYPE_CHECKING:
-    from themis.core.protocols import RunStore
+    from themis.core.results import RunEstimate
+    from themis.core.run_plan import RunPlan
+    from themis.core.store import RunStore
     from themis.experiment.result import RunResult
-    from themis.views.failures import CommonFailure
+    from themis.views.common_failures import CommonFailure
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, at a terminal too.")]
 FAILED = 1
 
 
 def show(data: Callable[[], Any], text: Callable[[], str], *, as_json: bool) -> None:
-    """Print a result: as text at a terminal, else as JSON. Only what is printed is computed."""
+    """Print a result: as text at a terminal, else as JSON. The other form is not computed."""
     if as_json or not sys.stdout.isatty():
-        typer.echo(json.dumps(data(), ensure_ascii=False, indent=2))
+        echo(shown_json(json.dumps(data(), ensure_ascii=False, indent=2)))
     else:
-        typer.echo(text())
+        echo(text())
 
 
 def show_run(store: RunStore, result: RunResult, *, as_json: bool) -> None:
-    """Print a run's headline, say what failed in it, and end with 1 where the run failed."""
-    from themis.cli.shell import say
+    """Print a run's headline and its most common failure; exit with 1 if the run failed."""
     from themis.core.results import RunStatus
-    from themis.experiment.looking import quickcheck
+    from themis.experiment.queries import quickcheck
 
     show(lambda: quickcheck(store, result.run_id), lambda: repr(result), as_json=as_json)
     for note in result.notes:
@@ -48,8 +52,8 @@ def show_run(store: RunStore, result: RunResult, *, as_json: bool) -> None:
 
 
 def _failure(store: RunStore, result: RunResult) -> str:
-    """Tell in one line how much failed, what most often, whether to try again, where to look."""
-    from themis.views.failures import common_failures
+    """Return one line: how many cases failed, the most common message, what to do next."""
+    from themis.views.common_failures import common_failures
 
     found = common_failures(store, result.snapshot)
     said = f"{result.progress.cases_with_errors} of {len(result.cases)} cases ended with errors"
@@ -70,7 +74,7 @@ def _failure(store: RunStore, result: RunResult) -> str:
 
 
 def _inspection(store: RunStore, result: RunResult, failure: CommonFailure | None) -> str | None:
-    """Return the command that shows a failure; None where no other process can see the run."""
+    """Return the command that shows a failure; None for a store that only this process sees."""
     from themis.views.cases import run_cases
 
     path = getattr(store, "path", None)
@@ -89,7 +93,7 @@ def _inspection(store: RunStore, result: RunResult, failure: CommonFailure | Non
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Refuse, by the name it was given, a place on disk that cannot be written."""
+    """Turn an error of writing a file into one line that names the path as it was given."""
     from themis.core.errors import DefinitionError
 
     try:
@@ -102,12 +106,27 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def outline(data: Any) -> str:
-    """Return data as an indented outline."""
+def show_outline(data: Any, *, as_json: bool) -> None:
+    """Print plain data: as an indented outline at a terminal, else as JSON."""
     import yaml
 
-    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
-    return text.rstrip()
+    show(
+        lambda: data,
+        lambda: yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100).rstrip(),
+        as_json=as_json,
+    )
+
+
+def spending_lines(found: RunEstimate | RunPlan) -> list[str]:
+    """Return what generations would use and cost, a line each, as far as it is known."""
+    lines = []
+    if found.prompt_tokens is not None:
+        lines.append(f"prompt tokens: about {found.prompt_tokens:,}")
+    if found.output_tokens_at_most is not None:
+        lines.append(f"output tokens: at most {found.output_tokens_at_most:,}")
+    if found.cost_usd is not None:
+        lines.append("cost: " + " to ".join(f"${cost:.4f}" for cost in found.cost_usd))
+    return lines
 
 
 def columns(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -121,8 +140,8 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def say_version(asked: bool) -> None:
-    """Print the version and end, if that was asked for."""
+    """Print the version and exit, for ``--version``."""
     if asked:
-        # The front of the package is loaded whenever a part is; nobody inside imports it.
-        typer.echo(f"themis {sys.modules['themis'].__version__}")
+        # Already loaded; imported here since no module of the package imports the root.
+        echo(f"themis {sys.modules['themis'].__version__}")
         raise typer.Exit

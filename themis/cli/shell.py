@@ -1,10 +1,11 @@
-"""How a verb ends: one line on standard error and an exit code, whatever went wrong.
+"""Errors on the command line: one line on standard error and an exit code.
 
-A group of verbs that is named alone explains itself, on standard output.
+A group of verbs that is given without a verb prints its help on standard output.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -14,21 +15,24 @@ import typer
 from typer.core import TyperGroup
 
 from themis.core.errors import RunInterrupted, ThemisError
+from themis.core.shown_text import shown, shown_line
 
 USAGE = 2
 INTERRUPTED = 130
+_NO_PATHS = (errno.ENAMETOOLONG, errno.ELOOP)
+"""What the system says of a path that can be none, wherever one was given."""
 
 
 class Verbs(TyperGroup):
-    """The group of all verbs; turns what a verb raises into a line and an exit code."""
+    """The group of all verbs; turns an exception of a verb into a line and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb.
 
         Raises:
-            typer.Exit: with the code of what went wrong, once it has been told.
+            typer.Exit: with the exit code of an error, after printing its line.
         """
-        from themis.core.closing import closing_stores
+        from themis.stores.closing import closing_stores
 
         try:
             with closing_stores():
@@ -40,24 +44,32 @@ class Verbs(TyperGroup):
 
 
 def failed(error: BaseException, *, debug: bool) -> int:
-    """Tell of an error in one line, with its traceback if asked for, and return the exit code."""
+    """Print an error in one line, with a traceback if ``debug``, and return the exit code."""
     if type(error).__name__ == "NoArgsIsHelpError":  # click's, wherever typer has it from
-        typer.echo(error.ctx.get_help())  # type: ignore[attr-defined]
+        echo(error.ctx.get_help())  # type: ignore[attr-defined]
         return USAGE
     if isinstance(error, BrokenPipeError):
-        # Whoever read the results stopped reading; the interpreter's last flush must not complain.
+        # The reader of the pipe has gone; the interpreter's last flush must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     if debug:
-        traceback.print_exception(error, file=sys.stderr)
+        echo("".join(traceback.format_exception(error)).rstrip(), err=True)
     said, code = _told(error)
-    say(" ".join(said.split("\n")))
+    say(said)
     return code
 
 
 def say(line: str) -> None:
     """Write one line to standard error."""
-    typer.echo(f"themis: {line}", err=True)
+    echo(f"themis: {shown_line(line)}", err=True)
+
+
+def echo(text: str, *, err: bool = False, end: str = "\n") -> None:
+    """Write text to standard output or error: all that any verb writes, but for bundles.
+
+    No command to a terminal is in it, wherever the text came from.
+    """
+    typer.echo(f"{shown(text)}{end}", err=err, nl=False)
 
 
 def _told(error: BaseException) -> tuple[str, int]:
@@ -67,10 +79,10 @@ def _told(error: BaseException) -> tuple[str, int]:
         return str(error) or "interrupted", INTERRUPTED
     if isinstance(error, ThemisError):
         return f"error: {error}", error.exit_code
-    usage = getattr(error, "format_message", None)  # how the option parser's errors speak
+    usage = getattr(error, "format_message", None)  # the option parser's own errors have it
     if usage is not None:
         return f"error: {usage()} (see --help)", getattr(error, "exit_code", 2)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return f"error: {where}{error.strerror or error}", 1
+        return f"error: {where}{error.strerror or error}", USAGE if error.errno in _NO_PATHS else 1
     return f"error: unexpected {type(error).__name__}: {error} (themis --debug shows more)", 1

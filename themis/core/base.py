@@ -1,7 +1,8 @@
-"""What every Themis model has in common: frozen, strict, closed, and clear when it refuses."""
+"""The base of all Themis models: frozen, strict, no unknown fields, plain error messages."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NewType, Self
 
@@ -17,12 +18,10 @@ CaseId = NewType("CaseId", str)
 CaseKey = NewType("CaseKey", str)
 """Digest of dataset id and case id: two datasets may share case ids."""
 CandidateId = NewType("CandidateId", str)
-MetricId = NewType("MetricId", str)
 ArtifactKey = NewType("ArtifactKey", str)
 """Digest of all that a step depends on."""
-Fingerprint = NewType("Fingerprint", str)
 
-# Past what keeps models frozen, and quicker than ``object.__setattr__``, which looks each name up.
+# Sets a frozen model's attribute, quicker than ``object.__setattr__``, which looks each name up.
 _set_values, _set_given, _set_extra, _set_private = (
     BaseModel.__dict__[slot].__set__
     for slot in (
@@ -64,14 +63,14 @@ class Model(BaseModel):
             try:
                 super().__init__(**data)
             except ValidationError as error:
-                raise _refusal(type(self), error) from None
+                raise _refusal(type(self), error, data) from None
 
     @classmethod
     def unchecked(cls, **fields: Any) -> Self:
-        """Return the model of values known to be right, every field given: nothing is checked.
+        """Return a model of values known to be valid; every field must be given, none is checked.
 
-        What ``model_construct`` does beyond this (defaults, aliases, extras) takes it several
-        times as long, and steps make many models of what was checked before.
+        ``model_construct`` also handles defaults, aliases and extras, which takes several times as
+        long; steps make many models of values that were checked before.
         """
         one = cls.__new__(cls)
         _set_values(one, fields)
@@ -85,7 +84,7 @@ class Model(BaseModel):
         """Build the model from plain data, as read from a file or a store.
 
         Raises:
-            DefinitionError: naming the field (under ``where``), the value and the way out.
+            DefinitionError: naming the field (prefixed by ``where``), the value and what to do.
         """
         name = where or cls.__name__
         if not isinstance(data, dict):
@@ -101,22 +100,28 @@ class Model(BaseModel):
         return {key: value for key, value in data.items() if value not in (None, [], {})}
 
 
-def _is_of_several_types(reports: Sequence[Any]) -> bool:
-    """Return whether all reports are of one value, each by one of the types that it may have."""
-    first = reports[0]
-    return len(reports) > 1 and all(
-        one["loc"][:-1] == first["loc"][:-1] and one["input"] is first["input"] for one in reports
-    )
+def _is_of_several_types(reports: Sequence[Any], data: Any) -> bool:
+    """Return whether all of pydantic's reports are about one value that may have several types."""
+    place = reports[0]["loc"][:-1]
+    if len(reports) == 1 or any(one["loc"][:-1] != place for one in reports):
+        return False
+    for part in place:
+        try:
+            data = data[part]
+        except (LookupError, TypeError):
+            return False
+    # Reports about several fields of one object are about the fields.
+    return all(one["input"] is data for one in reports)
 
 
-def _refusal(model: type[BaseModel], error: ValidationError) -> DefinitionError:
-    """Turn pydantic's report into one line that names field, value and way out."""
+def _refusal(model: type[BaseModel], error: ValidationError, data: Any) -> DefinitionError:
+    """Turn pydantic's report into one line that names the field, the value and what to do."""
     reports = error.errors(include_url=False)
     first = next((one for one in reports if one["type"] == "extra_forbidden"), reports[0])
     place = first["loc"]
     name = model.__name__
     others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if _is_of_several_types(reports):
+    if _is_of_several_types(reports, data):
         place, others = place[:-1], ""
         said = " or ".join(str(one["msg"]).removeprefix("Input should ") for one in reports)
         first = {**first, "msg": f"Input should {said}"}
@@ -139,3 +144,10 @@ def _refusal(model: type[BaseModel], error: ValidationError) -> DefinitionError:
     return DefinitionError(
         f"{name}.{path} = {given}: {said}{others}", field=path, value=first["input"]
     )
+
+
+def running_version() -> str:
+    """Return the version of the package that is running."""
+    # By name: nothing inside imports the root package.
+    version: str = getattr(sys.modules.get("themis"), "__version__", "unknown")
+    return version

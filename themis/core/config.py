@@ -1,17 +1,24 @@
-"""What a run is made of, as the user writes it. Meaning is checked when the run is compiled."""
+"""The parts of an experiment's configuration. Components are checked when it is compiled."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from unicodedata import category
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from themis.core.base import JSONObject, Model
-from themis.core.durations import seconds_in
-from themis.core.errors import DefinitionError, did_you_mean
+from themis.core.errors import DefinitionError
+from themis.core.events import Stage
+from themis.core.field_types import (
+    Count,
+    NotNegative,
+    Timeout,
+    at_least_one,
+    check_keys,
+    known_keys,
+)
 from themis.core.prompts import PromptSpec
 
 if TYPE_CHECKING:
@@ -32,7 +39,7 @@ _UNSHOWABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 class ComponentUse(Model):
-    """A component with parameters and, where two stand side by side, a name. Made by ``use``."""
+    """A component with parameters and, to tell two uses apart, a name. Made by ``use``."""
 
     use: str
     """A catalog id ("builtin/exact_match") or an import path ("pkg.module:factory")."""
@@ -68,7 +75,7 @@ def use(
 
     Args:
         component: a catalog id, a plug-in's id, or an import path "pkg.module:factory".
-        name: the id it goes by in tables, where it stands beside another use of the same.
+        name: its id in tables; needed where a run uses the same component twice.
         parser: for a metric, the parser it reads from, in place of the run's.
         **params: arguments of the component.
 
@@ -81,12 +88,19 @@ def use(
 POLICY_KEYS = frozenset({"num_samples"})
 
 
+def _num_samples(policy: dict[str, Any]) -> dict[str, Any]:
+    at_least_one(policy.get("num_samples", 1), key="num_samples")
+    return policy
+
+
 class GenerationConfig(Model):
-    """What produces candidates, how many a case, and what becomes of them."""
+    """The generator, the number of samples, and how samples are selected and reduced."""
 
     generator: GeneratorLike
     """An id, an import path, ``use(...)``, or an object with the Generator protocol."""
-    candidate_policy: dict[str, Any] = Field(default_factory=dict)
+    candidate_policy: Annotated[
+        dict[str, Any], known_keys(POLICY_KEYS), AfterValidator(_num_samples)
+    ] = Field(default_factory=dict)
     """``{"num_samples": n}``; one sample by default."""
     prompt_spec: PromptSpec | None = None
     """Prompt material, part of identity."""
@@ -94,25 +108,6 @@ class GenerationConfig(Model):
     """Chooses among the samples before reduction."""
     reducer: ReducerLike | None = None
     """Makes one candidate of several. Without one, each sample is parsed and scored."""
-
-    @field_validator("candidate_policy")
-    @classmethod
-    def _policy(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for key in value:
-            if key not in POLICY_KEYS:
-                raise DefinitionError(
-                    f"candidate_policy has no key '{key}'{did_you_mean(str(key), POLICY_KEYS)}",
-                    field="candidate_policy",
-                    value=key,
-                )
-        samples = value.get("num_samples", 1)
-        if type(samples) is not int or samples < 1:
-            raise DefinitionError(
-                f"candidate_policy.num_samples = {samples!r}: must be an integer of at least 1",
-                field="candidate_policy.num_samples",
-                value=samples,
-            )
-        return value
 
     @property
     def num_samples(self) -> int:
@@ -122,12 +117,12 @@ class GenerationConfig(Model):
 
 
 class EvaluationConfig(Model):
-    """What is read out of candidates, how it is scored, and who judges."""
+    """The parser, the metrics and the judges."""
 
     metrics: list[MetricLike] = Field(default_factory=list)
     """Metrics; none is valid: the run then generates and scores nothing."""
     parsers: list[ParserLike] = Field(default_factory=list)
-    """At most one; without one a metric sees the final output as it is."""
+    """The run's parser, at most one; without it a metric is given the final output unchanged."""
     judge_models: list[JudgeLike] = Field(default_factory=list)
     """Judges, by name; a judged metric uses all, or those it names."""
     prompt_spec: PromptSpec | None = None
@@ -155,136 +150,39 @@ class StorageConfig(Model):
     store: str
     """"memory", "sqlite", a registered name, or the id of an installed package's store."""
     parameters: dict[str, Any] = Field(default_factory=dict)
-    """The store's own parameters, such as ``path`` of "sqlite"; checked against it."""
+    """The store's own parameters, such as ``path`` for "sqlite"; unknown ones are refused."""
 
 
-RateLimit = int | dict[str, int]
-"""Requests a minute, or ``{"requests_per_minute": n, "tokens_per_minute": n}``."""
-
-RATE_KEYS = frozenset({"requests_per_minute", "tokens_per_minute"})
-BUDGET_KEYS = frozenset({"tokens", "dollars", "seconds"})
-PRICE_KEYS = frozenset({"input", "output", "cached_input"})
-STAGE_NAMES = ("generate", "select", "reduce", "parse", "score", "judge")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class RuntimeConfig(Model):
-    """How a run is carried out. Nothing here is part of its identity."""
+_FORM = re.compile(r"([0-9]{1,9})([smhd])")
 
-    max_concurrent_tasks: int = 32
-    """Cases in flight, and calls in flight, at most."""
-    stage_concurrency: dict[str, int] = Field(default_factory=dict)
-    """Calls in flight at most, by stage ("generate", "judge", ...)."""
-    provider_concurrency: dict[str, int] = Field(default_factory=dict)
-    """Calls in flight at most, by ``provider_key``."""
-    provider_rate_limits: dict[str, RateLimit] = Field(default_factory=dict)
-    """Limits a minute, by ``provider_key``."""
-    generation_timeout: float | None = 600.0
-    """Seconds for one try of a generation."""
-    judge_timeout: float | None = 600.0
-    """Seconds for one try of a judge call."""
-    generation_retry_attempts: int = 4
-    """Tries in all, the first included."""
-    generation_retry_delay: float = 1.0
-    """Seconds before the second try."""
-    generation_retry_backoff: float = 2.0
-    """Factor from one delay to the next."""
-    judge_retry_attempts: int = 4
-    judge_retry_delay: float = 1.0
-    judge_retry_backoff: float = 2.0
-    cpu_workers: int | None = None
-    """Worker processes for ``cpu_bound`` parsers and metrics at most; None for as many as there are
-    processors."""
-    cpu_timeout: float | None = 60.0
-    """Seconds for one call in a worker process, where the component does not declare its own
-    ``cpu_timeout``; then the process is ended."""
-    store_retry_attempts: int = 4
-    """Tries of a write to a store that is away."""
-    store_retry_delay: float = 0.5
-    """Seconds between them."""
-    existing_run_policy: Literal["auto", "error", "rerun"] = "auto"
-    """auto: reuse what is done and do the rest; error: refuse; rerun: really run again."""
-    reuse: str = "all"
-    """What ``run`` may reuse of work done before, in this run or another: "all"; "none", so that
-    nothing made before this attempt counts; or a duration ("90s", "45m", "24h", "7d"), so that
-    nothing counts that is older than that when the attempt begins. What does not count is made
-    again and superseded. An attempt that is gone on with keeps the bound that it began with."""
-    owner_wait: float | None = 0.0
-    """Seconds to wait for another process that works on the run: 0 refuses at once, None waits for
-    as long as it takes."""
-    drain_timeout: float = 30.0
-    """Seconds that calls in flight are given after Ctrl-C."""
-    budget: dict[str, float] | None = None
-    """What the run may spend at most, over all its attempts: "tokens", "dollars", "seconds".
 
-    A rerun, replay or rejudge has the whole of it for itself.
+def seconds_in(duration: str, field: str) -> int:
+    """Return the seconds of a duration: a whole number above 0 and a unit, s, m, h or d.
+
+    Args:
+        duration: as in "90s", "45m", "24h" or "7d".
+        field: the setting's name, for the message.
+
+    Raises:
+        DefinitionError: it is not of this form.
     """
-    prices: dict[str, dict[str, float]] = Field(default_factory=dict)
-    """Your own prices, by model or ``provider_key``: US dollars for a million tokens of "input",
-    "output" and, where it differs, "cached_input". They come before the price list's."""
-
-    @model_validator(mode="after")
-    def _sane(self) -> RuntimeConfig:
-        self._check_counts()
-        reusable_seconds(self.reuse)
-        for name in ("stage_concurrency", "provider_concurrency"):
-            for key, limit in getattr(self, name).items():
-                _at_least_one(f"{name}.{key}", limit)
-        for stage in self.stage_concurrency:
-            if stage not in STAGE_NAMES:
-                raise DefinitionError(
-                    f"stage_concurrency has no stage '{stage}'{did_you_mean(stage, STAGE_NAMES)}",
-                    field="stage_concurrency",
-                )
-        for provider, limit in self.provider_rate_limits.items():
-            self._check_rate(f"provider_rate_limits.{provider}", limit)
-        for key, number in (self.budget or {}).items():
-            _known("budget", key, BUDGET_KEYS)
-            _positive(f"budget.{key}", number, whole=key == "tokens")
-        for model, price in self.prices.items():
-            _check_price(f"prices.{model}", price)
-        return self
-
-    def _check_counts(self) -> None:
-        for name in (
-            "max_concurrent_tasks",
-            "generation_retry_attempts",
-            "judge_retry_attempts",
-            "store_retry_attempts",
-        ):
-            _at_least_one(name, getattr(self, name))
-        if self.cpu_workers is not None:
-            _at_least_one("cpu_workers", self.cpu_workers)
-        for name in ("generation_timeout", "judge_timeout", "cpu_timeout"):
-            seconds = getattr(self, name)
-            if seconds is not None and not seconds > 0:
-                raise DefinitionError(
-                    f"{name} = {seconds!r}: must be above 0 seconds, or None", field=name
-                )
-        for name in (
-            "generation_retry_delay",
-            "judge_retry_delay",
-            "store_retry_delay",
-            "generation_retry_backoff",
-            "judge_retry_backoff",
-            "owner_wait",
-            "drain_timeout",
-        ):
-            number = getattr(self, name)
-            if number is not None and (number < 0 or not math.isfinite(number)):
-                raise DefinitionError(f"{name} = {number!r}: must not be negative", field=name)
-
-    @staticmethod
-    def _check_rate(where: str, limit: RateLimit) -> None:
-        limits: Mapping[str, int] = (
-            limit if isinstance(limit, dict) else {"requests_per_minute": limit}
+    found = _FORM.fullmatch(duration)
+    seconds = 0 if found is None else int(found[1]) * _UNITS[found[2]]
+    if not seconds:
+        raise DefinitionError(
+            f"{field} = {duration!r}: a duration is a whole number above 0 and one unit, "
+            "s, m, h or d, as in '24h'",
+            field=field,
+            value=duration,
         )
-        for key, number in limits.items():
-            _known(where, key, RATE_KEYS)
-            _at_least_one(f"{where}.{key}", number)
+    return seconds
 
 
 def reusable_seconds(reuse: str) -> int | None:
-    """Return how old, in seconds, what is reused may be at most: 0 for nothing, None for any age.
+    """Return the greatest age in seconds of a reusable result: 0 reuses none, None any.
 
     Raises:
         DefinitionError: it is neither "all" nor "none" nor a duration.
@@ -299,36 +197,110 @@ def reusable_seconds(reuse: str) -> int | None:
         raise DefinitionError(f"{error}; or 'all', or 'none'", field="reuse", value=reuse) from None
 
 
-def _at_least_one(name: str, number: int) -> None:
-    if number < 1:
-        raise DefinitionError(
-            f"{name} = {number}: must be an integer of at least 1", field=name, value=number
-        )
+def _reusable(reuse: str) -> str:
+    reusable_seconds(reuse)
+    return reuse
 
 
-def _known(where: str, key: str, keys: frozenset[str]) -> None:
-    if key not in keys:
-        raise DefinitionError(f"{where} has no key '{key}'{did_you_mean(key, keys)}", field=where)
+RATE_KEYS = frozenset({"requests_per_minute", "tokens_per_minute"})
+BUDGET_KEYS = frozenset({"tokens", "dollars", "seconds"})
+PRICE_KEYS = frozenset({"input", "output", "cached_input"})
+STAGE_NAMES = tuple(stage.value for stage in Stage)
 
 
-def _positive(name: str, number: float, *, whole: bool) -> None:
-    if not (math.isfinite(number) and number > 0):
-        raise DefinitionError(
-            f"{name} = {number!r}: must be above 0; leave it out for no limit",
-            field=name,
-            value=number,
-        )
-    if whole and number != int(number):
-        raise DefinitionError(f"{name} = {number!r}: must be an integer", field=name, value=number)
+def _rates(limit: int | dict[str, int]) -> int | dict[str, int]:
+    if isinstance(limit, int):
+        return at_least_one(limit)
+    check_keys(limit, RATE_KEYS)
+    for key, number in limit.items():
+        at_least_one(number, key=key)
+    return limit
 
 
-def _check_price(where: str, price: Mapping[str, float]) -> None:
-    for key, number in price.items():
-        _known(where, key, PRICE_KEYS)
-        if not (math.isfinite(number) and number >= 0):
-            raise DefinitionError(f"{where}.{key} = {number!r}: must not be negative", field=where)
+def _amounts(budget: dict[str, float]) -> dict[str, float]:
+    for key, amount in budget.items():
+        if amount <= 0:
+            raise DefinitionError(
+                f"value.{key} = {amount!r}: must be above 0; leave it out for no limit",
+                value=amount,
+            )
+    tokens = budget.get("tokens", 1)
+    if tokens != int(tokens):
+        raise DefinitionError(f"value.tokens = {tokens!r}: must be an integer", value=tokens)
+    return budget
+
+
+def _both_prices(price: dict[str, float]) -> dict[str, float]:
     for key in ("input", "output"):
         if key not in price:
-            raise DefinitionError(
-                f"{where} has no '{key}': give US dollars for a million tokens", field=where
-            )
+            raise DefinitionError(f"value has no '{key}': give US dollars for a million tokens")
+    return price
+
+
+RateLimit = Annotated[int | dict[str, int], AfterValidator(_rates)]
+"""Requests a minute, or ``{"requests_per_minute": n, "tokens_per_minute": n}``."""
+Budget = Annotated[dict[str, float], known_keys(BUDGET_KEYS), AfterValidator(_amounts)]
+TokenPrice = Annotated[dict[str, NotNegative], known_keys(PRICE_KEYS), AfterValidator(_both_prices)]
+
+
+class RuntimeConfig(Model):
+    """How a run is carried out. Nothing here is part of its identity."""
+
+    max_concurrent_tasks: Count = 32
+    """How many cases, and how many calls, may be in flight at once."""
+    stage_concurrency: Annotated[dict[str, Count], known_keys(STAGE_NAMES, what="stage")] = Field(
+        default_factory=dict
+    )
+    """How many calls may be in flight at once, by stage ("generate", "judge", ...)."""
+    provider_concurrency: dict[str, Count] = Field(default_factory=dict)
+    """How many calls may be in flight at once, by ``provider_key``."""
+    provider_rate_limits: dict[str, RateLimit] = Field(default_factory=dict)
+    """Limits a minute, by ``provider_key``."""
+    generation_timeout: Timeout | None = 600.0
+    """Seconds for one try of a generation."""
+    judge_timeout: Timeout | None = 600.0
+    """Seconds for one try of a judge call."""
+    generation_retry_attempts: Count = 4
+    """Tries in all, the first included."""
+    generation_retry_delay: NotNegative = 1.0
+    """Seconds before the second try."""
+    generation_retry_backoff: NotNegative = 2.0
+    """Factor from one delay to the next."""
+    judge_retry_attempts: Count = 4
+    judge_retry_delay: NotNegative = 1.0
+    judge_retry_backoff: NotNegative = 2.0
+    longest_pause: Timeout | None = 3600.0
+    """Seconds that an endpoint may ask to wait before its next call (``Retry-After``, reset times).
+    Asked for more, the run stops and can be resumed; None waits for as long as it is asked to."""
+    cpu_workers: Count | None = None
+    """Worker processes for ``cpu_bound`` parsers and metrics at most; None for as many as there are
+    processors."""
+    cpu_timeout: Timeout | None = 60.0
+    """Seconds for one call in a worker process, unless the component declares its own
+    ``cpu_timeout``. After that the process is ended."""
+    store_retry_attempts: Count = 4
+    """Tries of a write to a store that is unavailable, the first included."""
+    store_retry_delay: NotNegative = 0.5
+    """Seconds between these tries."""
+    existing_run_policy: Literal["auto", "error", "rerun"] = "auto"
+    """If the run exists: "auto" reuses its results and does the rest, "error" refuses, "rerun" does
+    every step again."""
+    reuse: Annotated[str, AfterValidator(_reusable)] = "all"
+    """Which earlier results ``run`` may reuse, of this run or another: "all"; "none"; or a duration
+    ("90s", "45m", "24h", "7d"), for results that are not older than that when the attempt begins.
+    Other results are made again and superseded. A resumed attempt keeps the limit with which it
+    began."""
+    owner_wait: NotNegative | None = 0.0
+    """Seconds to wait for another process that works on the run: 0 refuses at once, None waits for
+    as long as it takes. Where it is not known whether it still lives (on another machine, in
+    another container), half a minute goes by to find out."""
+    drain_timeout: NotNegative = 30.0
+    """Seconds after Ctrl-C in which calls in flight may finish."""
+    budget: Budget | None = None
+    """What the run may spend at most, over all its attempts: "tokens", "dollars", "seconds".
+
+    A rerun, replay or rejudge has a whole budget of its own.
+    """
+    prices: dict[str, TokenPrice] = Field(default_factory=dict)
+    """Your own prices, by model or ``provider_key``: US dollars for a million tokens of "input",
+    "output" and, where it differs, "cached_input". They take precedence over the price list."""

@@ -1,8 +1,8 @@
-"""What a component is told besides its subject.
+"""The context that a component is given beside what it works on.
 
-Ids and ``run_id`` in a context are for logging: nothing that a step's key leaves out may change
-what a component returns. What a component may act on is the seed, the case's metadata and what
-the stage's own context adds.
+Ids and ``run_id`` in a context are for logging: they are not part of a step's key, so that a result
+must not depend on them. It may depend on the seed, the case's metadata and the fields that a
+stage's own context adds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from themis.core.prompts import PromptSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Common to all stages."""
+    """The fields that the contexts of all stages have."""
 
     run_id: RunId
     case_id: CaseId
@@ -32,7 +32,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateContext(Context):
-    """For one sample."""
+    """Context of ``generate``, for one sample."""
 
     prompt_spec: PromptSpec | None = None
     sample_index: int = 0
@@ -40,10 +40,10 @@ class GenerateContext(Context):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectContext(Context):
-    """For a selector."""
+    """Context of a selector."""
 
     case: Case
-    """The case, with what the selector does not read blanked."""
+    """The case; parts that are not in the selector's ``reads`` are empty."""
     candidate_ids: Sequence[CandidateId] = ()
     judge_models: Sequence[Any] = ()
     """The run's judges, as JudgeModel; each call through one is journaled and never repeated."""
@@ -51,7 +51,7 @@ class SelectContext(Context):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReduceContext(Context):
-    """For a reducer."""
+    """Context of a reducer."""
 
     candidate_ids: Sequence[CandidateId] = ()
     parsed: Mapping[str, ParsedOutput | None] = field(default_factory=dict)
@@ -60,14 +60,16 @@ class ReduceContext(Context):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseContext(Context):
-    """For a parser."""
+    """Context of a parser."""
 
     candidate_id: CandidateId
+    input: Any = None
+    """The case's input, where the parser's ``reads`` names it and not all three parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreContext(Context):
-    """For a metric."""
+    """Context of a metric."""
 
     case: Case
     parsed_output: ParsedOutput | None
@@ -76,27 +78,27 @@ class ScoreContext(Context):
     trace: WorkflowTrace | None = None
     """The steps that led to the candidate, for a metric that declares ``subject = "trace"``."""
     conversation: ConversationTrace | None = None
-    """Its messages, for a metric that declares ``subject = "conversation"``."""
+    """The candidate's messages, for a metric that declares ``subject = "conversation"``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetScoreContext(Context):
-    """For a candidate-set metric."""
+    """Context of a candidate-set metric."""
 
     case: Case
     dataset_metadata: Mapping[str, Any] = field(default_factory=dict)
     higher_is_better: bool = True
-    """Whether the best of the scores that it folds is the greatest."""
+    """Whether a greater score is better, in the scores that the metric folds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalScoreContext(ScoreContext):
-    """For a judged metric's workflow."""
+    """Context of a judged metric's workflow."""
 
     judge_model_refs: Sequence[str] = ()
     """Names of the run's judges, in the order given."""
     judges_with_schemas: Collection[str] = ()
-    """Those of them whose endpoint enforces the JSON schema of a prompt."""
+    """Names of the judges whose endpoint enforces a prompt's JSON schema."""
     judge_seed: int | None = None
     prompt_spec: PromptSpec | None = None
     judge_config: Mapping[str, Any] = field(default_factory=dict)

@@ -1,7 +1,8 @@
-"""How a model ended an answer other than by giving one: it refused, was cut off, or said nothing.
+"""Endings of answers that did not end normally: refused, truncated or empty.
 
-These are results, not outages: they are kept, counted and told. It reads what an adapter recorded
-and the output itself, and never guesses from the words of an answer that it is a refusal.
+These are results, not outages: they are stored and reported. An ending is read from the finish
+reason that an adapter recorded and from an empty output; the words of an answer are never
+interpreted as a refusal.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Any, NamedTuple
 
 
 class Ending(NamedTuple):
-    """A way to end an answer."""
+    """How an answer ended, if not normally."""
 
     category: str
-    """Name in results: refused, truncated or empty."""
+    """Name in results: "refused", "truncated" or "empty"."""
     message: str
     """One line for people."""
 
@@ -33,24 +34,32 @@ BY_REASON: Mapping[str, Ending] = {
 
 
 def ending_of(output: Any, artifacts: Any) -> Ending | None:
-    """Return how an answer ended, where it did not simply end.
+    """Return an answer's ending; None for a normal one.
 
     Args:
-        output: the final output. Blank text is an empty answer, unless the model called tools.
+        output: the final output. None, and blank text, is an empty answer, unless the model called
+            tools.
         artifacts: the generation's artifacts, whose ``finish_reason`` is read.
     """
     reason = _reason(artifacts)
     if reason in BY_REASON:
         return BY_REASON[reason]
-    if isinstance(output, str) and reason != "tool_calls" and not output.strip():
+    is_blank = output is None or (isinstance(output, str) and not output.strip())
+    if is_blank and reason != "tool_calls":
         return EMPTY
     return None
 
 
 def refusal_in(artifacts: Any) -> str | None:
-    """Return why an answer with these artifacts is none, where the model refused."""
+    """Return the message of a refusal, by an answer's artifacts; None if the model answered."""
     ending = BY_REASON.get(_reason(artifacts))
     return ending.message if ending is not None and ending.category == REFUSED.category else None
+
+
+def note_in(artifacts: Any) -> str | None:
+    """Return what an adapter says of an answer that the run should tell, under ``note``."""
+    note = artifacts.get("note") if isinstance(artifacts, dict) else None
+    return note if isinstance(note, str) and note else None
 
 
 def _reason(artifacts: Any) -> str:

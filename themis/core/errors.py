@@ -1,22 +1,23 @@
 """Every error Themis raises, so that one ``except ThemisError`` catches them all.
 
     ThemisError
-    ├── DefinitionError           what the user wrote is refused, before anything ran
+    ├── DefinitionError           the experiment, a config or an argument is refused
     │   ├── ConfigError           ... in a file
-    │   ├── UnknownComponentError ... an id or import path that leads nowhere
+    │   ├── UnknownComponentError ... an id or import path that does not exist
     │   └── MissingExtraError     ... an optional dependency that is not installed
     ├── StoreError                the store cannot do what was asked
     │   ├── StoreVersionError     ... it was written by a newer Themis
     │   ├── StoreUnavailableError ... it is gone, full or read-only
     │   │   └── StoreFailedError  ... while a run was at work
+    │   ├── StoreDamagedError     ... what it keeps is not what was written
     │   ├── RunNotFoundError      ... it has no such run
     │   ├── RunExistsError        ... it has this run already and the policy says error
     │   ├── RunOwnedError         ... another process is working on the run
     │   ├── LeaseLostError        ... this process no longer owns the run
     │   └── JournalConflictError  ... an event with this number is there already
     ├── ComponentError            a component failed; becomes data of one case
-    │   ├── ProviderError         ... an endpoint said so, with what the engine needs to know
-    │   ├── ParseError            ... a parser found nothing it may accept
+    │   ├── ProviderError         ... an endpoint reported a failure, with status and wait
+    │   ├── ParseError            ... a parser could not read a value
     │   ├── MissingJudgmentsError ... a judged metric has too few judgments for a value
     │   └── InvalidResultError    ... it returned what its protocol does not allow
     └── RunStoppedError           the run stopped early because every case would fail alike
@@ -33,7 +34,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 _N = TypeVar("_N", int, float)
 
@@ -45,7 +46,7 @@ class ThemisError(Exception):
 
 
 class DefinitionError(ThemisError, ValueError):
-    """What the user wrote is refused. Nothing has run and nothing was written."""
+    """An experiment, a config or an argument is refused; nothing has run or been written."""
 
     exit_code = 2
 
@@ -56,11 +57,11 @@ class DefinitionError(ThemisError, ValueError):
 
 
 class ConfigError(DefinitionError):
-    """A config file cannot be read or says something that is not understood."""
+    """A config file cannot be read or has a value that is not allowed."""
 
 
 class UnknownComponentError(DefinitionError):
-    """An id that no catalog knows, or an import path that leads nowhere."""
+    """An id that is not in the catalog, or an import path that cannot be imported."""
 
     def __init__(self, message: str, *, component: str, nearest: str | None = None) -> None:
         super().__init__(message, field="component", value=component)
@@ -104,13 +105,32 @@ class StoreUnavailableError(StoreError):
 
 
 class StoreFailedError(StoreUnavailableError):
-    """The store failed while a run was at work; what was committed is kept, and it can go on."""
+    """The store failed while a run was working; committed steps are kept, and it can resume."""
 
     exit_code = 3
 
     def __init__(self, message: str, *, run_id: str) -> None:
         super().__init__(message)
         self.run_id = run_id
+
+
+class StoreDamagedError(StoreError):
+    """What the store keeps is not what was written to it: a row was changed, or is missing.
+
+    Args:
+        path: the store's file.
+        found: what is damaged, such as "event 12 of run 'abc' was changed".
+    """
+
+    exit_code = 2
+
+    def __init__(self, path: str, found: str) -> None:
+        super().__init__(
+            f"store '{path}' is damaged: {found}; restore it from a copy, or save what can be read "
+            "with sqlite3's .recover"
+        )
+        self.path = path
+        self.found = found
 
 
 class RunNotFoundError(StoreError):
@@ -131,13 +151,16 @@ class RunExistsError(StoreError):
 
 
 class RunOwnedError(StoreError):
-    """Another process is working on this run."""
+    """Another process is working on this run: which, since when and until when is in ``lease``.
 
-    def __init__(self, message: str, *, owner: object, since: float, epoch: int) -> None:
+    Args:
+        message: one line for the user.
+        lease: the ``Lease`` of ``core.store``, as it was found.
+    """
+
+    def __init__(self, message: str, *, lease: Any) -> None:
         super().__init__(message)
-        self.owner = owner
-        self.since = since
-        self.epoch = epoch
+        self.lease = lease
 
 
 class LeaseLostError(StoreError):
@@ -162,13 +185,21 @@ class ProviderError(ComponentError):
         retry_after: seconds the endpoint asked to wait.
         rate_limit: the endpoint's rate-limit figures, as it gave them.
         fatal: whether every other case would fail alike (bad key, unknown model).
+        confirm: what must bear out that it is fatal, where one answer of an endpoint says it, which
+            may be of one prompt; until then it is an error of its case. "none_answered": several
+            cases met it, and no other was answered, now or before; "in_a_row": several cases met
+            it, and none was answered between.
         unreachable: whether no connection could be made at all; worth another try, and the end of
             the run where the endpoint stays so.
         had_begun: whether an answer had begun, so that the call may have been paid for whatever
             its status.
     """
 
-    RETRYABLE_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+    RETRYABLE_STATUS = frozenset({408, 409, 424, 425, 429, 499, *range(500, 600)} - {501, 505, 511})
+    """Too early or too much, and what a server or a gateway says of itself: not that it lacks what
+    was asked (501, 505), or that a network wants a sign-in first (511). 520 to 530 are Cloudflare's
+    of the server behind it, 499 a proxy's, 424 that of text-generation-inference for a generation
+    that failed."""
 
     def __init__(
         self,
@@ -179,6 +210,7 @@ class ProviderError(ComponentError):
         retry_after: float | None = None,
         rate_limit: dict[str, object] | None = None,
         fatal: bool = False,
+        confirm: Literal["none_answered", "in_a_row"] | None = None,
         unreachable: bool = False,
         had_begun: bool = False,
     ) -> None:
@@ -187,10 +219,11 @@ class ProviderError(ComponentError):
         self.status = status
         if retryable is None:
             retryable = unreachable or status in self.RETRYABLE_STATUS
-        self.retryable = retryable and not fatal
+        self.retryable = retryable and (not fatal or confirm is not None)
         self.retry_after = _number(retry_after, float)
         self.rate_limit = rate_limit
         self.fatal = fatal
+        self.confirm = confirm
         self.unreachable = unreachable
         self.had_begun = had_begun
 
@@ -229,7 +262,7 @@ class InvalidResultError(ComponentError, TypeError):
 
 
 class RunStoppedError(ThemisError):
-    """The run stopped early: its failure would repeat for every case. It can be resumed."""
+    """The run stopped early, for what every case would meet or too long a pause. It can go on."""
 
     def __init__(self, message: str, *, run_id: str) -> None:
         super().__init__(message)

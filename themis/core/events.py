@@ -123,9 +123,12 @@ class Artifact:
         """Return an artifact of a payload, encoded."""
         return cls(key=key, raw=encode(payload), at=at)
 
-    def mentions(self, mark: bytes) -> bool:
-        """Return whether the payload's JSON holds these bytes: that spares decoding it."""
-        return self.raw.find(mark) >= 0  # ``in`` first takes them for a number, and raises within
+    def mentions(self, *marks: bytes) -> bool:
+        """Return whether the payload's JSON holds one of these: that spares decoding it."""
+        for mark in marks:  # noqa: SIM110 - a generator would take twice as long
+            if self.raw.find(mark) >= 0:  # ``in`` first takes it for a number, and raises within
+                return True
+        return False
 
     @property
     def payload(self) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""Identity: one canonical form of a JSON value, and one tagged digest over it.
+"""Digests for identity: a canonical form of JSON values, and a digest tagged with its kind.
 
 A value is checked and normalised (finite numbers only, integral floats as integers, keys sorted by
 code point, lone surrogates refused), encoded once and hashed together with the scheme and the kind
 of thing it is. A key hashes a list of such digests, all of one length, so that no two lists run
 into each other; strings are never concatenated. A change in this file changes every run id: it
-belongs under "Identity" in the changelog.
+must be named under "Identity" in the changelog.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SCHEME = "t1"
 DIGEST_BYTES = 16
 _SORTED = orjson.OPT_SORT_KEYS
 _NORMAL = frozenset({str, int, bool, type(None)})
-"""Types whose values identity takes as they are; most lists and objects hold nothing else."""
+"""Types whose values need no normalising; most lists and objects hold only these."""
 
 
 def check_json(value: Any, where: str = "value") -> Any:
@@ -33,7 +33,7 @@ def check_json(value: Any, where: str = "value") -> Any:
     subclasses), with finite floats and no lone surrogates.
 
     Raises:
-        DefinitionError: naming the place inside ``value`` and what stands there.
+        DefinitionError: naming the place inside ``value`` and what is wrong there.
     """
     kind = type(value)
     if value is None or kind is bool or (kind is str and value.isascii()):
@@ -87,9 +87,9 @@ def _is_normal(value: Any) -> bool:
 
 
 def normal_form(value: Any) -> Any:
-    """Return a JSON value as identity sees it: numbers normalised, keys sorted by code point.
+    """Return the normal form of a JSON value: numbers normalised, keys sorted by code point.
 
-    Two values of one digest have one normal form, whatever order they were written in.
+    Two values with equal digests have equal normal forms, in whatever order their keys were.
 
     Raises:
         DefinitionError: the value is not a JSON value.
@@ -101,7 +101,7 @@ def normal_form(value: Any) -> Any:
 
 
 def canonical(value: Any) -> bytes:
-    """Return the one encoding of a JSON value that identity is computed from.
+    """Return the encoding of a JSON value over which digests are computed.
 
     Raises:
         DefinitionError: the value is not a JSON value.
@@ -110,7 +110,7 @@ def canonical(value: Any) -> bytes:
         if _is_normal(value):
             return orjson.dumps(value, option=_SORTED)
     except (TypeError, RecursionError):
-        pass  # a large integer or a lone surrogate, or nested too deeply: told below
+        pass  # large integer, lone surrogate or too deep: handled below
     try:
         return _encode_sorted(normalise(value))
     except (TypeError, ValueError, RecursionError):
@@ -125,13 +125,13 @@ def digest(kind: str, data: bytes) -> bytes:
 
 
 def hasher(kind: str) -> blake2b:
-    """Return what gives the digest that ``digest`` gives, of data that comes in pieces."""
+    """Return a hash object for data in pieces; its digest equals that of ``digest``."""
     return _begun(kind).copy()
 
 
 @lru_cache(maxsize=256)
 def _begun(kind: str) -> blake2b:
-    """Return what has hashed scheme and kind, to be copied: that spares each digest a set-up."""
+    """Return a hash object that has hashed scheme and kind, to be copied for each digest."""
     return blake2b(f"{SCHEME}\0{kind}\0".encode(), digest_size=DIGEST_BYTES)
 
 
@@ -159,15 +159,15 @@ def digest_parts(kind: str, parts: Sequence[bytes]) -> bytes:
 
 
 def text(value: bytes) -> str:
-    """Return a digest as people and stores see it: ``"t1:<hex>"``."""
+    """Return a digest as text, ``"t1:<hex>"``."""
     return f"{SCHEME}:{value.hex()}"
 
 
 def encode(value: Any) -> bytes:
     """Return JSON for storage. Integers of any size survive the round trip.
 
-    orjson stops at 64 bits; such values go through the standard library and are marked by a
-    leading blank, which is legal JSON and tells ``decode`` to read them the same way.
+    orjson writes integers up to 64 bits. Values with larger ones are written by the standard
+    library, with a leading blank, so that ``decode`` reads them with it as well.
     """
     try:
         return orjson.dumps(value)
@@ -197,7 +197,7 @@ def _encode_sorted(value: Any) -> bytes:
 
 
 def _complaint(value: Any, where: str) -> str:
-    """Say what in ``value`` is not JSON, and where, in words a user can act on."""
+    """Return a message that says what in ``value`` is not JSON, where, and what to do."""
     found = _offender(value, where, 0)
     return found or f"{where} is not a JSON value"
 
@@ -248,7 +248,7 @@ def _advice(value: object) -> str:
         return "; make it a list"
     if hasattr(value, "isoformat"):
         return "; use its isoformat()"
-    if getattr(value, "ndim", 0):  # an array of NumPy's or PyTorch's, a column of pandas'
+    if getattr(value, "ndim", 0):  # NumPy or PyTorch array, pandas column
         return "; use its tolist()"
     if hasattr(value, "item"):
         return "; use its item()"

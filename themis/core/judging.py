@@ -1,4 +1,4 @@
-"""What a judged metric is made of: subject, calls, prompts, responses, judgments, aggregation."""
+"""The types of a judged metric: subject, calls, prompts, responses, judgments, aggregation."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from themis.core.base import JSONObject, JSONValue, Model
 from themis.core.models import ConversationTrace, Score, WorkflowTrace
 
 UNREADABLE = "unreadable_verdict"
-"""A judge answered, and no verdict could be read: a result, kept like a model's parse failure."""
+"""The category of a judge's answer in which no verdict could be read. It is a result that is
+kept."""
 
 
 class JudgedCandidate(Model):
-    """A candidate as a judge sees it."""
+    """A candidate as it is given to a judged metric."""
 
     candidate_id: str
     final_output: JSONValue
@@ -48,11 +49,11 @@ class JudgeCall(Model):
     repeat: int = 0
     """Which repetition of the same question this is."""
     details: JSONObject = Field(default_factory=dict)
-    """What the workflow needs to know about the call, such as the order of a pair."""
+    """Data of the workflow's own about the call, such as the order of a pair."""
 
 
 class RenderedJudgePrompt(Model):
-    """What a judge is asked."""
+    """The prompt that is sent to a judge."""
 
     text: str
     instructions: str | None = None
@@ -61,7 +62,7 @@ class RenderedJudgePrompt(Model):
 
 
 class JudgeResponse(Model):
-    """What a judge answered."""
+    """A judge's answer."""
 
     text: str
     token_usage: dict[str, int] | None = None
@@ -70,25 +71,25 @@ class JudgeResponse(Model):
 
 
 class ParsedJudgment(Model):
-    """A judge's answer, read."""
+    """A verdict that was read from a judge's answer."""
 
     call_id: str
     judge: str
     verdict: JSONValue
-    """What was decided: a label, a number, a list of these."""
+    """The verdict: a label, a number, or a list of these."""
     reason: str | None = None
     details: JSONObject = Field(default_factory=dict)
 
 
 class AggregationResult(Model):
-    """What a workflow makes of its judgments."""
+    """The value that a workflow computes from its judgments."""
 
     value: float | bool
     details: JSONObject = Field(default_factory=dict)
 
 
 class WorkflowFailure(Model):
-    """A call of a workflow that gave no judgment: the judge was out, or its answer unreadable."""
+    """A judge call without a judgment: the call failed, or its answer had no readable verdict."""
 
     call_id: str
     judge: str
@@ -97,7 +98,7 @@ class WorkflowFailure(Model):
 
 
 class EvaluationExecution(Model):
-    """All that happened in one judged metric of one subject."""
+    """The calls, prompts, answers, judgments and scores of a judged metric for one subject."""
 
     metric_id: str
     candidate_id: str | None = None
@@ -108,7 +109,7 @@ class EvaluationExecution(Model):
     """By call id; a call that failed has none."""
     judgments: list[ParsedJudgment] = Field(default_factory=list)
     scores: list[Score] = Field(default_factory=list)
-    """One a judgment."""
+    """One score for each judgment."""
     failures: list[WorkflowFailure] = Field(default_factory=list)
     aggregation: AggregationResult | None = None
-    """None where the metric ended as an error."""
+    """None if the metric ended with an error."""

@@ -1,4 +1,4 @@
-"""What the user hands in and what components hand back: cases, datasets, results of each stage."""
+"""Cases and datasets, and what components return: generations, parsed values, scores, traces."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from themis.core.base import JSONObject, JSONValue, Model
 from themis.core.errors import DefinitionError
-from themis.core.selections import First, Sample, Those
+from themis.core.subsets import Filtered, Head, Sample
 
 FromRecord = Callable[[dict[str, Any]], Any]
-"""Makes a part of a case of a data file's record."""
+"""A function that computes a field of a case from a record of a data file."""
 KeyOf = str | Sequence[str] | FromRecord
-"""Where a part of a case is found in a record: a key, several, or a function."""
+"""Where a field of a case comes from in a record: a key, several keys, or a function."""
 
 
 class Case(Model):
-    """One thing to be answered, and what a right answer is."""
+    """One item of a dataset: an input and, where there is one, the expected output."""
 
     case_id: str
     """Unique within its dataset."""
     input: JSONValue
-    """What the generator is given: text, chat messages, or any JSON value."""
+    """The generator's input: text, chat messages, or any JSON value."""
     expected_output: JSONValue = None
     """The gold answer, where there is one."""
     metadata: JSONObject = Field(default_factory=dict)
@@ -41,7 +41,7 @@ class Case(Model):
 
 
 class CaseSource(Protocol):
-    """A place cases are read from, more than once, in the same order each time."""
+    """A source of cases that can be iterated repeatedly, in the same order each time."""
 
     def __iter__(self) -> Iterator[Case]:
         """Yield the cases from the first one on."""
@@ -52,8 +52,8 @@ class Dataset(Model):
     """An ordered set of cases under one name.
 
     Cases are given as a list, or come lazily from a file or another source (``from_jsonl``,
-    ``from_csv``, ``from_parquet``, ``from_huggingface``, ``from_source``): then they are read anew
-    at each pass, and never held. Iterating a dataset yields its cases either way.
+    ``from_csv``, ``from_parquet``, ``from_huggingface``, ``from_source``): then they are read again
+    in each pass and not kept in memory. Iterating a dataset yields its cases either way.
     """
 
     dataset_id: str
@@ -94,7 +94,7 @@ class Dataset(Model):
             revision: version of the data.
 
         Raises:
-            DefinitionError: it is nothing of the kind.
+            DefinitionError: ``source`` is none of these.
         """
         return cls._over(_sources().again(source), dataset_id, revision)
 
@@ -113,15 +113,16 @@ class Dataset(Model):
         """Return a dataset over a JSON Lines file, read lazily.
 
         Args:
-            path: the file, packed (.gz, .zst) or not; one JSON object a line.
-            input: the input: a key; a list of keys, for an object of these; or a function that is
-                given the record, a dict of its own.
-            expected_output: the gold answer, likewise; None for none. A key (unlike a list's) may
-                be missing from a record: it then has none.
-            case_id: the case id: a key or a function; where a record lacks it, its line's number.
+            path: the file, compressed (.gz, .zst) or not; one JSON object a line.
+            input: the input: a key; a list of keys, for an object of these; or a function of the
+                record, which is given a dict that it may change.
+            expected_output: the gold answer, given likewise; None for none. A case whose record
+                lacks the key has no gold answer; the keys of a list must all be there.
+            case_id: the case id: a key or a function. A record without it is named by a digest of
+                its input, with "#2" appended for the second of equal inputs.
             metadata_keys: the keys that become the case's metadata; None for all that are neither
                 input, gold answer nor id.
-            dataset_id: name of the dataset; by default the file's, without its ending.
+            dataset_id: name of the dataset; by default the file's name without its extension.
             revision: version of the data.
 
         Raises:
@@ -146,7 +147,7 @@ class Dataset(Model):
     ) -> Self:
         """Return a dataset over a CSV file with a header line, read lazily.
 
-        Every value is text, an empty cell the empty text. Arguments as of ``from_jsonl``.
+        Every value is text; an empty cell is an empty text. Arguments are those of ``from_jsonl``.
         """
         mapping = _mapping(input, expected_output, case_id, metadata_keys)
         source = _sources().file_source(path, "csv", **mapping)
@@ -166,9 +167,9 @@ class Dataset(Model):
     ) -> Self:
         """Return a dataset over a Parquet file, read lazily, a batch of rows at a time.
 
-        Arguments as of ``from_jsonl``. With ``metadata_keys`` and without functions, only the
-        columns that are named are read; it is also how to leave out a column of dates or bytes,
-        which are not JSON and are refused.
+        Arguments are those of ``from_jsonl``. With ``metadata_keys`` and without functions, only
+        the named columns are read. Use this to leave out columns of dates or bytes: they are not
+        JSON and are refused.
 
         Raises:
             MissingExtraError: pyarrow is not installed (extra "parquet").
@@ -192,18 +193,17 @@ class Dataset(Model):
         streaming: bool = False,
         dataset_id: str | None = None,
     ) -> Self:
-        """Return a dataset over one that the library ``datasets`` loads, when it is first read.
+        """Return a dataset that the library ``datasets`` loads when it is first read.
 
         Args:
-            path: its name on the Hugging Face hub; a folder, of data files or as ``save_to_disk``
-                wrote it; or one that is loaded already.
-            input: see ``from_jsonl``, as for the next three; a record without an id goes by its
-                row's number.
+            path: its name on the Hugging Face hub; a folder of data files, or one written by
+                ``save_to_disk``; or a data set that is loaded already.
+            input: as for ``from_jsonl``, like the next three.
             expected_output: the gold answer.
             case_id: the case id.
             metadata_keys: the columns that become metadata.
             name: its configuration.
-            split: which split; needed where it has several.
+            split: the split; needed if there are several.
             revision: its revision on the hub.
             streaming: read from the hub at each pass, and keep no copy on disk.
             dataset_id: name of the dataset; by default path, configuration and split.
@@ -226,31 +226,31 @@ class Dataset(Model):
         """Return a dataset of the first ``n`` cases, or of all where there are fewer."""
         if n < 0:
             raise DefinitionError(f"take({n}): the number of cases cannot be negative", value=n)
-        return self._part(First(self, n))
+        return self._part(Head(self, n))
 
     def filter(self, fn: Callable[[Case], bool]) -> Dataset:
         """Return a dataset of the cases for which ``fn`` is true.
 
-        Of a lazy dataset, ``fn`` is asked at each pass, and must answer alike each time.
+        For a lazy dataset, ``fn`` is called in each pass and must return the same each time.
         """
-        return self._part(Those(self, fn))
+        return self._part(Filtered(self, fn))
 
     def sample(self, n: int, *, seed: int) -> Dataset:
         """Return ``n`` cases drawn without replacement, in dataset order; fixed by ``seed``.
 
-        What is drawn depends on the seed and the case ids alone, not on the cases' order or
-        number: a larger sample of one seed holds each smaller one, and data that grows changes
-        only few of a sample's cases, so that earlier work is reused.
+        The sample depends on the seed and the case ids alone, not on the cases' order. A larger
+        sample of the same seed contains each smaller one, and adding data replaces only a few of a
+        sample's cases, so that most earlier work is reused.
 
         Raises:
-            DefinitionError: there are fewer than ``n``; of a lazy dataset, when it is read.
+            DefinitionError: there are fewer than ``n`` cases; for a lazy dataset, when it is read.
         """
         if n < 0:
             raise DefinitionError(f"sample({n}): the number of cases cannot be negative", value=n)
         return self._part(Sample(self, n, seed=seed, name=attrgetter("case_id")))
 
     def _part(self, part: Iterable[Case]) -> Dataset:
-        """Return a dataset of some of the cases: in memory where these are, or else lazy."""
+        """Return a dataset of some of the cases, in memory if this one is, else lazy."""
         if self._source is None:
             return self.model_copy(update={"cases": list(part)})
         return self._over(part, self.dataset_id, self.revision).model_copy(
@@ -259,8 +259,8 @@ class Dataset(Model):
 
 
 def _sources() -> Any:
-    # The readers live above core and are reached by name, as catalog components are.
-    return import_module("themis.catalog.sources")
+    # The readers are imported by name, since core imports no other part of the package.
+    return import_module("themis.data.sources")
 
 
 def _mapping(
@@ -285,7 +285,7 @@ class Message(Model):
 
 
 class TraceStep(Model):
-    """One step a generator took on the way to its output."""
+    """One step of a generator's trace, such as a tool call."""
 
     step_name: str
     step_type: str
@@ -297,7 +297,7 @@ class TraceStep(Model):
 
 
 class GenerationResult(Model):
-    """What a generator gives for one sample of one case."""
+    """A generator's answer for one sample of a case."""
 
     candidate_id: str
     """Any name; Themis makes it unique across samples."""
@@ -305,7 +305,7 @@ class GenerationResult(Model):
     trace: list[TraceStep] | None = None
     conversation: list[Message] | None = None
     artifacts: JSONObject | None = None
-    """Evidence: request, raw response, headers. Kept, never part of a key."""
+    """Evidence, such as request, raw response and headers. Stored, and part of no key."""
     token_usage: dict[str, int] | None = None
     """``prompt_tokens``, ``completion_tokens``; ``cached_tokens``, ``reasoning_tokens``."""
     latency_ms: float | None = None
@@ -322,7 +322,7 @@ class ReducedCandidate(Model):
 
 
 class ParsedOutput(Model):
-    """What a parser read out of a candidate's final output."""
+    """The value that a parser read from a candidate's final output."""
 
     value: JSONValue
     format: str | None = None
@@ -330,7 +330,7 @@ class ParsedOutput(Model):
 
 
 class Score(Model):
-    """What a metric gives: a finite number, or a bool counted as 0 or 1."""
+    """A metric's score: a finite number, or a bool that counts as 0 or 1."""
 
     metric_id: str
     value: float | bool
@@ -338,21 +338,21 @@ class Score(Model):
 
 
 class SampleScore(Model):
-    """One sample's score, as a candidate-set metric is given it."""
+    """One sample's score, as a candidate-set metric receives it."""
 
     sample: int
     """Index of the sample."""
     value: float
     details: JSONObject = Field(default_factory=dict)
     failure: str | None = None
-    """Category of the model's failure for which the value was given by rule."""
+    """Category of the model's failure, such as "refused", that determined the value; else None."""
     parsed: ParsedOutput | None = None
-    """What the metric scored, for a set metric that declares ``reads_parsed``; None where the
-    sample could not be parsed, or was refused."""
+    """The sample's parsed value, for a set metric that declares ``reads_parsed``; None if the
+    sample could not be parsed or was refused."""
 
 
 class ScoreError(Model):
-    """What a metric gives when it cannot score: a row of its own, outside the mean."""
+    """Returned by a metric that cannot score. It becomes an error row, outside the mean."""
 
     metric_id: str
     reason: str

@@ -1,4 +1,4 @@
-"""What a pair of verdicts in both orders comes to: the one rule that pairwise judging rests on."""
+"""The outcome of a pair of candidates that a judge compared in both orders."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from themis.core.judging import ParsedJudgment
 
 REFERENCE = "reference"
-"""What stands in a pair for the case's expected output."""
+"""Stands for the case's expected output in a pair."""
 
 SWAPPED = {"A": "B", "B": "A", "tie": "tie"}
-"""A verdict as it reads when the answers change places."""
+"""The verdict that means the same when the two answers change places."""
 
 
 class Pair(NamedTuple):
@@ -19,30 +19,30 @@ class Pair(NamedTuple):
 
     judge: str
     first: int | str
-    """Place of the candidate among the case's."""
+    """Position of the candidate among the case's candidates."""
     second: int | str
-    """A later place, or the reference."""
+    """A later position, or the reference."""
     repeat: int = 0
 
 
 class PairOutcome(NamedTuple):
-    """One judge's verdicts on both orders of a pair, "A" being the pair's first in each."""
+    """One judge's verdicts on both orders of a pair; "A" is always the pair's first candidate."""
 
     straight: str
     """"A", "B" or "tie" where the pair's first was shown as A."""
     swapped: str
-    """The same where its second was shown as A."""
+    """The verdict where the pair's second was shown as A."""
 
     @property
     def score(self) -> float:
-        """1 where the first is better in both orders, 0 where the second is, else 0.5."""
+        """1 if the first is preferred in both orders, 0 if the second is, else 0.5."""
         if self.straight != self.swapped:
             return 0.5
         return {"A": 1.0, "B": 0.0}.get(self.straight, 0.5)
 
     @property
     def is_flip(self) -> bool:
-        """Whether another answer is preferred when the places change."""
+        """Whether the judge prefers another answer when the order changes."""
         return {self.straight, self.swapped} == {"A", "B"}
 
     @property
@@ -61,7 +61,7 @@ def pair_outcomes(judgments: Iterable[ParsedJudgment]) -> dict[Pair, PairOutcome
 
     Args:
         judgments: verdicts "A", "B" or "tie" whose details say which candidate was shown "first"
-            and "second", and which "repeat" it is; others are passed over.
+            and "second", and which "repeat" it is; others are ignored.
     """
     verdicts: dict[Pair, str] = {}
     for one in judgments:
@@ -78,7 +78,7 @@ def pair_outcomes(judgments: Iterable[ParsedJudgment]) -> dict[Pair, PairOutcome
 
 
 def _stands_first(pair: Pair) -> bool:
-    """Return whether a pair is named the way round that its first candidate comes first."""
+    """Return whether a pair's first candidate comes before its second."""
     if isinstance(pair.first, int) and isinstance(pair.second, int):
         return pair.first < pair.second
     return isinstance(pair.first, int)

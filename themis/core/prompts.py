@@ -1,10 +1,10 @@
-"""Prompt material that is part of identity, and the one way it is turned into what is sent.
+"""Prompt specs, which are part of a run's identity, and how they are rendered.
 
-Order: instructions (apart, as the system message), prefix, blocks, examples, input, suffix. What
-an endpoint's request looks like is the adapters' business.
+Order: instructions (apart, as the system message), prefix, blocks, examples, input, suffix. The
+request that an endpoint receives is built by the adapters.
 
-All of it is rendered from the normal form that identity is computed from: keys sorted, integral
-floats as integers. So equal keys are equal prompts, in whatever order their JSON was written.
+JSON values are rendered from the normal form of which digests are computed: keys sorted, integral
+floats as integers. So equal step keys mean equal prompts, in whatever order the JSON was written.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from themis.core.hashing import canonical, normal_form
 
 
 class Example(Model):
-    """One few-shot pair: an input like a case's, and the answer wanted for it."""
+    """One few-shot example: an input like a case's, and the answer to it."""
 
     input: JSONValue
     output: JSONValue
@@ -29,24 +29,25 @@ class Example(Model):
 class PromptSpec(Model):
     """Prompt material of an experiment. Everything in it is part of the run's identity.
 
-    JSON values are sent in their normal form, keys sorted; who needs an order writes text. An empty
-    text is none.
+    JSON values are sent in their normal form, with sorted keys; to control the order, give text. An
+    empty text counts as not set.
     """
 
     instructions: str | None = None
-    """What the model is told to be or do; the system message where there is one, sent once."""
+    """Instructions for the model; sent as the system message, or before the input without one."""
     prefix: str | None = None
-    """Stands before the input, on a line of its own unless it ends in white space."""
+    """Text before the input, on a line of its own unless it ends in white space."""
     suffix: str | None = None
-    """Stands after the input, on a line of its own unless it begins with white space."""
+    """Text after the input, on a line of its own unless it begins with white space."""
     blocks: list[JSONObject] = Field(default_factory=list)
     """Further material, any JSON objects; a ``title`` becomes a heading, a ``text`` stays text."""
     template: str | None = None
-    """Sandboxed Jinja over ``input`` and ``metadata`` (and an object's own fields by name)."""
+    """Sandboxed Jinja template over ``input``, ``metadata`` and, for an object, its fields by
+    name."""
     examples: list[Example] = Field(default_factory=list)
-    """Few-shot pairs; one whose input is the case's own is left out for that case."""
+    """Few-shot examples. An example whose input equals the case's is left out for that case."""
     examples_as: Literal["turns", "text"] = "turns"
-    """As turns of a conversation, or as text before the input."""
+    """Whether examples are sent as turns of a conversation or as text before the input."""
 
     @field_validator("examples", mode="before")
     @classmethod
@@ -68,7 +69,7 @@ class PromptSpec(Model):
         return value
 
     def is_empty(self) -> bool:
-        """Return whether nothing is set, so that an input is sent as it is."""
+        """Return whether nothing is set, so that an input is sent unchanged."""
         return self == PromptSpec()
 
     def uses_metadata(self) -> bool:
@@ -80,7 +81,7 @@ class PromptSpec(Model):
         return self.template is not None and "input" not in _names(self.template)
 
     def render_input(self, value: JSONValue, *, metadata: JSONObject | None = None) -> JSONValue:
-        """Return what is sent for an input: text, or chat messages. Instructions go apart.
+        """Return the rendered input: text or chat messages, without the instructions.
 
         Args:
             value: the case's input: text, a list of chat messages, or any JSON value.
@@ -131,21 +132,32 @@ class PromptSpec(Model):
 
 
 def as_text(value: JSONValue) -> str:
-    """Return text as it is, and any other JSON value as the JSON text of its normal form."""
+    """Return text unchanged, and any other JSON value as JSON text of its normal form."""
     return value if isinstance(value, str) else canonical(value).decode()
 
 
 def is_messages(value: object) -> bool:
-    """Return whether a JSON value is a list of chat messages."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(item, dict) and "role" in item and "content" in item for item in value)
-    )
+    """Return whether a JSON value is a list of chat messages.
+
+    An assistant's message may have no content where it calls tools, refuses, or speaks.
+    """
+    return isinstance(value, list) and bool(value) and all(map(_is_message, value))
+
+
+_WITHOUT_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
+"""What an assistant's message may have in place of content."""
+
+
+def _is_message(item: object) -> bool:
+    if not isinstance(item, dict) or "role" not in item:
+        return False
+    if "content" in item:
+        return True
+    return item["role"] == "assistant" and any(item.get(name) for name in _WITHOUT_CONTENT)
 
 
 def _join(first: str, second: str) -> str:
-    """Put two texts together, on separate lines unless white space parts them already."""
+    """Join two texts, on separate lines unless white space separates them already."""
     if not first or not second or first[-1].isspace() or second[0].isspace():
         return first + second
     return f"{first}\n{second}"

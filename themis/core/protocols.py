@@ -1,29 +1,33 @@
-"""Every seam of Themis: what a component must offer, and what the engine asks of a store.
+"""The protocols of components: the attributes and methods that each kind must have.
 
-A method may be sync or async; Themis takes both. Read where present, and optional:
+A method may be sync or async. Optional attributes:
 
 - ``provider_key`` (generator, judge): the endpoint whose limits apply; ``model``, ``base_url``:
-  what is asked and where, for prices. ``fingerprinted``: a mapping of what a fingerprint covers.
-- ``estimate_tokens``, ``bound_tokens`` (generator, judge): prompt tokens expected, for limits and
-  estimates, and at most, for budgets; of ``(case, ctx)`` or ``(prompt)``. ``max_output_tokens``:
-  the cap on output tokens that each request carries. ``aopen``, ``aclose``: awaited around a run.
-- ``k`` (set metric): the samples a case must have at least; ``of_kind``: "binary", where it folds
-  no other scores. ``additive`` (corpus metric): sums of statistics say as much as the statistics.
-- ``reads``: what of the case is read, of {"input", "expected_output", "metadata"}; all by default.
-  The rest is blanked. ``reads_parsed`` (reducer, set metric): it is given the parsed values.
-- ``cpu_bound`` (parser, metric): run in worker processes, ``cpu_timeout`` seconds a call at most.
+  model and address, to look up prices. ``fingerprinted``: a mapping of what a fingerprint covers.
+- ``estimate_tokens``, ``max_prompt_tokens`` (generator, judge): methods of ``(case, ctx)`` or
+  ``(prompt)`` that return the expected prompt tokens, for limits and estimates, and the greatest
+  possible number, for budgets.
+- ``max_output_tokens``: the limit on output tokens that each request carries. ``aopen``,
+  ``aclose``: awaited before and after a run.
+- ``k`` (set metric): how many samples a case needs; ``of_kind``: "binary" if it folds only binary
+  scores. ``additive`` (corpus metric): its value can be computed from the sums of the statistics.
+- ``reads``: the parts of the case that it uses, of {"input", "expected_output", "metadata"}; all by
+  default. It is given the case without the others. ``reads_parsed`` (reducer, set metric): it is
+  given the parsed values.
+- ``cpu_bound`` (parser, metric): run in worker processes, or ``cpu_bound_over`` so many
+  characters of an answer; ``cpu_timeout`` seconds a call at most. An answer on which a call does
+  not end, where it does on a plain one, is the model's failure.
 - on metrics ``kind`` ("binary" or "value"), ``value_range``, ``higher_is_better``, ``unit``,
-  ``unparsed`` ("incorrect" or "error"), ``scores_refusals``: it is given what the model refused, as
-  text. ``subject``: "candidate"; "trace" or "conversation", the way to one; judged also
-  "candidates". A pure metric finds the way in its context, and no parser reads for it.
+  ``unparsed`` ("incorrect" or "error"), ``scores_refusals``: it is given refusals, as text.
+  ``subject``: "candidate", "trace" or "conversation"; for judged metrics also "candidates". A
+  metric without judges finds the trace or conversation in its context, and no parser is run for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
-from themis.core.base import ArtifactKey, RunId
 from themis.core.contexts import (
     EvalScoreContext,
     GenerateContext,
@@ -33,7 +37,7 @@ from themis.core.contexts import (
     SelectContext,
     SetScoreContext,
 )
-from themis.core.events import Artifact, Event, EventKind
+from themis.core.events import Event
 from themis.core.judging import (
     AggregationResult,
     CandidateSetSubject,
@@ -44,7 +48,6 @@ from themis.core.judging import (
     RenderedJudgePrompt,
     TraceSubject,
 )
-from themis.core.kept import Lease, Owner, RunRecord, StoredCase
 from themis.core.models import (
     Case,
     GenerationResult,
@@ -54,15 +57,14 @@ from themis.core.models import (
     Score,
     ScoreError,
 )
-from themis.core.snapshot import RunSnapshot
 
 T = TypeVar("T")
 Maybe: TypeAlias = Awaitable[T] | T
-"""A value, or a promise of one."""
+"""A value, or an awaitable of it."""
 
 
 class Component(Protocol):
-    """What every component says of itself; all of it is part of identity."""
+    """What every component has: id, version and fingerprint, all part of a run's identity."""
 
     @property
     def component_id(self) -> str:
@@ -82,12 +84,12 @@ class Component(Protocol):
 class Generator(Component, Protocol):
     """Produces one candidate for one sample of a case.
 
-    Later stages see the candidate without ``artifacts``, ``token_usage`` and ``latency_ms``: these
-    are evidence, kept and shown, and no key covers them.
+    Later stages are given the candidate without ``artifacts``, ``token_usage`` and ``latency_ms``,
+    which are stored and shown as evidence and are part of no key.
     """
 
     def generate(self, case: Case, ctx: GenerateContext, /) -> Maybe[GenerationResult]:
-        """Return the candidate. Raise to say that there is none."""
+        """Return the candidate; raise an exception if there is none."""
         ...
 
 
@@ -97,7 +99,7 @@ class CandidateSelector(Component, Protocol):
     def select(
         self, candidates: Sequence[GenerationResult], ctx: SelectContext, /
     ) -> Maybe[Sequence[GenerationResult]]:
-        """Return those to keep, at least one, in any order."""
+        """Return the candidates to keep, at least one, in any order."""
         ...
 
 
@@ -117,7 +119,7 @@ class Parser(Component, Protocol):
     def parse(
         self, candidate: GenerationResult | ReducedCandidate, ctx: ParseContext, /
     ) -> Maybe[ParsedOutput]:
-        """Return the value; raise ``ParseError`` where there is none."""
+        """Return the value; raise ``ParseError`` if there is none."""
         ...
 
 
@@ -132,10 +134,10 @@ class PureMetric(Component, Protocol):
 
 
 class CorpusMetric(PureMetric, Protocol):
-    """Has, beside each case's score, one value over the whole run.
+    """A metric with one value over the whole run beside each case's score.
 
-    Its scores carry ``details["statistics"]``: a list of numbers, of one length in all cases.
-    ``additive = True`` promises the same value of their sums as the only row.
+    Its scores carry ``details["statistics"]``: a list of numbers, equally long in all cases.
+    ``additive = True`` promises that one row with the sums of all rows gives the same value.
     """
 
     def aggregate(self, statistics: Sequence[Sequence[float]], /) -> float:
@@ -163,9 +165,9 @@ class SetMetric(Component, Protocol):
 
 
 class EvaluationWorkflow(Protocol):
-    """How a judged metric comes to its value for one subject.
+    """How a judged metric gets its value for one subject: calls, prompts, verdicts, aggregation.
 
-    An optional ``min_judgments`` says how many judgments suffice; all of them by default.
+    The optional ``min_judgments`` is the number of judgments that suffice; by default, all.
     """
 
     def judge_calls(self) -> Sequence[JudgeCall]:
@@ -175,13 +177,13 @@ class EvaluationWorkflow(Protocol):
     def render_prompt(
         self, call: JudgeCall, subject: Any, ctx: EvalScoreContext, /
     ) -> RenderedJudgePrompt:
-        """Return what the judge is asked."""
+        """Return the prompt for a judge call."""
         ...
 
     def parse_judgment(
         self, call: JudgeCall, response: JudgeResponse, ctx: EvalScoreContext, /
     ) -> ParsedJudgment:
-        """Read the answer; raise ``ParseError`` where it is no verdict."""
+        """Return the verdict in an answer; raise ``ParseError`` if there is none."""
         ...
 
     def score_judgment(
@@ -202,7 +204,7 @@ class EvaluationWorkflow(Protocol):
 
 
 class LLMMetric(Component, Protocol):
-    """Has judges score one candidate."""
+    """A metric in which judges score one candidate."""
 
     def build_workflow(
         self, subject: CandidateSetSubject, ctx: EvalScoreContext, /
@@ -212,7 +214,7 @@ class LLMMetric(Component, Protocol):
 
 
 class SelectionMetric(Component, Protocol):
-    """Has judges score a case's candidates together; declares ``subject = "candidates"``."""
+    """A metric in which judges compare a case's candidates; has ``subject = "candidates"``."""
 
     def build_workflow(
         self, subject: CandidateSetSubject, ctx: EvalScoreContext, /
@@ -222,7 +224,7 @@ class SelectionMetric(Component, Protocol):
 
 
 class TraceMetric(Component, Protocol):
-    """Has judges score the way to a candidate; declares ``subject = "trace"`` or "conversation"."""
+    """A metric in which judges score a trajectory; has ``subject = "trace"`` or "conversation"."""
 
     def build_workflow(
         self, subject: TraceSubject | ConversationSubject, ctx: EvalScoreContext, /
@@ -240,15 +242,15 @@ class JudgeModel(Component, Protocol):
     def judge(
         self, prompt: RenderedJudgePrompt, /, *, seed: int | None = None
     ) -> Maybe[JudgeResponse]:
-        """Return the answer. Raise to say that there is none."""
+        """Return the answer; raise an exception if there is none."""
         ...
 
 
 class LifecycleSubscriber(Protocol):
-    """Is told what happens; implements any of these and ``before_``/``after_`` each stage.
+    """Receives a run's events; each method is optional.
 
     ``before_<stage>(case_id, address)`` is called before a step's work and ``after_<stage>(event)``
-    once its event is committed. One that raises is reported and the run goes on.
+    once its event is committed. An exception of a subscriber is reported, and the run goes on.
     """
 
     def on_event(self, event: Event, /) -> object:
@@ -266,134 +268,3 @@ class TracingProvider(Protocol):
     def end_span(self, span: Any, status: str, /) -> object:
         """End a span with status "ok" or "error"."""
         ...
-
-
-@runtime_checkable
-class RunStore(Protocol):
-    """Keeps runs, events, cases and blobs, and folds nothing.
-
-    Synchronous; called from any thread, one call at a time (an implementation locks). The contract
-    suite in ``themis.testing`` says by test what these lines say by word.
-    """
-
-    def initialize(self) -> None:
-        """Make the store ready: create or migrate it. Calling it again does nothing.
-
-        Raises:
-            StoreVersionError: a newer Themis wrote it. StoreUnavailableError: it cannot be opened.
-        """
-        ...
-
-    def save_snapshot(self, snapshot: RunSnapshot) -> RunSnapshot:
-        """Keep a snapshot under its run id and return the kept one; the first write wins."""
-        ...
-
-    def load_snapshot(self, run_id: RunId) -> RunSnapshot:
-        """Return a run's snapshot.
-
-        Raises:
-            RunNotFoundError: there is none.
-        """
-        ...
-
-    def runs(self) -> Sequence[RunRecord]:
-        """Return all runs, oldest first."""
-        ...
-
-    def append(
-        self, run_id: RunId, events: Sequence[Event], *, epoch: int
-    ) -> Sequence[ArtifactKey]:
-        """Append events with their artifacts: atomic, and durable on return.
-
-        Reads nothing back where nothing collides. An artifact under a new key is kept as version
-        0. One that ``supersedes``, or that finds another ``code`` standing under its key, is kept
-        as the next version. Otherwise the first committed one wins: the event is made to refer to
-        it, and where the two payloads differ the key is returned, so that its loser can go on from
-        the winner. Each event's ``version`` is set accordingly.
-
-        Returns:
-            Keys of the artifacts that lost to a different payload.
-
-        Raises:
-            JournalConflictError: a ``(run_id, seq)`` is there already; nothing was appended.
-            LeaseLostError: the run has a newer epoch; nothing was appended.
-            StoreUnavailableError: it cannot be written; nothing was appended.
-        """
-        ...
-
-    def events(
-        self, run_id: RunId, *, after: int = 0, kinds: Collection[EventKind] | None = None
-    ) -> Iterator[Event]:
-        """Stream a run's events in order of ``seq``, those above ``after``, artifacts included."""
-        ...
-
-    def case_events(self, run_id: RunId, start: int, stop: int) -> Iterator[Event]:
-        """Stream the events of cases ``start`` to ``stop`` (exclusive), by case index, then seq."""
-        ...
-
-    def lookup(self, keys: Collection[ArtifactKey]) -> Mapping[ArtifactKey, Artifact]:
-        """Return, for each key that has any, its latest version."""
-        ...
-
-    def save_cases(self, fingerprint: str, start: int, cases: Sequence[StoredCase]) -> None:
-        """Keep cases as positions ``start``... of a dataset's manifest; again is no change."""
-        ...
-
-    def cases(self, fingerprint: str, start: int, stop: int) -> Iterator[tuple[int, Case]]:
-        """Stream the kept cases of a manifest's positions ``start`` to ``stop`` (exclusive)."""
-        ...
-
-    def find_case(self, fingerprint: str, case_id: str) -> int | None:
-        """Return the position of a case in a manifest; None where it was not kept yet.
-
-        Opens no case: it may be one of millions.
-        """
-        ...
-
-    def put_blob(self, data: bytes) -> str:
-        """Keep bytes by content and return their reference."""
-        ...
-
-    def get_blob(self, ref: str) -> bytes:
-        """Return the bytes of a reference.
-
-        Raises:
-            KeyError: there are none.
-        """
-        ...
-
-    def lease(
-        self, run_id: RunId, owner: Owner, ttl: float, *, takeover: int | None = None
-    ) -> Lease:
-        """Take the run for ``ttl`` seconds under a new epoch.
-
-        A lease that is expired, released, or whose epoch equals ``takeover`` is replaced.
-
-        Raises:
-            RunOwnedError: somebody holds it, with who, since when and the epoch.
-        """
-        ...
-
-    def renew(self, lease: Lease, ttl: float) -> Lease:
-        """Hold the run for ``ttl`` seconds from now.
-
-        Raises:
-            LeaseLostError: somebody else took it.
-        """
-        ...
-
-    def release(self, lease: Lease) -> None:
-        """Give the run back; nothing happens if it was lost."""
-        ...
-
-    def clear_run(self, run_id: RunId) -> None:
-        """Forget a run, keeping the artifacts that other runs refer to."""
-        ...
-
-    def close(self) -> None:
-        """Let go of files and connections; calling it again does nothing."""
-        ...
-
-
-Listener = Callable[[Sequence[Event]], object]
-"""Is told of events once they are committed."""

@@ -1,9 +1,8 @@
 """Keeping secrets out of everything that is stored, shown or hashed.
 
-A secret is told by the name of the field it stands in, or by its own shape: the well-known forms of
-keys, tokens and passwords in addresses. A shape can only be told where its maker gave it one; a
-password that looks like a word is told by its field's name or not at all. What a case asks and
-expects is never handed to this module: a benchmark may be about keys.
+A secret is recognised by the name of its field, or by its own form: the well-known forms of keys,
+tokens and passwords in addresses. A password that looks like a word is recognised by its field's
+name only. Inputs and expected outputs of cases are never redacted: a benchmark may be about keys.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ _SECRET = re.compile(
     r"|session_?id)[0-9]*($|_)"
     r"|^x_auth$|(^|_)token(_value)?$"
 )
-# What a tokenizer calls its tokens, and what is counted by them, is shown.
+# Names of a tokenizer's tokens and of token counts are no secrets.
 _OF_TEXT = re.compile(
     r"(^|_)(bos|eos|eot|eom|pad|unk|cls|sep|mask|special|stop|start|begin|end|first|next|last|new"
     r"|image|audio|text|think|thinking|reasoning|prompt|completion|input|output|target|answer"
     r"|trigger|decoding|per|by)_token$|(^|_)per_[a-z0-9_]{1,40}_token$"
 )
-# What is said about a secret is none.
+# Facts about a secret, such as its length, are no secrets.
 _ABOUT = re.compile(
     r"^(has|is|needs|requires?)_|_(count|detection|format|kind|length|levels?|policy|required"
     r"|rotation|strength|type)$"
@@ -42,8 +41,8 @@ _ABOUT = re.compile(
 _TOKEN = re.compile(r"^(?!.*(api|access|auth|refresh|session|hf)).*token$")
 _LONGEST_WORD = 16
 
-# Each begins with what its maker put there to be known by, and is bounded, so that a search stays
-# linear in long texts. No piece of a longer word counts: encoded images hold any letters in a row.
+# Each form begins with its issuer's prefix and has a length limit, so that a search stays linear in
+# long texts. A part of a longer word does not count: encoded images contain any letters.
 _SHAPES = re.compile(
     r"(?<![A-Za-z0-9_+/-])(?:"
     r"(?P<sk>sk-[A-Za-z0-9_-]{20,512})"
@@ -92,10 +91,10 @@ def is_secret_name(name: str) -> bool:
 
 
 def names_secret(name: str, value: Any) -> bool:
-    """Return whether a field holds a secret, told by its name and by what kind of value it has.
+    """Return whether a field holds a secret, by its name and the type of its value.
 
-    Numbers, truth values and what holds no text are none; nor is a short word without a digit under
-    ``token``, which a dataset or a tokenizer says of its own tokens.
+    Numbers, booleans and values without text are no secrets, nor is a short word without a digit
+    under ``token``, which in datasets and tokenizers is a token of text.
     """
     if not is_secret_name(name) or not _holds_text(value):
         return False
@@ -105,26 +104,26 @@ def names_secret(name: str, value: Any) -> bool:
 
 
 def looks_like_secret(text: str) -> bool:
-    """Return whether a text holds what has the shape of a key, a token or a password.
+    """Return whether a text contains something of the form of a key, a token or a password.
 
     The shapes are those of the known makers (``sk-...``, ``AKIA...``, ``ghp_...``, ``hf_...``,
     ``xoxb-...``, ``AIza...``, ``glpat-...`` and their kin), ``Bearer`` tokens, JSON web tokens,
     private keys in PEM form and passwords in addresses. Digests, UUIDs, encoded images and words
-    such as ``sk-learn`` or ``hf_hub`` are none.
+    such as ``sk-learn`` or ``hf_hub`` do not count.
     """
     return any(True for _ in _keys_in(text))
 
 
 def find_secret(value: Any, where: str) -> str | None:
-    """Return the place of the first secret in JSON data, or None; the value is not told.
+    """Return the place of the first secret in JSON data, without its value; None if none is there.
 
     Args:
         value: any JSON value.
-        where: what the value itself is called; the place begins with it.
+        where: name of the whole value; the place begins with it.
 
     Returns:
-        ``where.key[3].password``, told by name, or by the value's shape. A field that has a
-        secret's name and holds no text is none; a key of such a shape is told by what holds it.
+        A path such as ``where.key[3].password``. For a secret that is itself a key of an object,
+        the path of the object.
     """
     if isinstance(value, str):
         return where if looks_like_secret(value) else None
@@ -145,9 +144,9 @@ def find_secret(value: Any, where: str) -> str | None:
 
 
 def redact(value: Any) -> Any:
-    """Return JSON data without secrets: what stands under a secret's name, what is shaped as one.
+    """Return JSON data with secrets replaced: fields with a secret's name, and texts of its form.
 
-    Of a text only the secret itself is hidden.
+    Of a text only the secret itself is replaced.
     """
     if isinstance(value, str):
         return _without_keys(value)
@@ -186,17 +185,17 @@ def _without_keys(text: str) -> str:
 def _keys_in(text: str) -> Iterator[tuple[int, int]]:
     """Yield where each secret begins and ends."""
     for match in _SHAPES.finditer(text):
-        worded = match["sk"] or match["xox"] or match["bearer"]  # begun as other words are too
+        worded = match["sk"] or match["xox"] or match["bearer"]  # prefixes that words have too
         if worded is not None and not _is_drawn(worded):
             continue
-        group = match.lastgroup or 0  # a token's or a password's surroundings are shown
+        group = match.lastgroup or 0  # text around a secret stays
         yield match.span(group)
 
 
 def _is_drawn(text: str) -> bool:
-    """Return whether it holds a run as chance makes it: long, its kinds of characters mixed.
+    """Return whether a text contains a random-looking part: long, of mixed kinds of characters.
 
-    Words, and names joined by dashes, as of models and packages, hold none.
+    Words, and names joined by dashes, as of models and packages, do not.
     """
     runs = (run for run in _RUN.findall(text) if _MODEL.search(run) is None)
     return any(len(_BORDER.findall(run)) >= len(run) / 6 for run in runs)

@@ -1,7 +1,8 @@
-"""What came of a run: per case, per score row, per metric."""
+"""The results of a run: per case, per score row, per metric, and its state."""
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -11,9 +12,11 @@ from themis.core.base import JSONObject, Model
 from themis.core.judging import EvaluationExecution
 from themis.core.models import GenerationResult, ParsedOutput, ReducedCandidate, Score, TraceStep
 
+_SEVERAL = 2
+
 
 class RunStatus(StrEnum):
-    """How a run stands."""
+    """A run's status."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -24,7 +27,7 @@ class RunStatus(StrEnum):
 
 
 class StepFailure(Model):
-    """A step that failed, as data."""
+    """A step's failure, as data."""
 
     stage: str
     category: str
@@ -35,9 +38,9 @@ class StepFailure(Model):
     """Class of the exception."""
     traceback: str | None = None
     trace: list[TraceStep] = Field(default_factory=list)
-    """Steps taken before it failed, where the component told of them."""
+    """The generator's trace up to the failure, if it was given with the error."""
     tries: list[JSONObject] = Field(default_factory=list)
-    """History of the tries that failed: category, message, seconds."""
+    """The failed tries, each with category, message and seconds."""
     candidate_id: str | None = None
     component: str | None = None
     """Name of the parser, metric or judge."""
@@ -47,7 +50,7 @@ class StepFailure(Model):
 
 
 class CaseResult(Model):
-    """All that came of one case."""
+    """The results of one case, stage by stage."""
 
     case_id: str
     dataset_id: str
@@ -57,9 +60,9 @@ class CaseResult(Model):
     reduced_candidate: ReducedCandidate | None = None
     reduction_error: StepFailure | None = None
     selected_candidate_ids: list[str] | None = None
-    """What the selector chose, where there is one."""
+    """Ids of the samples that the selector chose; None without a selector."""
     parsed_output: ParsedOutput | None = None
-    """Of the reduced or only candidate, by the run's parser."""
+    """The value that the run's parser read from the reduced or only candidate."""
     parse_error: StepFailure | None = None
     parsed_outputs: dict[str, ParsedOutput] = Field(default_factory=dict)
     """By candidate id."""
@@ -81,39 +84,42 @@ class ScoreRow(Model):
     case_key: str
     metric_id: str
     value: float | None
-    """None exactly where the outcome is "error"."""
+    """None if and only if the outcome is "error"."""
     candidate_id: str | None
     outcome: Outcome
     error_category: str | None = None
-    """Why it is an error; or, beside a value, which failure of the model's there was: it was scored
-    by rule (parse_failure, parse_null, refused), or as usual though truncated or empty."""
+    """Why the row is an error. Beside a value: the model's failure that set the value without the
+    metric (parse_failure, parse_null, undecided, refused), or the ending of an answer that was
+    scored as usual (truncated, empty)."""
     error_message: str | None = None
     details: JSONObject = Field(default_factory=dict)
 
 
 class CorpusValue(Model):
-    """A metric's value over a whole run, made of its cases' statistics and no mean of scores."""
+    """A metric's value over a whole run, computed from the cases' statistics, not from scores."""
 
     value: float | None = None
-    """None where there is none: see ``failure``."""
+    """The value; None if it could not be computed, for the reason in ``failure``."""
     failure: str | None = None
     """Why there is no value."""
+    signature: str | None = None
+    """How the value is made, as its metric says it; a score's own may differ."""
     interval: list[float] | None = None
     """95 percent interval."""
     interval_failure: str | None = None
-    """Why a value has no interval, where cases drawn again have no value."""
+    """Why there is no interval, if a resample of the cases had no value."""
     interval_method: str | None = None
     """"bootstrap": percentiles over resampled cases."""
     resamples: int | None = None
-    """How often the cases were drawn again."""
+    """Number of bootstrap resamples."""
     seed: int | None = None
-    """Of the draws."""
+    """Seed of the resampling."""
     n_cases: int = 0
-    """Cases that are in it."""
+    """Cases in the value."""
     n_rows: int = 0
-    """Scored candidates that are in it."""
+    """Scored candidates in the value."""
     n_without: int = 0
-    """Rows that are not: errors, and values given by rule for a failure of the model's."""
+    """Rows without statistics: errors, and scores set for a failure of the model's."""
 
 
 class MetricSummary(Model):
@@ -121,32 +127,34 @@ class MetricSummary(Model):
 
     metric_id: str
     mean: float | None
-    """None where nothing was scored."""
+    """Mean over the scored cases; None if none was scored."""
     n_cases: int
     """Cases of the run."""
     n_cases_scored: int
     """Cases that have at least one scored row: the mean's denominator."""
     n_missing: int = 0
-    """Cases that have no row of this metric yet: not reached, or not so far."""
+    """Cases that have no row of this metric yet."""
     n_scored: int
     """Rows that have a value."""
     n_errors: int
-    """Rows that have none: outages, outside the mean."""
+    """Rows without a value: errors, outside the mean."""
     n_unparsed: int
     """Rows whose candidate could not be parsed."""
     outcomes: dict[str, int] = Field(default_factory=dict)
     errors: dict[str, int] = Field(default_factory=dict)
     """Error rows by category."""
     failures: dict[str, int] = Field(default_factory=dict)
-    """Rows counted incorrect or worst for a failure of the model's, by category."""
+    """Rows with the score of an incorrect answer because of the model's failure, by category."""
     endings: dict[str, int] = Field(default_factory=dict)
-    """Rows whose answer was refused, truncated or empty, however they were scored."""
+    """Rows whose answer was refused, truncated or empty, whatever their score, by category."""
     bounds: list[float] | None = None
-    """The mean had every error, and all that is still to come, been lowest, and highest; None
-    without a value range."""
+    """The mean if every error and every missing case had the lowest value, and if it had the
+    highest; None without a value range."""
     variance: float | None = None
     """Sample variance (n - 1) of the cases' scores."""
     kind: Literal["binary", "value"] = "value"
+    zero_or_one: bool = False
+    """Whether a case is worth 0 or 1: its metric folds all its samples' binary scores into one."""
     value_range: list[float] | None = None
     higher_is_better: bool = True
     unit: str | None = None
@@ -154,20 +162,41 @@ class MetricSummary(Model):
     """Confidence interval of the mean; filled in by analysis."""
     interval_method: str | None = None
     corpus: CorpusValue | None = None
-    """The value over the run as a whole, of a metric that has one."""
+    """The value over the whole run, for a corpus metric."""
 
     @property
     def value(self) -> float | None:
-        """The headline: the value over the run as a whole, of a metric that has one; the mean."""
+        """The headline figure: a corpus metric's value over the whole run, else the mean."""
         return self.mean if self.corpus is None else self.corpus.value
 
+    @property
+    def value_interval(self) -> list[float] | None:
+        """The interval of ``value``."""
+        return self.interval if self.corpus is None else self.corpus.interval
+
+    @property
+    def standard_error(self) -> float | None:
+        """Standard error of ``value`` over cases; None of one case, and of a corpus value."""
+        if self.corpus is not None or self.variance is None or self.n_cases_scored < _SEVERAL:
+            return None
+        return math.sqrt(self.variance / self.n_cases_scored)
+
     def plain(self) -> dict[str, Any]:
-        """Return the figures as plain JSON data, each of them, null where there is none."""
+        """Return all figures as plain JSON data, null for those that are None."""
         return self.model_dump(mode="json")
 
 
+class GroupSummary(Model):
+    """The metrics over those cases of a run that share the values of some fields."""
+
+    by: dict[str, str]
+    """The fields and their values, as text: a dataset's id, or metadata; "(none)" without any."""
+    n_cases: int
+    metrics: list[MetricSummary] = Field(default_factory=list)
+
+
 class StageProgress(Model):
-    """Steps of one stage so far."""
+    """Counts of one stage's steps so far."""
 
     done: int = 0
     reused: int = 0
@@ -175,7 +204,7 @@ class StageProgress(Model):
 
 
 class ReportedModel(Model):
-    """What an endpoint said of itself in so many answers."""
+    """A model and system fingerprint that an endpoint reported, and in how many answers."""
 
     judge: str | None = None
     """The judge that was asked; None for the generator."""
@@ -183,11 +212,11 @@ class ReportedModel(Model):
     system_fingerprint: str | None
     answers: int
     deviates: bool
-    """Whether it is another model or system fingerprint than in most answers of the same asker."""
+    """Whether it differs from most answers of the same generator or judge."""
 
 
 class RunProgress(Model):
-    """How far a run is; every count is of committed events."""
+    """A run's progress; every count is of committed events."""
 
     n_cases: int = 0
     cases_finished: int = 0
@@ -196,24 +225,25 @@ class RunProgress(Model):
     renewed: int = 0
     """Steps made in the newest attempt in place of a result that was too old to be reused."""
     tokens: dict[str, int] = Field(default_factory=dict)
-    """Of the work done, not of what was reused: prompt_tokens, completion_tokens, ..."""
+    """Tokens by kind (prompt_tokens, completion_tokens, ...) of the work done, reused steps left
+    out."""
     tokens_reused: dict[str, int] = Field(default_factory=dict)
-    """Of the answers that stand and were reused: what they used when they were made, and was not
-    spent again."""
+    """Tokens by kind that reused answers had used when they were made; they were not spent
+    again."""
     cost_usd: float | None = 0.0
-    """US dollars of the work done, as far as its price is known."""
+    """US dollars of the calls made whose price is known."""
     unpriced_calls: int = 0
-    """Calls that used tokens at an unknown price: what they cost comes on top."""
+    """Calls that used tokens at an unknown price; their cost is not in ``cost_usd``."""
     first_failure: str | None = None
-    """What the first case that has a failed step says of it."""
+    """Message of the failed step of the first case that has one."""
     latency_ms_sum: float = 0.0
     latency_ms: dict[str, float] = Field(default_factory=dict)
     """p50, p90, p99 and max in milliseconds of generations and judge calls made, each within one
     percent; empty where none was made."""
     first_token_ms: dict[str, float] = Field(default_factory=dict)
-    """The same of the time to the first token, of answers that were streamed."""
+    """The same figures of the time to the first token, of streamed answers."""
     reported: list[ReportedModel] = Field(default_factory=list)
-    """What endpoints said of themselves, reused answers included; none where none did."""
+    """The models that endpoints reported, in reused answers too."""
     deviating: int = 0
     """Answers whose endpoint reported another model or system fingerprint than the rest."""
     oldest: float | None = None
@@ -227,43 +257,43 @@ class RunProgress(Model):
 
     @property
     def steps_reused(self) -> int:
-        """Steps whose result was there before, in this store."""
+        """Steps whose result was in the store already."""
         return sum(stage.reused for stage in self.stages.values())
 
 
 class RunEstimate(Model):
-    """What a run would do, before it does it."""
+    """How many steps, tokens and dollars a run would take, before it is run."""
 
     run_id: str
     n_cases: int
     steps: dict[str, int]
     """Steps by stage; a judged metric counts under "judge" once for each subject, however many
-    judge calls it makes. Where a selector is to choose, as many as if it chose every sample."""
+    judge calls it makes. With a selector, as many as if it chose every sample."""
     to_run: dict[str, int] = Field(default_factory=dict)
     """Of these, how many generations are not in the store."""
     prompt_tokens: int | None = None
-    """Of all generations that are not in the store, about; None where the generator cannot say."""
+    """Estimated prompt tokens of all generations that are not in the store; None if unknown."""
     output_tokens_at_most: int | None = None
-    """Of the same generations, each at its cap; None where they have none."""
+    """Output tokens of these generations if each reaches its limit; None without a limit."""
     cost_usd: list[float] | None = None
-    """US dollars of the same generations: with no output at all, and with each at its cap (or, of
-    those without a cap, the first number only). None where the price is unknown."""
+    """US dollars of these generations: without any output, and with each at its limit (only the
+    first number if there is no limit). None if the price is unknown."""
     notes: list[str] = Field(default_factory=list)
 
 
 class ExecutionState(Model):
-    """How a run stands, folded from its journal."""
+    """A run's state, computed from its journal."""
 
     run_id: str
     status: RunStatus
     attempt: int
-    """The newest attempt that is told of."""
+    """Number of the newest attempt that is shown."""
     later_attempts: list[int] = Field(default_factory=list)
-    """Attempts after it, where the run is shown as of an earlier one (``RUN@n``)."""
+    """Numbers of later attempts, if the run is shown as of an earlier one (``RUN@n``)."""
     attempts: list[dict[str, Any]] = Field(default_factory=list)
-    """Each attempt's number, mode, start, status and, where it was stopped early, reason."""
+    """Each attempt's number, mode, start, status and, if it was stopped early, reason."""
     reason: str | None = None
-    """Why the newest attempt was stopped early, where it was."""
+    """Why the newest attempt was stopped early; None if it was not."""
     completed_through_stage: str | None = None
     progress: RunProgress = Field(default_factory=RunProgress)
     notes: list[str] = Field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What a run is: its identity (what was asked, hashed) and its provenance (where and how)."""
+"""A run's snapshot: its identity, of which the run id is a hash, and its provenance."""
 
 from __future__ import annotations
 
@@ -28,45 +28,45 @@ class DatasetRef(Model):
 
 
 class ComponentRef(Model):
-    """A component as it enters identity and keys."""
+    """A component's part of a run's identity and keys."""
 
     role: Literal["generator", "selector", "reducer", "parser", "metric", "judge"]
     name: str
-    """The id it goes by in this run's tables."""
+    """Its name in this run's tables."""
     component_id: str
     version: str
     fingerprint: str
     params: JSONObject = Field(default_factory=dict)
-    """What it was made with, where it was made from an id."""
+    """Its parameters, if it was given by id."""
     reads: list[str] = Field(default_factory=lambda: [str(part) for part in ALL_READS])
-    """What of the case it is given, sorted."""
+    """The parts of the case that it is given, sorted."""
     parser: str | None = None
     """For a metric: name of the parser whose value it scores; None for the final output itself."""
     metric: MetricFacts | None = None
 
 
 class MetricFacts(Model):
-    """What a metric's numbers mean."""
+    """What a metric declares about its numbers."""
 
     kind: Literal["binary", "value"] = "value"
     value_range: list[float] | None = None
-    """Least and greatest value, where bounded."""
+    """Least and greatest value; None if unbounded."""
     higher_is_better: bool = True
     unit: str | None = None
     unparsed: Literal["incorrect", "error"] = "incorrect"
     subject: Literal["candidate", "candidates", "conversation", "trace"] = "candidate"
-    """What is scored: one candidate, all of a case, or the way to one."""
+    """What is scored: a candidate, all candidates of a case, or a conversation or trace."""
     judged: bool = False
     scores_refusals: bool = False
-    """Whether it is given what the model refused, as text; else a refusal is scored by rule."""
+    """Whether it is given refusals, as text; else a refusal counts as incorrect."""
     of: str | None = None
     """For a candidate-set metric: name of the metric whose sample scores it folds."""
     corpus: bool = False
-    """Whether its component has ``aggregate()``: a value of its own over the whole run."""
+    """Whether its component has ``aggregate()``, which gives a value over the whole run."""
 
 
 class RunIdentity(Model):
-    """What was asked. Two runs with equal identities are one run."""
+    """What was asked: datasets, components, prompts, seeds. Equal identities are the same run."""
 
     datasets: list[DatasetRef]
     generator: ComponentRef
@@ -75,7 +75,7 @@ class RunIdentity(Model):
     parsers: list[ComponentRef] = Field(default_factory=list)
     """Every parser in use, by the run or by a metric."""
     default_parser: str | None = None
-    """Name of the run's own parser, which reducers and metrics without one read from."""
+    """Name of the run's parser, for reducers and for metrics without a parser of their own."""
     metrics: list[ComponentRef] = Field(default_factory=list)
     judges: list[ComponentRef] = Field(default_factory=list)
     num_samples: int = 1
@@ -85,22 +85,34 @@ class RunIdentity(Model):
     workflow_overrides: JSONObject = Field(default_factory=dict)
     seeds: list[int] = Field(default_factory=list)
 
+    def components(self) -> Iterator[ComponentRef]:
+        """Yield every component."""
+        yield self.generator
+        yield from (ref for ref in (self.selector, self.reducer) if ref is not None)
+        yield from self.parsers
+        yield from self.metrics
+        yield from self.judges
+
+    def placed_datasets(self) -> Iterator[tuple[int, DatasetRef]]:
+        """Yield each dataset with the position of its first case in the run."""
+        first = 0
+        for dataset in self.datasets:
+            yield first, dataset
+            first += dataset.n_cases
+
     def asked(self) -> dict[str, Any]:
-        """Return the identity as plain data.
+        """Return the identity as plain data, as the run id hashes it.
 
         A field at its default is left out, so that a field added later does not change the ids of
         runs that do not use it. Whether a metric has a value over the whole run is left out too:
         id, version and fingerprint of its component say it already.
         """
-        asked = self.model_dump(mode="json", exclude_defaults=True)
-        for metric in asked.get("metrics", ()):
-            if (facts := metric.get("metric")) is not None:
-                facts.pop("corpus", None)
-        return asked
+        said_already = {"metrics": {"__all__": {"metric": {"corpus"}}}}
+        return self.model_dump(mode="json", exclude_defaults=True, exclude=said_already)
 
 
 class Provenance(Model):
-    """Where and how an attempt ran. True of that attempt, and never part of identity."""
+    """Where and how an attempt ran. It is recorded with the attempt and is no part of identity."""
 
     themis: str
     python: str
@@ -118,8 +130,8 @@ class Provenance(Model):
     code: dict[str, str | None] = Field(default_factory=dict)
     """Digest of each user component's code, by role and name; None for shipped components."""
     settings: dict[str, JSONObject] = Field(default_factory=dict)
-    """What each component says its fingerprint covers, by role and name, secrets hidden: so that it
-    can be told which setting changed. Identity has the fingerprint."""
+    """The settings that each component's fingerprint covers, by role and name, secrets hidden. They
+    show which setting changed; the identity has the fingerprint alone."""
 
 
 class RunSnapshot(Model):
@@ -127,7 +139,7 @@ class RunSnapshot(Model):
 
     identity: RunIdentity
     provenance: Provenance
-    """Of the compilation; each attempt records its own."""
+    """Provenance of the compilation; each attempt records its own."""
 
     @cached_property
     def run_id(self) -> RunId:
@@ -137,31 +149,12 @@ class RunSnapshot(Model):
     @property
     def component_refs(self) -> dict[str, ComponentRef]:
         """Every component, by "role:name"."""
-        return {f"{ref.role}:{ref.name}": ref for ref in self._refs()}
+        return {f"{ref.role}:{ref.name}": ref for ref in self.identity.components()}
 
     @property
     def n_cases(self) -> int:
         """Cases of all datasets."""
         return sum(dataset.n_cases for dataset in self.identity.datasets)
-
-    def metric(self, metric_id: str) -> ComponentRef:
-        """Return the metric of that name.
-
-        Raises:
-            KeyError: the run has no such metric.
-        """
-        for ref in self.identity.metrics:
-            if ref.name == metric_id:
-                return ref
-        raise KeyError(metric_id)
-
-    def _refs(self) -> Iterator[ComponentRef]:
-        identity = self.identity
-        yield identity.generator
-        yield from (ref for ref in (identity.selector, identity.reducer) if ref is not None)
-        yield from identity.parsers
-        yield from identity.metrics
-        yield from identity.judges
 
 
 ComponentRef.model_rebuild()

@@ -1,1 +1,1 @@
-"""What leaves a store, and comes back into another: bundles of a run's work."""
+"""Exporting runs as bundles, importing bundles, and importing outputs made elsewhere."""

@@ -1,11 +1,9 @@
-"""A bundle: a run's work as JSON lines that can be read, sent and checked.
+"""The bundle format: a run's steps as JSON lines with checksums.
 
-The first line is the manifest, each further one a record; every line carries the SHA-256 of the
-very bytes it says, and the manifest that of all lines below it. So no byte can change unseen. The
-hashes tell of damage and of edits by hand; they are no signature.
-
-A bundle is read and written a line at a time, whatever its size: where it is large, its lines are
-in a file.
+The first line is the manifest, each further one a record. Every line carries the SHA-256 of its own
+bytes, and the manifest that of all lines below it, so that any change is noticed. The hashes reveal
+damage and edits by hand; they are no signature. A bundle is read and written a line at a time; a
+large one is kept in a file, not in memory.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ FORMAT = "themis-bundle/1"
 KINDS: tuple[BundleKind, ...] = get_args(BundleKind)
 
 _HELD = 1 << 20
-"""Bytes of lines that are held in memory before they go to an unnamed file."""
+"""Bytes of lines that are kept in memory; a larger bundle goes to a temporary file."""
 _HEAD = b'{"sha256":"'
 _NECK = b'","record":'
 _HEX = 64
@@ -35,13 +33,13 @@ _BODY = len(_HEAD) + _HEX + len(_NECK)
 
 
 class Bundle:
-    """A run's work outside of a store.
+    """A run, up to one stage, outside of a store.
 
     Made by the exports, ``Bundle.load`` and ``Bundle.read``.
 
     Attributes:
         manifest: format, kind, Themis version, run id, snapshot, counts, and the body's hash.
-        source: the file it was read from, for messages; None for one that has none.
+        source: the file that it was read from, for messages; None without a file.
     """
 
     def __init__(
@@ -57,35 +55,35 @@ class Bundle:
 
     @property
     def kind(self) -> str:
-        """Up to which stage it goes: one of ``KINDS``."""
+        """The kind, one of ``KINDS``: the stage up to which it holds the run."""
         return str(self.manifest["kind"])
 
     @property
     def run_id(self) -> RunId:
-        """The run it is of."""
+        """Id of the run in the bundle."""
         return RunId(self.manifest["run_id"])
 
     @property
     def counts_told(self) -> str:
-        """How many cases and steps it says it has, in words."""
+        """The numbers of cases and steps in the manifest, as text."""
         counts = self.manifest.get("counts") or {}
         return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
     @property
     def title(self) -> str:
-        """What it goes by in messages: its file, or its run."""
+        """Its name in messages: its file, or its run."""
         return f"bundle of run {self.run_id}" if self.source is None else f"bundle '{self.source}'"
 
     @property
     def data(self) -> bytes:
-        """The whole text, UTF-8, in memory; ``save`` and ``chunks`` hold no more than a piece."""
+        """The whole text as UTF-8. ``save`` and ``chunks`` do not load it as a whole."""
         return b"".join(self.chunks())
 
     @classmethod
     def of(cls, manifest: dict[str, Any], records: Iterable[dict[str, Any]]) -> Self:
-        """Return the bundle of these records.
+        """Return a bundle of records.
 
-        The manifest is read once the records have been, so that it may say what was counted.
+        The manifest is read after the records, so that it can hold counts of them.
         """
         body = SpooledTemporaryFile(max_size=_HELD)  # noqa: SIM115 - it is the bundle's
         digest = sha256()
@@ -98,14 +96,14 @@ class Bundle:
 
     @classmethod
     def read(cls, data: str | bytes, source: str | None = None) -> Self:
-        """Return the bundle that a text holds; its records are checked as they are read.
+        """Return the bundle in a text; records are checked when they are read.
 
         Args:
             data: the text.
-            source: the file it is from, for messages.
+            source: name of its file, for messages.
 
         Raises:
-            DefinitionError: it is no bundle, or its manifest was changed.
+            DefinitionError: the text is no bundle, or its manifest was changed.
         """
         raw = data.encode() if isinstance(data, str) else data
         text = BytesIO(raw)
@@ -114,9 +112,9 @@ class Bundle:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Return the bundle of a file, of which only the manifest is read now.
+        """Return the bundle in a file; only the manifest is read at first.
 
-        The file must stay as it is while the bundle is used: what changes is noticed and refused.
+        The file must not change while the bundle is used; a change is noticed and refused.
 
         Raises:
             DefinitionError: the file cannot be read or is no bundle.
@@ -130,7 +128,7 @@ class Bundle:
         return cls(_manifest(head, name), head, _OnDisk(Path(path), start=len(head)), name)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the bundle to a file, in place of what was there, and return the path."""
+        """Write the bundle to a file, replacing it if it exists, and return the path."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
@@ -144,15 +142,15 @@ class Bundle:
         return target
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the text piece by piece: its lines, one after the other."""
+        """Yield the text line by line."""
         yield self._head
         yield from self._lines()
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Yield the records in order, each checked; at the end, that none is missing or moved.
+        """Yield the records in order, after checking each; at the end their number and order.
 
         Raises:
-            DefinitionError: naming the record that was changed.
+            DefinitionError: a record was changed; the message names it.
         """
         body = sha256()
         for number, line in enumerate(self._lines(), start=2):
@@ -178,14 +176,14 @@ class Bundle:
 
 
 class _Held:
-    """Lines in memory or in an unnamed file, which several readers may go through at once."""
+    """Lines in memory or in a temporary file, which several readers may read at once."""
 
     def __init__(self, file: IO[bytes] | SpooledTemporaryFile[bytes], start: int = 0) -> None:
         self._file = file
         self._start = start
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the lines, read from where the last one ended."""
+        """Yield the lines; each reader keeps its own position."""
         place = self._start
         while True:
             self._file.seek(place)
@@ -197,7 +195,7 @@ class _Held:
 
 
 class _OnDisk:
-    """Lines of a file that is opened anew by each reader."""
+    """Lines of a file, which each reader opens itself."""
 
     def __init__(self, path: Path, start: int) -> None:
         self._path = path
@@ -237,7 +235,7 @@ def _line(record: dict[str, Any]) -> bytes:
 
 
 def _checked(line: bytes, name: str) -> dict[str, Any]:
-    """Return the record of a line, whose every byte is accounted for."""
+    """Return a line's record, after checking its hash and form."""
     body, digest = line[_BODY:-2], line[len(_HEAD) : len(_HEAD) + _HEX]
     is_whole = line == _HEAD + digest + _NECK + body + b"}\n"
     found: Any = None

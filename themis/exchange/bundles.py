@@ -1,14 +1,14 @@
 """Stage bundles: a run up to a stage, from one store to another.
 
-A bundle of a stage holds the run as it stands up to that stage: the cases, and the newest step of
-each stage down to it, failures included. Whoever brings it in has that work and goes on below it.
+A bundle of a stage holds the run's cases and the newest state of each step up to that stage,
+failures included. A store that imports it reuses these steps and can continue with the next stage.
 ``run_id`` may name an attempt, as in ``RUN@n``.
 """
 
 from __future__ import annotations
 
 from themis.core.base import RunId
-from themis.core.protocols import RunStore
+from themis.core.store import RunStore
 from themis.exchange.bundle import Bundle
 from themis.exchange.incoming import bring_in
 from themis.exchange.outgoing import export
@@ -38,7 +38,7 @@ def export_generation_bundle(store: RunStore, run_id: str) -> Bundle:
 
 
 def export_reduction_bundle(store: RunStore, run_id: str) -> Bundle:
-    """Return a run up to its selections and reductions, with what the reducer read of the samples.
+    """Return a run up to its selections and reductions, and the parsed values that these use.
 
     Raises:
         RunNotFoundError: the store has no such run. DefinitionError: nothing of it has run.
@@ -65,7 +65,7 @@ def export_score_bundle(store: RunStore, run_id: str) -> Bundle:
 
 
 def export_evaluation_bundle(store: RunStore, run_id: str) -> Bundle:
-    """Return a run as it stands as a bundle: cases, and the newest step of every stage.
+    """Return a whole run as a bundle: its cases, and the newest state of each step.
 
     Raises:
         RunNotFoundError: the store has no such run. DefinitionError: nothing of it has run.
@@ -74,7 +74,7 @@ def export_evaluation_bundle(store: RunStore, run_id: str) -> Bundle:
 
 
 def import_generation_bundle(store: RunStore, bundle: Bundle) -> RunId:
-    """Write a bundle's generations into a store, where experiments then reuse them.
+    """Write a bundle's generations into a store, where experiments reuse them.
 
     Raises:
         DefinitionError: the bundle was changed, is of another kind, or contradicts the store;
@@ -85,22 +85,22 @@ def import_generation_bundle(store: RunStore, bundle: Bundle) -> RunId:
 
 
 def import_reduction_bundle(store: RunStore, bundle: Bundle) -> RunId:
-    """Write a bundle's run, up to its reductions, into a store; raises as the others do."""
+    """Import a run up to its reductions; errors as for ``import_generation_bundle``."""
     return bring_in(store, bundle, "reduction")
 
 
 def import_parse_bundle(store: RunStore, bundle: Bundle) -> RunId:
-    """Write a bundle's run, up to its parsed values, into a store; raises as the others do."""
+    """Import a run up to its parsed values; errors as for ``import_generation_bundle``."""
     return bring_in(store, bundle, "parse")
 
 
 def import_score_bundle(store: RunStore, bundle: Bundle) -> RunId:
-    """Write a bundle's run, up to its scores, into a store; raises as the others do."""
+    """Import a run up to its scores; errors as for ``import_generation_bundle``."""
     return bring_in(store, bundle, "score")
 
 
 def import_evaluation_bundle(store: RunStore, bundle: Bundle) -> RunId:
-    """Write a bundle's run into a store, where it reports the numbers it was exported with.
+    """Write a bundle's run into a store, where it has the same scores as when it was exported.
 
     Raises:
         DefinitionError: the bundle was changed, is of another kind, or contradicts the store;

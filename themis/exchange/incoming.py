@@ -1,7 +1,7 @@
-"""From a bundle into a store: all of it is checked first, then it becomes an attempt at its run.
+"""Importing a bundle: it is checked as a whole, then written as a new attempt of its run.
 
-What the store has of the run already is left as it is, so that a bundle may come twice. A bundle
-that contradicts what stands there is refused whole.
+Steps that the store's run has already are left unchanged, so that a bundle may be imported twice. A
+bundle that contradicts the store is refused as a whole.
 """
 
 from __future__ import annotations
@@ -16,24 +16,22 @@ from themis.core.base import ArtifactKey, RunId
 from themis.core.errors import DefinitionError, RunNotFoundError
 from themis.core.events import Artifact, Event, EventKind, Stage
 from themis.core.hashing import encode
-from themis.core.kept import Lease, StoredCase
-from themis.core.protocols import RunStore
 from themis.core.results import CorpusValue, RunStatus
 from themis.core.snapshot import RunSnapshot
+from themis.core.store import Lease, RunStore, StoredCase
 from themis.exchange.bundle import Bundle
 from themis.exchange.records import (
     LAST_STAGE,
+    BundleCheck,
     BundleKind,
-    Reading,
     address_of,
     artifact_of,
     case_of,
     finished_event,
-    spans,
     step_event,
 )
-from themis.execution.corpus import corpus_values, loaded
-from themis.execution.ownership import TTL, give_back, take
+from themis.execution.corpus_values import corpus_values, loaded
+from themis.execution.lease import acquire, held
 from themis.planning.datasets import stored_case
 from themis.planning.keys import CaseDigests
 from themis.views.headline import fold_journal, keep, keep_corpus
@@ -42,7 +40,7 @@ from themis.views.statistics import CaseStatistics
 from themis.views.steps import PAGE, CaseSteps, read_steps
 
 _EVENTS, _BYTES = 512, 1 << 20
-"""What is appended at once, at most: events, and bytes of what they bring."""
+"""The most events, and bytes of artifacts, in one append."""
 
 
 def bring_in(store: RunStore, bundle: Bundle, kind: BundleKind) -> RunId:
@@ -59,17 +57,14 @@ def bring_in(store: RunStore, bundle: Bundle, kind: BundleKind) -> RunId:
     snapshot = RunSnapshot.read(bundle.manifest.get("snapshot"), "bundle.snapshot")
     arriving = _Arriving(store, bundle, snapshot, kind)
     arriving.check()
-    store.initialize()  # a bundle that is no good makes no store
+    store.initialize()  # after the checks: an invalid bundle creates no store
     _check_same_run(store, snapshot)
     arriving.check_answers()
     store.save_snapshot(snapshot)
     arriving.save_cases()
     if arriving.has_news():
-        lease = take(store, snapshot.run_id)
-        try:
-            arriving.append(lease)
-        finally:
-            give_back(store, lease)
+        with held(store, acquire(store, snapshot.run_id)) as heartbeat:
+            arriving.append(heartbeat.lease)
     return snapshot.run_id
 
 
@@ -84,7 +79,7 @@ def _check_same_run(store: RunStore, snapshot: RunSnapshot) -> None:
 
 
 class _Arriving:
-    """A bundle on its way into a store."""
+    """The import of one bundle."""
 
     def __init__(
         self, store: RunStore, bundle: Bundle, snapshot: RunSnapshot, kind: BundleKind
@@ -98,37 +93,48 @@ class _Arriving:
         """Check the run id, every record, and the cases against the snapshot."""
         if self._snapshot.run_id != self._bundle.run_id:
             raise self._refusal(f"its snapshot is that of run {self._snapshot.run_id}")
-        reading = Reading(self._snapshot, self._last_stage)
+        check = BundleCheck(self._snapshot, self._last_stage)
         for number, record in enumerate(self._bundle.records(), start=2):
             try:
-                reading.take(record)
+                check.add(record)
             except DefinitionError as error:
                 raise self._refusal(f"line {number}: {error}") from error
         try:
-            reading.end()
+            check.end()
         except DefinitionError as error:
             raise self._refusal(str(error)) from error
 
     def check_answers(self) -> None:
-        """Refuse where the store has another answer under a key: numbers would change unseen."""
+        """Raise if the store has another artifact under a key: scores would silently change."""
         for page in self._pages():
-            self._check_page(page)
+            kept = self._kept_for(page)
+            for record in page:
+                there = kept.get(record["key"]) if "payload" in record else None
+                if there is None or there.code != record["code"]:
+                    continue
+                if there.raw != encode(record["payload"]):
+                    raise self._refusal(
+                        f"the store has another {record['stage']} result for case "
+                        f"'{record['case_id']}'; import the bundle into another store"
+                    )
 
     def save_cases(self) -> None:
-        """Keep the cases that the bundle has, in runs of neighbouring positions."""
-        places = spans(self._snapshot)
-        ref, first, beyond = next(places)
+        """Store the bundle's cases, consecutive positions together."""
+        places = self._snapshot.identity.placed_datasets()
+        first, ref = next(places)
         chunk: list[StoredCase] = []
         start = 0
         for record in self._bundle.records():
             if record["record"] != "case":
                 continue
             index = int(record["index"])
-            if chunk and (index != start + len(chunk) or len(chunk) == PAGE or index >= beyond):
+            if chunk and (
+                index != start + len(chunk) or len(chunk) == PAGE or index >= first + ref.n_cases
+            ):
                 self._store.save_cases(ref.fingerprint, start - first, chunk)
                 chunk = []
-            while index >= beyond:
-                ref, first, beyond = next(places)
+            while index >= first + ref.n_cases:
+                first, ref = next(places)
             if not chunk:
                 start = index
             case = case_of(record)
@@ -137,7 +143,7 @@ class _Arriving:
             self._store.save_cases(ref.fingerprint, start - first, chunk)
 
     def has_news(self) -> bool:
-        """Return whether the bundle has a step that the run has not, or an import was cut off."""
+        """Return whether the bundle has a step that the run lacks, or an import was interrupted."""
         head = run_head(self._store, self._snapshot.run_id)
         mode = head.attempts.get(head.attempt, {}).get("mode")
         if mode == "import" and head.status is RunStatus.RUNNING:
@@ -153,7 +159,7 @@ class _Arriving:
         return False
 
     def append(self, lease: Lease) -> None:
-        """Journal the bundle as a fresh attempt."""
+        """Append the bundle's steps as a new attempt."""
         attempt, seq = self._last()
         attempt += 1
         for batch in self._batches(attempt):
@@ -161,11 +167,10 @@ class _Arriving:
                 seq += 1
                 event.seq = seq
             self._store.append(self._snapshot.run_id, batch, epoch=lease.epoch)
-            lease = self._store.renew(lease, TTL)
 
     def _batches(self, attempt: int) -> Iterator[list[Event]]:
         manifest = self._bundle.manifest
-        begun = {
+        started = {
             "mode": "import",
             "until": manifest["through"] or self._last_stage.value,
             "redo": [],
@@ -174,7 +179,7 @@ class _Arriving:
             "provenance": manifest["provenance"],
             "bundle": manifest["body_sha256"],
         }
-        yield [_said(EventKind.RUN_STARTED, attempt, begun)]
+        yield [_said(EventKind.RUN_STARTED, attempt, started)]
         for page in self._pages():
             yield from self._events(page, attempt)
         ended = {"status": manifest["status"], "through": manifest["through"]}
@@ -182,7 +187,7 @@ class _Arriving:
             *(_said(EventKind.NOTE, attempt, {"text": text}) for text in manifest["notes"]),
             _said(EventKind.RUN_FINISHED, attempt, ended),
         ]
-        with suppress(Exception):  # what cannot be folded is for who looks at the run to hear of
+        with suppress(Exception):  # an error shows when the run is read
             fold = fold_journal(self._store, self._snapshot)
             for event in last:
                 fold.take_event(event)
@@ -192,7 +197,7 @@ class _Arriving:
         yield last
 
     def _corpus(self, statistics: Mapping[str, CaseStatistics]) -> dict[str, CorpusValue]:
-        """Return the bundle's corpus-level values that are made of what the store has now."""
+        """Return the bundle's corpus-level values whose statistics equal the store's."""
         return {
             name: CorpusValue.read(told["value"])
             for name, told in self._bundle.manifest.get("corpus", {}).items()
@@ -200,8 +205,9 @@ class _Arriving:
         }
 
     def _events(self, page: list[dict[str, Any]], attempt: int) -> Iterator[list[Event]]:
-        """Yield what a page adds, no more at a time than a store takes lightly."""
-        standing, brought = self._standing(page), self._kept_for(page)
+        """Yield the events that a page adds, in batches for one append each."""
+        standing = self._standing(page)
+        brought: dict[str, bytes] = {key: one.raw for key, one in self._kept_for(page).items()}
         batch: list[Event] = []
         size = 0
         for record in page:
@@ -232,26 +238,12 @@ class _Arriving:
         event.artifact = _artifact(record, brought)
         return event
 
-    def _kept_for(self, page: list[dict[str, Any]]) -> dict[str, bytes]:
-        """Return what the store has by now under the keys of a page."""
-        keys = {ArtifactKey(record["key"]) for record in page if "payload" in record}
-        return {key: artifact.raw for key, artifact in self._store.lookup(keys).items()}
-
-    def _check_page(self, page: list[dict[str, Any]]) -> None:
-        steps = [record for record in page if "payload" in record]
-        found = self._store.lookup({ArtifactKey(record["key"]) for record in steps})
-        for record in steps:
-            there = found.get(ArtifactKey(record["key"]))
-            if there is None or there.code != record["code"]:
-                continue
-            if there.raw != encode(record["payload"]):
-                raise self._refusal(
-                    f"the store has another {record['stage']} result for case "
-                    f"'{record['case_id']}'; import the bundle into another store"
-                )
+    def _kept_for(self, page: list[dict[str, Any]]) -> Mapping[ArtifactKey, Artifact]:
+        """Return what the store has under the keys of a page."""
+        return self._store.lookup({record["key"] for record in page if "payload" in record})
 
     def _pages(self) -> Iterator[list[dict[str, Any]]]:
-        """Yield the records of steps and ends, as many cases at a time as were exported at once."""
+        """Yield the records of steps and case ends, in the pages in which they were exported."""
         work = (record for record in self._bundle.records() if record["record"] != "case")
         for _, page in groupby(work, key=lambda record: int(record["index"]) // PAGE):
             yield list(page)
@@ -276,14 +268,18 @@ def _artifact(record: dict[str, Any], brought: dict[str, bytes]) -> Artifact | N
     made = artifact_of(record)
     if made is None:
         return None
-    # Where an attempt was cut short, cases of one run refer to two versions of one key.
+    # After an interrupted attempt, cases of one run may refer to two versions of one key.
     made.supersedes = brought.setdefault(made.key, made.raw) != made.raw
     brought[made.key] = made.raw
     return made
 
 
 def _is_there(record: dict[str, Any], standing: CaseSteps | None) -> bool:
-    """Return whether the store's run has a step: a failure says nothing against what stands."""
+    """Return whether a record need not be imported, since the store's run has its step.
+
+    A result is there if the store has it under the same key. A failure is there if the store has
+    any event of the step: it never replaces a result.
+    """
     known = None if standing is None else standing.newest.get(address_of(record))
     if known is None:
         return False
@@ -291,7 +287,7 @@ def _is_there(record: dict[str, Any], standing: CaseSteps | None) -> bool:
 
 
 def _farther(data: dict[str, Any], standing: CaseSteps | None) -> dict[str, Any]:
-    """Return which end of a case is the farther one, the bundle's or the store's."""
+    """Return the bundle's or the store's end of a case, whichever is of a later stage."""
     known = None if standing is None else standing.finished
     if known is None or known.data.get("outages"):
         return data

@@ -1,7 +1,7 @@
-"""From a store into a bundle: a run's snapshot, its cases, and the newest state of each step.
+"""Exporting a run as a bundle: its snapshot, its cases, and the newest state of each step.
 
-Superseded attempts stay behind: a bundle is what a run came to, not how it got there. A bundle of a
-stage has the run up to that stage, with its failures: whoever brings it in goes on from there.
+Events of superseded attempts are left out. A bundle of a stage has the run up to that stage,
+failures included, and the store that imports it can continue from there.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any
 
 from themis.core.errors import DefinitionError
 from themis.core.events import Event, EventKind, Stage
-from themis.core.protocols import RunStore
+from themis.core.pipeline import Pipeline
 from themis.core.results import CorpusValue, RunStatus
 from themis.core.snapshot import RunSnapshot
+from themis.core.store import RunStore
 from themis.exchange.bundle import Bundle
-from themis.exchange.records import LAST_STAGE, BundleKind, leaves
-from themis.execution.corpus import loaded
+from themis.exchange.records import LAST_STAGE, BundleKind
+from themis.execution.corpus_values import loaded
 from themis.planning.provenance import collect
 from themis.views.attempts import as_of
 from themis.views.cases import run_cases
@@ -37,7 +38,7 @@ def export(store: RunStore, run_id: str, kind: BundleKind) -> Bundle:
     snapshot = store.load_snapshot(run)
     head, started, last = RunHead(), None, None
     for event in store.events(snapshot.run_id, kinds=RUN_KINDS):
-        head.take(event)
+        head.add(event)
         last = event
         if event.kind is EventKind.RUN_STARTED:
             started = event
@@ -58,7 +59,7 @@ def export(store: RunStore, run_id: str, kind: BundleKind) -> Bundle:
         "run_id": snapshot.run_id,
         "snapshot": snapshot.model_dump(mode="json"),
     }
-    begun = started.data.get("provenance") or {}
+    provenance = started.data.get("provenance") or {}
 
     def records() -> Iterator[dict[str, Any]]:
         yield from leaving.records()
@@ -66,7 +67,7 @@ def export(store: RunStore, run_id: str, kind: BundleKind) -> Bundle:
         manifest.update(
             status=status.value,
             through=through,
-            provenance=begun,
+            provenance=provenance,
             notes=head.notes,
             counts=dict(sorted(leaving.counts.items())),
         )
@@ -77,13 +78,13 @@ def export(store: RunStore, run_id: str, kind: BundleKind) -> Bundle:
 
 
 class _Leaving:
-    """A run on its way out, up to the stage that the bundle goes to.
+    """The export of one run, up to the bundle's stage.
 
     Args:
-        store: has the run.
-        snapshot: of the run.
-        kind: of the bundle.
-        corpus: by metric, the corpus-level values that only the run's own end can tell.
+        store: the store of the run.
+        snapshot: the run.
+        kind: kind of the bundle.
+        corpus: by metric, the corpus-level values that were stored when the run ended.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class _Leaving:
         self._store = store
         self._snapshot = snapshot
         self._last = LAST_STAGE[kind]
-        self._reduces = snapshot.identity.reducer is not None
+        self._pipeline = Pipeline(snapshot.identity)
         self._ended = 0
         self._broken = 0
         self._generated = False
@@ -106,7 +107,7 @@ class _Leaving:
         self.counts: Counter[str] = Counter({"cases": 0, "steps": 0})
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Yield the records: page by page the cases, then what was done of them."""
+        """Yield the records, page by page: cases, then their steps."""
         for lower in range(0, self._snapshot.n_cases, PAGE):
             upper = min(lower + PAGE, self._snapshot.n_cases)
             names: dict[int, str] = {}
@@ -121,11 +122,11 @@ class _Leaving:
                 }
             for steps in read_steps(self._store, self._snapshot.run_id, lower, upper):
                 if self._scores is not None:
-                    self._scores.take(steps)
+                    self._scores.add(steps)
                 yield from self._case(steps, names.get(steps.index, ""))
 
     def corpus_told(self) -> dict[str, Any]:
-        """Return the corpus-level values, each with the digest of what it was made of."""
+        """Return the corpus-level values, each with the digest of its statistics."""
         made_of = {} if self._scores is None else self._scores.statistics
         return {
             name: {"value": one.plain(), "statistics": made_of[name].digest()}
@@ -133,7 +134,7 @@ class _Leaving:
         }
 
     def ended(self, head: RunHead) -> tuple[RunStatus, str | None]:
-        """Return the status that the bundle's run has, and the stage it went through."""
+        """Return the status of the bundle's run, and the last stage that it completed."""
         if self._last is Stage.JUDGE:
             is_open = head.status in (RunStatus.RUNNING, RunStatus.PENDING)
             return (RunStatus.INTERRUPTED if is_open else head.status), head.through
@@ -146,11 +147,9 @@ class _Leaving:
 
     def _case(self, steps: CaseSteps, case_id: str) -> Iterator[dict[str, Any]]:
         outages = 0
-        # A failure upstream blocks only what came after it, so the order of events is kept.
+        # A failure upstream blocks only later events, so the order of events must be kept.
         for event in sorted(steps.newest.values(), key=lambda event: event.seq):
-            if event.address is not None and leaves(
-                event.address, self._last, reduces=self._reduces
-            ):
+            if event.address is not None and self._pipeline.is_within(event.address, self._last):
                 self.counts["steps"] += 1
                 outages += _is_outage(event)
                 yield _step(event, case_id)
@@ -168,7 +167,7 @@ class _Leaving:
 
 
 def _is_outage(event: Event) -> bool:
-    """Return whether a step failed by what may be better the next time, as a case's end counts."""
+    """Return whether a step failed by an outage, as a case's end counts them."""
     if event.kind is not EventKind.STEP_FAILED or event.address is None:
         return False
     return event.address.call is None and "settled" not in event.data

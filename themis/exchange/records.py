@@ -1,12 +1,12 @@
-"""What a bundle may say: the shape of its manifest and records, and that a run can be read of them.
+"""The form of a bundle's manifest and records, and the check that they make a readable run.
 
-Hashes tell of damage, and not whether whoever wrote the records knew what Themis reads. So each is
-held to its shape, and each case is read as the views read it, before anything of it is written.
+Hashes reveal damage, but a valid hash does not make a record valid. So each record is checked
+against its model, and each case is read in the way the views read it, before anything is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -16,13 +16,14 @@ from themis.core.errors import DefinitionError, ThemisError
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.hashing import encode
 from themis.core.models import Case
+from themis.core.pipeline import Pipeline
 from themis.core.results import CorpusValue, RunStatus
 from themis.core.snapshot import DatasetRef, Provenance, RunSnapshot
 from themis.planning.datasets import DatasetDigest
 from themis.planning.keys import CaseDigests
+from themis.views.case_results import fold_case
 from themis.views.cases import RunCase
 from themis.views.headline import HeadlineFold
-from themis.views.results import fold_case
 from themis.views.steps import CaseSteps
 
 _YEAR_10000 = 253_402_300_800
@@ -30,19 +31,20 @@ Seconds = Annotated[float, Field(ge=0, lt=_YEAR_10000)]
 """Unix seconds, up to the year 9999."""
 StageName = Literal["generate", "select", "reduce", "parse", "score", "judge"]
 Count = Annotated[int, Field(ge=0)]
+Key = Annotated[str, Field(pattern=r"^[0-9a-z]+:[0-9a-f]{16,}$")]
 BundleKind = Literal["generation", "reduction", "parse", "score", "evaluation"]
 _CASE_FIELDS = tuple(Case.model_fields)
 _OPEN = frozenset({RunStatus.RUNNING, RunStatus.PENDING})
 
 
 class ToldCorpus(Model):
-    """A value over the whole run, and the digest of the statistics that it was made of."""
+    """A corpus-level value, and the digest of the statistics of which it was computed."""
 
     value: CorpusValue
     statistics: str
 
 
-class Manifest(Model):
+class BundleManifest(Model):
     """A bundle's first line."""
 
     format: str
@@ -60,7 +62,7 @@ class Manifest(Model):
 
 
 class CaseRecord(Model):
-    """A case at its place in the run."""
+    """A case at its position in the run."""
 
     record: Literal["case"]
     index: int
@@ -82,7 +84,7 @@ class FailedRecord(Model):
     component: str | None
     call: str | None
     candidate_id: str | None
-    key: Annotated[str, Field(pattern=r"^[0-9a-z]+:[0-9a-f]{16,}$")] | None
+    key: Key | None
     at: Seconds
     reused: bool
     data: dict[str, Any]
@@ -91,14 +93,14 @@ class FailedRecord(Model):
 class StepRecord(FailedRecord):
     """A step that is done."""
 
-    key: Annotated[str, Field(pattern=r"^[0-9a-z]+:[0-9a-f]{16,}$")]
+    key: Key
     payload: dict[str, Any]
     made_at: Seconds
     code: str | None
 
 
-class Ended(Model):
-    """How far a case went."""
+class CaseProgress(Model):
+    """Up to which stage a case was done."""
 
     through: StageName
     outages: Count
@@ -106,22 +108,22 @@ class Ended(Model):
 
 
 class FinishedRecord(Model):
-    """A case that was gone through to the end."""
+    """The end of a case."""
 
     record: Literal["finished"]
     index: Count
     case_id: str
     at: Seconds
-    data: Ended
+    data: CaseProgress
 
 
 def check_manifest(manifest: dict[str, Any], *, name: str) -> None:
     """Check a bundle's manifest.
 
     Raises:
-        DefinitionError: it lacks something, or says what no run could.
+        DefinitionError: a field is missing or has a value that no run could have.
     """
-    read = Manifest.read(manifest, f"{name}: manifest")
+    read = BundleManifest.read(manifest, f"{name}: manifest")
     if read.status not in set(RunStatus) - _OPEN:
         raise DefinitionError(
             f"{name}: manifest.status = {read.status!r} is no status of a run that has ended",
@@ -144,7 +146,7 @@ def check_manifest(manifest: dict[str, Any], *, name: str) -> None:
 
 
 def _may_be(found: CorpusValue) -> bool:
-    """Return whether a corpus-level value is one: a number with what goes along, or a reason."""
+    """Return whether a corpus-level value is consistent: a number, or a reason for none."""
     if min(found.n_cases, found.n_rows, found.n_without) < 0:
         return False
     if (found.value is None) is (found.failure is None):
@@ -169,24 +171,11 @@ LAST_STAGE: Mapping[BundleKind, Stage] = {
     "score": Stage.SCORE,
     "evaluation": Stage.JUDGE,
 }
-"""The last stage that a bundle of each kind has."""
+"""The last stage in a bundle, by kind."""
 
 
-def leaves(address: StepAddress, last: Stage, *, reduces: bool) -> bool:
-    """Return whether a step is of a bundle's stages, or what one of them rests on."""
-    if address.stage.order <= last.order:
-        return True
-    # What a reducer is given of the samples' answers is read before it reduces.
-    return (
-        last is Stage.REDUCE
-        and reduces
-        and address.stage is Stage.PARSE
-        and address.sample is not None
-    )
-
-
-class Reading:
-    """Reads a bundle's records as an import will, and writes nothing.
+class BundleCheck:
+    """Checks a bundle's records by reading them as an import does, without writing.
 
     Args:
         snapshot: the run.
@@ -196,9 +185,9 @@ class Reading:
     def __init__(self, snapshot: RunSnapshot, last_stage: Stage) -> None:
         self._snapshot = snapshot
         self._last_stage = last_stage
-        self._reduces = snapshot.identity.reducer is not None
+        self._pipeline = Pipeline(snapshot.identity)
         self._datasets = {
-            ref.dataset_id: Span(ref, first, beyond) for ref, first, beyond in spans(snapshot)
+            ref.dataset_id: Span(ref, first) for first, ref in snapshot.identity.placed_datasets()
         }
         self._fold = HeadlineFold(snapshot)
         self._cases: dict[int, RunCase] = {}
@@ -206,11 +195,11 @@ class Reading:
         self._at = -1
         self._seq = 0
 
-    def take(self, record: dict[str, Any]) -> None:
-        """Take the next record.
+    def add(self, record: dict[str, Any]) -> None:
+        """Check the next record.
 
         Raises:
-            DefinitionError: saying what is wrong with it.
+            DefinitionError: the record is invalid; the message says why.
         """
         what = record.get("record")
         if what == "case":
@@ -225,10 +214,10 @@ class Reading:
             raise DefinitionError(f"a record of kind {what!r} is not understood")
 
     def end(self) -> None:
-        """Take note that there are no further records.
+        """Finish the check after the last record.
 
         Raises:
-            DefinitionError: the cases are not the run's, or no figures can be made of them.
+            DefinitionError: the cases are not the run's, or no scores can be computed of them.
         """
         self._settle()
         for name, found in self._datasets.items():
@@ -249,7 +238,7 @@ class Reading:
                 f"case '{record['case_id']}' stands at a place that is not its dataset's"
             )
         case = case_of(record)
-        dataset.take(index, case)
+        dataset.add(index, case)
         key = case_key(name, case.case_id)
         self._cases[index] = RunCase(index, DatasetId(name), key, case)
 
@@ -260,7 +249,8 @@ class Reading:
             raise DefinitionError(
                 f"the record of case '{record['case_id']}' does not follow that case"
             )
-        if not self._is_of_the_bundle(event):
+        address = event.address
+        if address is not None and not self._pipeline.is_within(address, self._last_stage):
             raise DefinitionError(
                 f"a {record['stage']} step of case '{record['case_id']}' is beyond its stages"
             )
@@ -270,22 +260,17 @@ class Reading:
         assert self._steps is not None
         self._seq += 1
         event.seq = self._seq
-        self._steps.take(event)
-
-    def _is_of_the_bundle(self, event: Event) -> bool:
-        return event.address is None or leaves(
-            event.address, self._last_stage, reduces=self._reduces
-        )
+        self._steps.add(event)
 
     def _settle(self) -> None:
-        """Read the case whose records are all there."""
+        """Read the case whose records are complete."""
         steps, self._steps = self._steps, None
         if steps is None:
             return
         case = self._cases[steps.index]
         name = f"case '{case.case_id}'"
-        self._told(name, lambda: fold_case(self._snapshot, case, steps))
-        self._told(name, lambda: self._fold.take(steps))
+        self._told(name, lambda: fold_case(self._pipeline, case, steps))
+        self._told(name, lambda: self._fold.add(steps))
 
     @staticmethod
     def _told(name: str, read: Callable[[], object]) -> None:
@@ -301,54 +286,46 @@ class Reading:
 
 
 class Span:
-    """A dataset's place in the run, and how far the bundle has its cases."""
+    """A dataset's positions in the run, and the cases of it that the bundle had so far."""
 
-    def __init__(self, ref: DatasetRef, first: int, beyond: int) -> None:
+    def __init__(self, ref: DatasetRef, first: int) -> None:
         self._ref = ref
         self._next = first
-        self._beyond = beyond
+        self._beyond = first + ref.n_cases
         self._n_cases = 0
         self._digest = DatasetDigest(ref.revision, ref.metadata)
 
     def has_place_for(self, index: int) -> bool:
-        """Return whether a case may stand at a position: cases come in the run's order."""
+        """Return whether a case may have a position: cases must come in the run's order."""
         return self._next <= index < self._beyond
 
-    def take(self, index: int, case: Case) -> None:
-        """Take the case at a position."""
+    def add(self, index: int, case: Case) -> None:
+        """Add the case at a position."""
         self._next = index + 1
         self._n_cases += 1
         self._digest.update(CaseDigests(case).whole)
 
     def may_be_the_dataset(self) -> bool:
-        """Return whether it is the run's; a run that was cut short had not stored all of it."""
+        """Return whether the cases are the run's dataset, or a part that an early stop stored."""
         if self._n_cases < self._ref.n_cases:
             return True
         return self._digest.fingerprint() == self._ref.fingerprint
 
 
-def spans(snapshot: RunSnapshot) -> Iterator[tuple[DatasetRef, int, int]]:
-    """Yield each dataset with the run's positions of its first case and of what follows it."""
-    first = 0
-    for ref in snapshot.identity.datasets:
-        yield ref, first, first + ref.n_cases
-        first += ref.n_cases
-
-
 def case_of(record: dict[str, Any]) -> Case:
-    """Return the case that a record says."""
+    """Return a record's case."""
     return Case(**{name: record[name] for name in _CASE_FIELDS})
 
 
 def address_of(record: dict[str, Any]) -> StepAddress:
-    """Return the address of the step that a record says."""
+    """Return the address of a record's step."""
     return StepAddress(
         Stage(record["stage"]), record["sample"], record["component"], record["call"]
     )
 
 
 def artifact_of(record: dict[str, Any]) -> Artifact | None:
-    """Return what a step gave; None where it failed."""
+    """Return the artifact of a record's step; None if it failed."""
     if "payload" not in record:
         return None
     return Artifact(
@@ -360,7 +337,7 @@ def artifact_of(record: dict[str, Any]) -> Artifact | None:
 
 
 def step_event(record: dict[str, Any], *, attempt: int) -> Event:
-    """Return the event of the step that a record says."""
+    """Return the event of a record's step."""
     made = artifact_of(record)
     return Event(
         kind=EventKind.STEP_FAILED if made is None else EventKind.STEP_DONE,
@@ -377,7 +354,7 @@ def step_event(record: dict[str, Any], *, attempt: int) -> Event:
 
 
 def finished_event(record: dict[str, Any], *, attempt: int, data: dict[str, Any]) -> Event:
-    """Return the event of the end of a case that a record says, with this data."""
+    """Return the event of a record's case end, with the data given."""
     return Event(
         kind=EventKind.CASE_FINISHED,
         attempt=attempt,

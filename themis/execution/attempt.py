@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from themis.core.base import RunId
 from themis.core.events import Artifact, Event, Stage, StepAddress
-from themis.execution.wish import Mode
-from themis.planning.work import CompiledRun
+
+if TYPE_CHECKING:  # an experiment names what is asked of a run before it loads what compiles one
+    from themis.planning.compiled_run import CompiledRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +116,8 @@ def make_attempt(
     names = None if metric_ids is None else frozenset(metric_ids)
     parsers = None
     if names is not None:
-        chosen = [metric.ref.parser for metric in run.metrics if metric.name in names]
-        parsers = frozenset(parser for parser in chosen if parser is not None)
+        chosen = [place for place in run.pipeline.metrics.values() if place.name in names]
+        parsers = frozenset(place.parser for place in chosen if place.parser is not None)
     return Attempt(
         number=number,
         mode=mode,
@@ -127,3 +129,30 @@ def make_attempt(
         metric_ids=names,
         parsers=parsers,
     )
+
+
+Mode = Literal["run", "rerun", "replay", "rejudge"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What is to be done.
+
+    Attributes:
+        mode: the verb.
+        until: the last stage to take.
+        redo: stages to be done again whatever is there already.
+        metric_ids: metrics whose steps are done again; None for all.
+        reuse: what may be reused, as in ``RuntimeConfig.reuse``.
+    """
+
+    mode: Mode = "run"
+    until: Stage = Stage.JUDGE
+    redo: frozenset[Stage] = frozenset()
+    metric_ids: Sequence[str] | None = None
+    reuse: str = "all"
+
+
+def stages_from(stage: Stage) -> frozenset[Stage]:
+    """Return a stage and those below it."""
+    return frozenset(other for other in Stage if other.order >= stage.order)

@@ -8,31 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
 from collections.abc import Awaitable, Callable, Generator
 from functools import lru_cache
-from queue import Empty, SimpleQueue
 from types import GeneratorType
 from typing import Any
 
-_IDLE_SECONDS = 10.0
+from themis.core.daemon_threads import DaemonThreads
+from themis.core.errors import ComponentError
+from themis.execution.failures import PASS_THROUGH, AttemptTimeoutError, said
 
 
-def is_promise(value: object) -> bool:
+def is_awaitable(value: object) -> bool:
     """Return what ``inspect.isawaitable`` does, for a fraction of its time: it is asked each step.
 
     For all but generators the type says it.
     """
     kind: Any = type(value)
-    return inspect.isawaitable(value) if kind is GeneratorType else _makes_promises(kind)
+    return inspect.isawaitable(value) if kind is GeneratorType else _is_awaitable_type(kind)
 
 
 @lru_cache(maxsize=512)
-def _makes_promises(kind: Any) -> bool:
+def _is_awaitable_type(kind: Any) -> bool:
     return issubclass(kind, Awaitable)
 
 
-class Begun:
+class StartedAwaitable:
     """A promise that was begun: most likely it waits for something now, or else it is over.
 
     What answers without waiting needs no timer, which costs more than many an answer.
@@ -80,92 +80,69 @@ class Begun:
 async def call_inline(function: Callable[[], Any]) -> Any:
     """Call on the loop, awaiting what it returns if that is a promise."""
     value = function()
-    return await value if is_promise(value) else value
+    return await value if is_awaitable(value) else value
 
 
-class DaemonThreads:
-    """Runs sync calls in daemon threads, made when needed and kept a while for the next call."""
+async def call_in_thread(threads: DaemonThreads, function: Callable[[], Any]) -> Any:
+    """Call in a thread, awaiting what it returns if that is awaitable.
 
-    def __init__(self) -> None:
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._idle = 0
-        self._live = 0
-        self.abandoned = 0
-        """Calls still running when their step had given up on them."""
+    If this is cancelled, the thread is left behind.
+    """
+    value = await asyncio.wrap_future(threads.submit(function))
+    return await value if is_awaitable(value) else value
 
-    async def run(self, function: Callable[[], Any]) -> Any:
-        """Call in a thread and wait for the result; on cancellation the thread is left behind."""
-        task = _Task(function, asyncio.get_running_loop())
-        with self._lock:
-            if self._idle:
-                self._idle -= 1
-            else:
-                self._live += 1
-                threading.Thread(target=self._work, name="themis-call", daemon=True).start()
-        self._tasks.put(task)
+
+async def call_guarded(make: Callable[[], Any], seconds: float | None) -> Any:
+    """Run a component's code for so long, whatever it raises being an exception of its step.
+
+    Args:
+        make: calls the component and returns its result, or an awaitable of it.
+        seconds: for the call and the awaitable; None for no limit.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        value = make()
+        if not is_awaitable(value):
+            return value
+        if seconds is None:
+            return await value
+        started = StartedAwaitable(value)
+        if started.is_over:
+            return started.value
         try:
-            value = await task.future
-        except asyncio.CancelledError:
-            if not task.ended:
-                self.abandoned += 1
+            async with asyncio.timeout_at(began + seconds) as limit:
+                return await started
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise AttemptTimeoutError(f"no answer within {seconds:g} s") from None
+    except BaseException as error:
+        if (escaped := escaped_error(error)) is None:
             raise
-        return await value if is_promise(value) else value
-
-    def close(self) -> None:
-        """Let idle threads end."""
-        with self._lock:
-            for _ in range(self._live):
-                self._tasks.put(None)
-
-    def _work(self) -> None:
-        while True:
-            try:
-                task = self._tasks.get(timeout=_IDLE_SECONDS)
-            except Empty:
-                with self._lock:
-                    if self._idle and self._tasks.empty():
-                        self._idle -= 1
-                        self._live -= 1
-                        return
-                continue
-            if task is None:
-                return
-            task.run()
-            with self._lock:
-                self._idle += 1
+        raise escaped from error
 
 
-class _Task:
-    """One call on its way through a thread."""
+def escaped_error(error: BaseException) -> ComponentError | None:
+    """Return what stands for an exception that a component must not raise through its step.
 
-    __slots__ = ("ended", "function", "future", "loop")
+    An exception of its own making that is none of ``Exception``, an exit, or a cancellation that
+    nobody asked for would end the run; as an exception it fails the step alone.
 
-    def __init__(self, function: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
-        self.function = function
-        self.loop = loop
-        self.future: asyncio.Future[Any] = loop.create_future()
-        self.ended = False
+    Returns:
+        None for what passes as it is: an ordinary exception, a Ctrl-C, a stop of the task.
+    """
+    if isinstance(error, _PASS_AS_THEY_ARE):
+        return None
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            return None
+        # Nobody cancelled this step: its component let a cancellation of its own escape.
+        return ComponentError("the call cancelled itself")
+    if isinstance(error, SystemExit):
+        return ComponentError(f"the call tried to exit the process ({error.code})")
+    return ComponentError(f"{type(error).__name__}: {said(error)}")
 
-    def run(self) -> None:
-        value: Any = None
-        error: BaseException | None = None
-        try:
-            value = self.function()
-        except BaseException as raised:  # noqa: BLE001 - the boundary to user code
-            error = raised
-        self.ended = True
-        try:
-            self.loop.call_soon_threadsafe(self._settle, value, error)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            return
 
-    def _settle(self, value: Any, error: BaseException | None) -> None:
-        if self.future.done():
-            return
-        if error is None:
-            self.future.set_result(value)
-        elif isinstance(error, Exception) and not isinstance(error, StopIteration):
-            self.future.set_exception(error)
-        else:  # SystemExit and the like, and what no future can hold
-            self.future.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
+_PASS_AS_THEY_ARE = (Exception, KeyboardInterrupt, GeneratorExit, *PASS_THROUGH)

@@ -1,9 +1,7 @@
-"""The interpreter's collector of cycles, slowed down while runs are open.
+"""The collector of cycles, woken less often while a run is open.
 
-A run makes some hundred objects a case and keeps them until their events are committed, a batch of
-them at a time. By default the collector wakes at every 700 of them and goes through what is alive
-over and over, which takes about a tenth of a run's time and finds nothing: Themis makes no cycles.
-It stays on, for what the user's components make.
+Every event lives until its batch is committed. The collector, woken at each 700 new objects, would
+go through them again and again and find nothing, since a case leaves no cycle behind.
 """
 
 from __future__ import annotations
@@ -13,12 +11,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-YOUNG = 10_000
+YOUNG = 20_000
 """New objects at which the collector wakes: more than lie between two commits."""
 
+
 _lock = threading.Lock()
+"""Holds runs of several threads apart, which share the process's one collector."""
 _open = 0
+"""Runs that are open."""
 _before: tuple[int, int, int] | None = None
+"""The thresholds before the first of them, where they were changed."""
 
 
 @contextmanager

@@ -5,10 +5,20 @@ from __future__ import annotations
 import traceback
 from typing import Any
 
-from themis.core.errors import ComponentError, InvalidResultError, ProviderError
+from themis.core.errors import (
+    ComponentError,
+    DefinitionError,
+    InvalidResultError,
+    LeaseLostError,
+    ParseError,
+    ProviderError,
+    StoreError,
+)
+from themis.core.hashing import encode, normalise
 from themis.core.models import TraceStep
 from themis.core.results import StepFailure
 
+EXHAUSTED = (MemoryError, OverflowError, RecursionError)
 _FRAMES = 12
 _LONGEST = 1000
 
@@ -37,6 +47,18 @@ class ExplainedError(ComponentError):
         self.execution = execution
 
 
+class WorkerEndedError(ExplainedError):
+    """The worker process of a call ended before it answered, or ran out of memory."""
+
+    exhausted = True
+
+
+class OverdueError(AttemptTimeoutError):
+    """A call in a worker process took longer than it may."""
+
+    exhausted = True
+
+
 class UnsendableError(InvalidResultError):
     """What goes to a worker process, or comes back from it, cannot be pickled."""
 
@@ -51,6 +73,10 @@ class NotAskedError(ComponentError):
 
 class WorkStoppedError(BaseException):  # no component's ``except Exception`` may swallow it
     """The run is stopping: a step that would begin new work is not taken."""
+
+
+PASS_THROUGH = (WorkStoppedError, StoreError, LeaseLostError)
+"""Not failures of a step: they end the case where it stands."""
 
 
 def failure_of(
@@ -89,6 +115,31 @@ def failure_of(
     )
 
 
+def says_unparsed(error: BaseException) -> bool:
+    """Return whether an exception of a parser tells of the answer, and not of the parser.
+
+    A value that no result may hold, and that an answer may ("nan"), is the answer's.
+    """
+    if isinstance(error, DefinitionError):
+        return _may_be_the_models(error.value)
+    return isinstance(error, ParseError)
+
+
+def _may_be_the_models(value: Any) -> bool:
+    """Return whether what was refused may stand in an answer: "nan", or text that is none.
+
+    Bytes or a NumPy scalar are the parser's own doing: counted against the model, they would make
+    every answer wrong.
+    """
+    try:
+        encode(normalise(value))
+    except TypeError:
+        return False
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
 def said(error: BaseException) -> str:
     """Return what an exception says in one line, fit to be stored: text, and not endless.
 
@@ -110,11 +161,24 @@ def as_storable(words: str) -> str:
     return words.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def is_exhausted(error: BaseException) -> bool:
+    """Return whether a call ended because its time, memory, stack or range of numbers was used up.
+
+    In a worker process it may also have ended the process.
+    """
+    return isinstance(error, EXHAUSTED) or getattr(error, "exhausted", False) is True
+
+
 def category_of(error: BaseException, otherwise: str) -> str:
     """Return what a failure is called: a timeout is one wherever it happens."""
     if isinstance(error, ExplainedError):
         return error.category
     return "timeout" if isinstance(error, TimeoutError) else otherwise
+
+
+def is_settled(error: BaseException) -> bool:
+    """Return whether another run cannot do better: the model did it, not the machinery."""
+    return isinstance(error, ExplainedError) and not error.outage
 
 
 def is_retryable(error: BaseException) -> bool:

@@ -7,8 +7,8 @@ keys of their generations are looked up together. Cases that are done are passed
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -17,15 +17,13 @@ from themis.core.base import ArtifactKey, CaseKey, RunId, case_key
 from themis.core.errors import DefinitionError
 from themis.core.events import Artifact, Event, EventKind
 from themis.core.hashing import digest_value
-from themis.core.kept import StoredCase
 from themis.core.models import Case, Dataset
-from themis.core.protocols import RunStore
-from themis.execution.engine import Engine
-from themis.execution.flight import CaseRun
+from themis.core.store import RunStore, StoredCase
+from themis.execution.case_run import CaseRun
+from themis.execution.session import RunSession
+from themis.planning.compiled_run import DatasetManifest
 from themis.planning.datasets import stored_case
-from themis.planning.keys import CaseDigests, generate_key
-from themis.planning.seeds import sample_seed
-from themis.planning.work import Manifest
+from themis.planning.keys import CaseDigests, generate_key, sample_seed
 
 _FIRST_CHUNK = 16
 _CHUNK = 256
@@ -36,83 +34,69 @@ class _Source:
     """A dataset's place in the run."""
 
     dataset: Dataset
-    manifest: Manifest
+    manifest: DatasetManifest
     offset: int
     digest: bytes
     metadata: Mapping[str, Any]
 
 
-class CaseFeed:
-    """Reads the run's cases and hands them out ready to be walked."""
+class CaseReader:
+    """Reads the cases of a run that are not done, checked and ready to be walked through.
 
-    case_type: type[CaseRun] = CaseRun
-    keeps_cases = True
-    """Whether the store is to have the cases that are read."""
+    Args:
+        session: the open run.
+        store: where it is kept.
+        done: for each case, whether there is nothing left to do.
+        has_history: whether the run's journal has events of cases.
+        stale: whether some cases were last gone through by other code than today's.
+        keeps_cases: whether the store is to have the cases that are read.
+    """
 
     def __init__(
         self,
-        engine: Engine,
+        session: RunSession,
         store: RunStore,
         *,
         done: bytearray,
-        has_history: bool,
+        has_history: bool = False,
         stale: bool = False,
+        keeps_cases: bool = True,
     ) -> None:
-        self._engine = engine
+        self._session = session
         self._store = store
         self._done = done
         self._has_history = has_history
         self._stale = stale
-        self._ready: asyncio.Queue[CaseRun | None] = asyncio.Queue(maxsize=2 * _CHUNK)
-        self._closed = False
+        self._keeps_cases = keeps_cases
 
-    async def fill(self) -> None:
-        """Read all cases, chunk by chunk, as fast as they are taken; then say that that was all."""
-        size = _FIRST_CHUNK
-        try:
-            for source in self._sources():
-                cases = enumerate(source.dataset)
-                read = 0
-                while not self._engine.stopping:
-                    chunk = list(islice(cases, size))
-                    if not chunk:
-                        break
-                    size = min(2 * size, _CHUNK)
-                    read += len(chunk)
-                    for case in await self._prepare(source, chunk):
-                        if self._ready.full():
-                            await self._ready.put(case)
-                        else:
-                            self._ready.put_nowait(case)
-                if not self._engine.stopping and read != source.manifest.n_cases:
-                    raise _changed(
-                        source, f"it has {read} cases now and had {source.manifest.n_cases}"
-                    )
-        except asyncio.CancelledError:  # who still takes from the queue finds it closed
-            self._closed = True
-            with suppress(asyncio.QueueFull):  # and who waits at an empty one is let go
-                self._ready.put_nowait(None)
-            raise
-        except BaseException:
-            self._engine.stop()  # what is queued is not begun: the error is to be heard soon
-            await self._ready.put(None)
-            raise
-        await self._ready.put(None)
+    async def chunks(self, first: int, most: int) -> AsyncGenerator[list[CaseRun], None]:
+        """Yield cases chunk by chunk, until the run is stopping.
 
-    async def __aiter__(self) -> AsyncIterator[CaseRun]:
-        """Yield ready cases; several may iterate at once, and each case goes to one of them."""
-        ready = self._ready
-        while not self._closed:
-            case = await ready.get() if ready.empty() else ready.get_nowait()
-            if case is None:
-                break
-            yield case
-        if not self._ready.full():
-            self._ready.put_nowait(None)  # for the next one who waits
+        Args:
+            first: how many cases are read for the first chunk; each next one is twice as large.
+            most: for the largest.
+
+        Raises:
+            DefinitionError: the data changed since it was compiled.
+            StoreError: the store cannot be asked.
+        """
+        size = first
+        for source in self._sources():
+            cases = enumerate(source.dataset)
+            read = 0
+            while not self._session.stopping:
+                chunk = list(islice(cases, size))
+                if not chunk:
+                    break
+                size = min(2 * size, most)
+                read += len(chunk)
+                yield await self._prepare(source, chunk)
+            if not self._session.stopping and read != source.manifest.n_cases:
+                raise _changed(source, f"it has {read} cases now and had {source.manifest.n_cases}")
 
     def _sources(self) -> Iterator[_Source]:
         offset = 0
-        run = self._engine.run
+        run = self._session.run
         for dataset, manifest in zip(run.datasets, run.manifests, strict=True):
             digest = digest_value("dataset metadata", dataset.metadata)
             yield _Source(dataset, manifest, offset, digest, dataset.metadata)
@@ -132,7 +116,7 @@ class CaseFeed:
                 raise _changed(
                     source, f"case '{case.case_id}' (number {position + 1}) reads differently"
                 )
-            if self.keeps_cases:
+            if self._keeps_cases:
                 stored.append(stored_case(case, digests))
             if position < source.manifest.n_cases and self._done[source.offset + position]:
                 continue
@@ -141,13 +125,14 @@ class CaseFeed:
             keys.extend(one.generate_keys)
         start = chunk[0][0]
         span = (first, first + len(chunk)) if made and self._has_history else None
-        found, events = await self._engine.journal.ask(
+        found, events = await self._session.journal.read_soon(
             lambda: self._visit_store(source, start, stored, keys, span)
         )
         for one in made:
             one.found = found
-            one.changed = one.distrusted = self._stale
-            recall(one, events.get(one.index, ()))
+            one.changed = one.stale = self._stale
+            if one.index in events:
+                load_prior_events(one, events[one.index])
         return made
 
     def _visit_store(
@@ -171,12 +156,12 @@ class CaseFeed:
 
     @property
     def _run_id(self) -> RunId:
-        return self._engine.run.run_id
+        return self._session.run.run_id
 
     def _case_run(
         self, source: _Source, position: int, case: Case, digests: CaseDigests
     ) -> CaseRun:
-        run = self._engine.run
+        run = self._session.run
         identity = run.snapshot.identity
         read = digests.read_by(run.generator.reads)
         key: CaseKey = case_key(source.dataset.dataset_id, case.case_id)
@@ -184,8 +169,8 @@ class CaseFeed:
             sample_seed(identity.seeds, case.case_id, sample)
             for sample in range(identity.num_samples)
         ]
-        return self.case_type(
-            self._engine,
+        return CaseRun(
+            self._session,
             case,
             index=source.offset + position,
             dataset_id=source.dataset.dataset_id,
@@ -201,6 +186,54 @@ class CaseFeed:
         )
 
 
+class CaseFeed:
+    """Hands out the cases of a reader, read ahead a little, to whoever walks through them next.
+
+    Args:
+        session: the open run.
+        reader: of its cases.
+    """
+
+    def __init__(self, session: RunSession, reader: CaseReader) -> None:
+        self._session = session
+        self._reader = reader
+        self._ready: asyncio.Queue[CaseRun | None] = asyncio.Queue(maxsize=2 * _CHUNK)
+        self._closed = False
+
+    async def fill(self) -> None:
+        """Read all cases as fast as they are taken; then say that that was all."""
+        ready = self._ready
+        try:
+            async with aclosing(self._reader.chunks(_FIRST_CHUNK, _CHUNK)) as chunks:
+                async for chunk in chunks:
+                    for case in chunk:
+                        if ready.full():
+                            await ready.put(case)
+                        else:
+                            ready.put_nowait(case)
+        except asyncio.CancelledError:  # who still takes from the queue finds it closed
+            self._closed = True
+            with suppress(asyncio.QueueFull):  # and who waits at an empty one is let go
+                self._ready.put_nowait(None)
+            raise
+        except BaseException:
+            self._session.stop()  # what is queued is not begun: the error is to be heard soon
+            await self._ready.put(None)
+            raise
+        await self._ready.put(None)
+
+    async def __aiter__(self) -> AsyncIterator[CaseRun]:
+        """Yield ready cases; several may iterate at once, and each case goes to one of them."""
+        ready = self._ready
+        while not self._closed:
+            case = await ready.get() if ready.empty() else ready.get_nowait()
+            if case is None:
+                break
+            yield case
+        if not self._ready.full():
+            self._ready.put_nowait(None)  # for the next one who waits
+
+
 def _changed(source: _Source, what: str) -> DefinitionError:
     name = source.dataset.dataset_id
     return DefinitionError(
@@ -210,7 +243,7 @@ def _changed(source: _Source, what: str) -> DefinitionError:
     )
 
 
-def recall(case: CaseRun, events: Sequence[Event]) -> None:
+def load_prior_events(case: CaseRun, events: Sequence[Event]) -> None:
     """Tell a case what this run has of it already: the newest event of each step."""
     for event in events:
         if event.kind is EventKind.CASE_FINISHED:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from themis.core.base import RunId
 from themis.core.config import reusable_seconds
 from themis.core.events import Event, EventKind, Stage
-from themis.core.protocols import RunStore
-from themis.execution.attempt import Attempt, make_attempt
-from themis.execution.bill import Bill
-from themis.execution.wish import Wish
-from themis.planning.work import CompiledRun
+from themis.core.store import RunStore
+from themis.execution.attempt import Attempt, RunRequest, make_attempt
+from themis.execution.call_costs import usage_in
+from themis.execution.limits.budget import NOTHING, Spent
+from themis.planning.compiled_run import CompiledRun
 from themis.views.steps import read_steps
 
 _MARKS = (
@@ -25,6 +26,7 @@ _MARKS = (
 _UNFINISHED = ("interrupted", "failed")
 _OUTAGES, _GENERATED, _STALE = 8, 16, 32
 _STAGES = tuple(Stage)
+_REACHED = {stage.value: number for number, stage in enumerate(_STAGES, start=1)}
 
 
 class Ledger:
@@ -39,7 +41,7 @@ class Ledger:
         index = event.case_index
         if index is None or index >= len(self._state):
             return
-        state = Stage(event.data["through"]).order + 1
+        state = _REACHED[event.data["through"]]
         state |= _OUTAGES if event.data["outages"] else 0
         state |= _GENERATED if event.data["generated"] else 0
         state |= _STALE if stale else 0
@@ -69,7 +71,7 @@ class Ledger:
         """Return whether some case ended with an outage."""
         return any(state & _OUTAGES for state in self._state)
 
-    def distrust(self) -> None:
+    def mark_stale(self) -> None:
         """Take every case for ended by other code than today's."""
         self._state = bytearray(state | _STALE if state else 0 for state in self._state)
 
@@ -82,6 +84,70 @@ class Ledger:
         return any(state & _GENERATED for state in self._state)
 
 
+class SpendingHistory:
+    """Fold over a run's own events, in order of their numbers."""
+
+    def __init__(self) -> None:
+        self._sessions: list[_Session] = []
+
+    def add(self, event: Event) -> None:
+        """Take one event."""
+        if event.kind is EventKind.RUN_STARTED:
+            if self._sessions:
+                self._sessions[-1].until = event.seq
+            mode = event.data.get("mode", "run")
+            self._sessions.append(_Session(event.attempt, mode, event.seq, event.at, event.at))
+            return
+        if not self._sessions:
+            return
+        session = self._sessions[-1]
+        session.seen = event.at
+        if event.kind is EventKind.BUDGET_DRAWN:
+            session.drawn = Spent.of(event.data)
+        elif event.kind is EventKind.RUN_FINISHED and "spent" in event.data:
+            session.spent = Spent.of(event.data["spent"])
+
+    def total(self, store: RunStore, run_id: RunId, *, attempt: int | None = None) -> Spent:
+        """Return what was spent in an attempt; by default in all plain ones.
+
+        Args:
+            store: the run's store; asked about processes that were killed without a budget.
+            run_id: the run.
+            attempt: a rerun, replay or rejudge, which has a budget of its own.
+        """
+        total = NOTHING
+        for session in self._sessions:
+            if session.mode == "run" if attempt is None else session.attempt == attempt:
+                total = total.plus(_spent(session, store, run_id))
+        return total
+
+
+def _spent(session: _Session, store: RunStore, run_id: RunId) -> Spent:
+    if session.spent is not None:
+        return session.spent
+    seconds = Spent(seconds=max(0.0, session.seen - session.began))
+    if session.drawn is not None:
+        return replace(session.drawn, seconds=max(session.drawn.seconds, seconds.seconds))
+    total = seconds
+    for event in store.events(run_id, after=session.seq):
+        if session.until is not None and event.seq >= session.until:
+            break
+        place = event.address
+        if place is None or event.reused or event.artifact is None:
+            continue
+        if place.stage is Stage.GENERATE or place.call is not None:
+            total = total.plus(_of_call(event))
+    return total
+
+
+def _of_call(event: Event) -> Spent:
+    assert event.artifact is not None
+    usage = usage_in(event.artifact.payload) or {}
+    tokens = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
+    cost = event.data.get("cost")
+    return Spent(tokens=tokens, dollars=cost or 0.0, unpriced=int(bool(tokens) and cost is None))
+
+
 @dataclass(slots=True)
 class History:
     """A run's journal, as far as going on needs to know it."""
@@ -92,7 +158,7 @@ class History:
     """The start event of the latest attempt, which says what it set out to do."""
     finished: Event | None = None
     """The end of the latest attempt, if it came to one."""
-    bill: Bill = field(default_factory=Bill)
+    spending: SpendingHistory = field(default_factory=SpendingHistory)
     """What each process that worked on it spent."""
 
 
@@ -103,7 +169,7 @@ def read_history(store: RunStore, run: CompiledRun) -> History:
     stale = False
     for event in store.events(run.run_id, kinds=_MARKS):
         history.last_seq = event.seq
-        history.bill.take(event)
+        history.spending.add(event)
         if event.kind is EventKind.CASE_FINISHED:
             history.ledger.record(event, stale=stale)
         elif event.kind is EventKind.RUN_FINISHED:
@@ -114,7 +180,7 @@ def read_history(store: RunStore, run: CompiledRun) -> History:
             history.finished = None
             stale = _code_changed(event, code)
             if stale:  # that attempt may have left steps behind in any case
-                history.ledger.distrust()
+                history.ledger.mark_stale()
     # What is left is the tail of steps that were in flight.
     for event in store.events(run.run_id, after=history.last_seq):
         history.last_seq = event.seq
@@ -133,7 +199,7 @@ class Decision:
 
 
 def decide(
-    history: History, store: RunStore, run: CompiledRun, wish: Wish, now: float
+    history: History, store: RunStore, run: CompiledRun, request: RunRequest, now: float
 ) -> Decision | None:
     """Return what is to be done, or None if everything is there already.
 
@@ -141,30 +207,30 @@ def decide(
         history: the run's journal, as far as it is folded.
         store: where the run is; read only where it matters how old results are.
         run: the run.
-        wish: what the user asked for.
+        request: what the user asked for.
         now: Unix seconds.
     """
     last = history.first_start
-    resumed = last is not None and _goes_on(history, last, wish)
+    resumed = last is not None and _goes_on(history, last, request)
     if last is not None and resumed:
-        attempt = Attempt.from_event(last, run, wish.until)
+        attempt = Attempt.from_event(last, run, request.until)
     else:
-        seconds = reusable_seconds(wish.reuse)
+        seconds = reusable_seconds(request.reuse)
         attempt = make_attempt(
             run,
             number=1 if last is None else last.attempt + 1,
-            mode=wish.mode,
-            until=wish.until,
+            mode=request.mode,
+            until=request.until,
             began=now,
-            redo=wish.redo,
-            reuse=wish.reuse,
+            redo=request.redo,
+            reuse=request.reuse,
             not_before=None if seconds is None else now - seconds,
-            metric_ids=wish.metric_ids,
+            metric_ids=request.metric_ids,
         )
     done = history.ledger.done(attempt)
     _leave_out_old(store, run, attempt, done)
     # An attempt that was cut short is not left as the last word on a run that has everything.
-    if _is_ended(history) and wish.mode == "run" and all(done):
+    if _is_ended(history) and request.mode == "run" and all(done):
         return None
     return Decision(
         attempt=attempt,
@@ -180,18 +246,18 @@ def _is_ended(history: History) -> bool:
     return finished is not None and finished.data["status"] not in _UNFINISHED
 
 
-def _goes_on(history: History, last: Event, wish: Wish) -> bool:
+def _goes_on(history: History, last: Event, request: RunRequest) -> bool:
     """Return whether the last attempt is unfinished and is the one the user wants to go on with."""
     if last.data["mode"] == "import":  # what was carried in is not this experiment's own work
         return False
     if _is_ended(history):
         return False
-    if wish.mode == "run" and wish.reuse == "all":
+    if request.mode == "run" and request.reuse == "all":
         return True
-    same_redo = last.data["redo"] == sorted(stage.value for stage in wish.redo)
-    metric_ids = None if wish.metric_ids is None else sorted(wish.metric_ids)
-    same_mode: bool = last.data["mode"] == wish.mode
-    same_reuse: bool = last.data.get("reuse", "all") == wish.reuse
+    same_redo = last.data["redo"] == sorted(stage.value for stage in request.redo)
+    metric_ids = None if request.metric_ids is None else sorted(request.metric_ids)
+    same_mode: bool = last.data["mode"] == request.mode
+    same_reuse: bool = last.data.get("reuse", "all") == request.reuse
     return same_mode and same_reuse and same_redo and last.data["metric_ids"] == metric_ids
 
 
@@ -209,3 +275,18 @@ def _code_changed(start: Event, code: Mapping[str, str | None]) -> bool:
     """Return whether a component's code is not what it was at a start of the run."""
     then: Mapping[str, Any] = start.data.get("provenance", {}).get("code", {})
     return any(then.get(name) != now for name, now in code.items())
+
+
+@dataclass(slots=True)
+class _Session:
+    """One process's work on the run."""
+
+    attempt: int
+    mode: str
+    seq: int
+    began: float
+    seen: float
+    drawn: Spent | None = None
+    spent: Spent | None = None
+    until: int | None = None
+    """Number of the first event that is another process's."""

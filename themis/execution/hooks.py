@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from themis.core.config import STAGE_NAMES
-from themis.core.errors import DefinitionError
+from themis.core.errors import DefinitionError, MissingExtraError
 from themis.core.events import Event, EventKind, StepAddress
 from themis.core.protocols import TracingProvider
+from themis.core.shown_text import logger
 
-_LOG = logging.getLogger("themis")
+_LOG = logger()
 _NONE = object()
 """Stands for what a listener that raised did not say."""
 _AFTER = (EventKind.STEP_DONE, EventKind.STEP_FAILED)
@@ -32,14 +33,15 @@ class Hooks:
         self._after: dict[str, list[Callable[..., Any]]] = {}
         for subscriber in subscribers or ():
             self._subscribe(subscriber)
+        self.tells_before = bool(self._before)
+        """Whether anybody wants to be told that a step begins."""
         self.listens = bool(self._on_event or self._after)
         """Whether anybody wants to be told of events."""
 
     def before(self, case_id: str, address: StepAddress) -> None:
         """Tell that a step's work is about to begin."""
-        if self._before:
-            for method in self._before.get(address.stage, ()):
-                self._tell(method, case_id, address)
+        for method in self._before.get(address.stage, ()):
+            self._tell(method, case_id, address)
 
     def committed(self, events: Sequence[Event]) -> None:
         """Tell of events, after their commit."""
@@ -105,3 +107,38 @@ def _plain(method: Callable[..., Any]) -> Callable[..., Any]:
             field="subscribers",
         )
     return method
+
+
+class OpenTelemetryTracing:
+    """A ``TracingProvider`` that hands spans to OpenTelemetry's global tracer provider.
+
+    Args:
+        tracer: a tracer of your own; by default the global provider's, named "themis".
+
+    Raises:
+        MissingExtraError: OpenTelemetry is not installed.
+    """
+
+    def __init__(self, tracer: Any = None) -> None:
+        try:
+            self._trace: Any = import_module("opentelemetry.trace")
+        except ImportError:
+            raise MissingExtraError(
+                extra="opentelemetry", needed_for="OpenTelemetryTracing"
+            ) from None
+        self._context: Any = import_module("opentelemetry.context")
+        self._tracer = self._trace.get_tracer("themis") if tracer is None else tracer
+
+    def start_span(self, name: str, attributes: Mapping[str, Any]) -> Any:
+        """Begin a span under the current one and make it current."""
+        span = self._tracer.start_span(name, attributes=dict(attributes))
+        token = self._context.attach(self._trace.set_span_in_context(span))
+        return span, token
+
+    def end_span(self, span: Any, status: str) -> None:
+        """End a span with status "ok" or "error"."""
+        opened, token = span
+        code = self._trace.StatusCode.OK if status == "ok" else self._trace.StatusCode.ERROR
+        opened.set_status(code)
+        self._context.detach(token)
+        opened.end()

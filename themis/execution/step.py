@@ -1,81 +1,100 @@
-"""What a stage says of one step, and how the step ended."""
+"""A step of a case, as its stage describes it, and how the step ended.
+
+Each stage has a class for its kind of step (``stages/``). What the step is about stands in fields;
+what is done stands in methods. Nothing that a step holds refers back to the step, so that it, and
+the case with it, is freed as soon as it is over: the collector of cycles finds nothing to do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
 
 from themis.core.base import ArtifactKey
 from themis.core.events import Artifact, Stage, StepAddress
 from themis.core.results import StepFailure
-from themis.execution.failures import NotAskedError
-from themis.planning.work import Bound
+from themis.execution.case_run import CaseRun
+from themis.planning.compiled_run import BoundComponent
 
-Payload = dict[str, Any]
-
-
-def usage_in(payload: Payload) -> Mapping[str, int] | None:
-    """Return the token usage that a generation or a judge's answer tells of, if it is whole."""
-    found = payload.get("token_usage") or (payload.get("response") or {}).get("token_usage")
-    counts: Mapping[str, int] = found or {}
-    whole = all(counts.get(name, -1) >= 0 for name in ("prompt_tokens", "completion_tokens"))
-    return counts if whole else None
+Payload: TypeAlias = dict[str, Any]
 
 
-@dataclass(slots=True, kw_only=True)
 class Step:
-    """What a stage says of one step.
+    """One step of a case; each stage has a subclass.
 
-    Attributes:
-        address: its place within the case.
-        key: digest of all it depends on.
-        bound: the component that does it.
-        call: does it, and returns the component's result or a promise of it.
-        seal: checks that result and makes the payload of it.
-        category: what its failure is called.
-        away: whether the call runs in a thread.
-        paid: whether the work is worth a question to the store before doing it.
-        known_absent: whether the store was asked for this key already, in vain.
-        tokens: prompt tokens the call is expected to use, for limits.
-        bound_tokens: prompt tokens the call uses at most, for budgets.
-        called_as: the stage whose limits, timeout and retries apply, where it is another one than
-            the address says: a selector's judge call is a judge call.
-        barred: says why the call is not to be made, or None; asked again while it waits.
-        timeout: seconds for the call, where its stage has no policy of its own; None for no limit.
-        candidate_id: the candidate it concerns; may be told by ``seal``.
-        renews: whether what was there was too old to be reused.
+    The class attributes are what most kinds of steps have in common. A subclass, or a step of its
+    own, says otherwise.
+
+    Args:
+        case: the case.
+        address: the step's place within the case.
+        key: digest of everything that the result depends on.
+        bound: the component that does the work.
+        candidate_id: the candidate that the step is about, where that is known beforehand.
     """
 
-    address: StepAddress
-    key: ArtifactKey
-    bound: Bound
-    call: Callable[[], Any]
-    seal: Callable[[Any], Payload]
-    category: str
-    away: bool = False
-    paid: bool = False
-    known_absent: bool = False
-    tokens: Callable[[], int] | None = None
-    bound_tokens: Callable[[], int] | None = None
-    called_as: Stage | None = None
-    barred: Callable[[], str | None] | None = None
+    category = ""
+    """What a failure of the step is called."""
+    paid = False
+    """Whether the work is worth a question to the store before it is done."""
+    known_absent = False
+    """Whether the store was asked for the key already, in vain, while the case was read."""
+    in_thread = False
+    """Whether the call runs in a thread."""
     timeout: float | None = None
-    candidate_id: str | None = None
-    renews: bool = False
+    """Seconds for the call, where its stage has no policy of its own; None for no limit."""
+    renews = False
+    """Whether the store has a result that is too old to be reused."""
 
-    def check_asked(self) -> None:
-        """Refuse a call that is not to be made.
+    def __init__(
+        self,
+        case: CaseRun,
+        address: StepAddress,
+        key: ArtifactKey,
+        bound: BoundComponent,
+        candidate_id: str | None = None,
+    ) -> None:
+        self.case = case
+        self.address = address
+        self.key = key
+        self.bound = bound
+        self.candidate_id = candidate_id
+        self.policy_stage: Stage = address.stage
+        """The stage whose limits, timeout and retries hold for the call."""
+
+    def call(self) -> Any:
+        """Call the component, and return its result or an awaitable of it."""
+        raise NotImplementedError
+
+    def to_payload(self, value: Any) -> Payload:
+        """Check what the component returned, and return it as it is stored."""
+        raise NotImplementedError
+
+    def check_allowed(self) -> None:
+        """Refuse a call that must not be made any more; asked again while it waits.
 
         Raises:
-            NotAskedError: it is barred.
+            NotAskedError: it would fail as others did before it.
         """
-        why = None if self.barred is None else self.barred()
-        if why is not None:
-            raise NotAskedError(why)
+
+    def expected_tokens(self) -> int | None:
+        """Return about how many prompt tokens the call uses; None where nobody can say."""
+        return None
+
+    def max_prompt_tokens(self) -> int:
+        """Return how many prompt tokens the call uses at most."""
+        raise NotImplementedError
+
+    def failed(self, failure: StepFailure) -> None:
+        """Do what a failure means beyond the step, as soon as it is known: by default nothing."""
+
+    def candidate_of(self, result: StepResult) -> str | None:
+        """Return the id of the candidate that a reused result is about."""
+        del result
+        return self.candidate_id
 
 
-class Taken:
+class StepResult:
     """How a step ended: with a payload, or a failure.
 
     Beside a payload stands the component's own result, where it was made just now; beside a failure
@@ -106,3 +125,7 @@ class Taken:
         if self._payload is None:
             self._payload = {} if self._artifact is None else self._artifact.payload
         return self._payload
+
+
+RunStep: TypeAlias = Callable[[Step], Coroutine[Any, Any, StepResult]]
+"""How a walk through a case takes each step: ``run_or_reuse``, or a dry run's way of noting it."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from themis.core.config import RuntimeConfig, reusable_seconds
+from themis.catalog.registry import plugin_distributions
+from themis.core.config import EvaluationConfig, GenerationConfig, RuntimeConfig, StorageConfig
 from themis.core.errors import DefinitionError, did_you_mean
 from themis.core.events import Stage
-from themis.core.protocols import RunStore
+from themis.core.store import RunStore
+from themis.execution.attempt import RunRequest
 from themis.execution.hooks import Hooks
-from themis.execution.wish import Wish
-from themis.planning.work import CompiledRun
+from themis.planning.compiled_run import CompiledRun
+from themis.stores.factory import store_distribution
 
 
 def check_options(options: Mapping[str, Any], known: Mapping[str, Any]) -> None:
@@ -24,9 +26,15 @@ def check_options(options: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     for name in options:
         if name not in known:
             raise TypeError(f"no option '{name}'{did_you_mean(name, known)}")
-    _check("runtime", options.get("runtime"), RuntimeConfig, "a RuntimeConfig")
-    _check("store", options.get("store"), RunStore, "an open RunStore, such as sqlite_store(path)")
-    _check("subscribers", options.get("subscribers"), (list, tuple), "a list")
+    kinds: tuple[tuple[str, Any, str], ...] = (
+        ("runtime", RuntimeConfig, "a RuntimeConfig"),
+        ("store", RunStore, "an open RunStore, such as sqlite_store(path)"),
+        ("subscribers", (list, tuple), "a list"),
+        ("take_over", bool, "True or False"),
+    )
+    for name, kind, wanted in kinds:
+        if options.get(name) is not None:
+            check_kind(name, options[name], kind, wanted)
     tracing = options.get("tracing_provider")
     for method in ("start_span", "end_span"):
         if tracing is not None and not callable(getattr(tracing, method, None)):
@@ -43,22 +51,25 @@ def listed(name: str, values: Any) -> list[Any]:
     Raises:
         DefinitionError: it is neither.
     """
-    if isinstance(values, (list, tuple)):
-        return list(values)
-    raise DefinitionError(
-        f"{name} is {type(values).__name__}; it must be a list", field=name, value=values
-    )
+    check_kind(name, values, (list, tuple), "a list")
+    return list(values)
 
 
-def check_kind(name: str, value: object, model: type) -> None:
+def check_kind(name: str, value: object, kind: Any, wanted: str = "") -> None:
     """Refuse what is not of a kind.
+
+    Args:
+        name: the field.
+        value: its value.
+        kind: a class, or several.
+        wanted: what it must be, in words; by default the class's name.
 
     Raises:
         DefinitionError: it is not; names the field and both kinds.
     """
-    if not isinstance(value, model):
+    if not isinstance(value, kind):
         raise DefinitionError(
-            f"{name} is {type(value).__name__}; it must be a {model.__name__}",
+            f"{name} is {type(value).__name__}; it must be {wanted or f'a {kind.__name__}'}",
             field=name,
             value=value,
         )
@@ -79,58 +90,52 @@ def stage_named(name: str, field: str) -> Stage:
         ) from None
 
 
-def reuse_named(reuse: str) -> str:
-    """Return what may be reused, as it was given.
-
-    Raises:
-        DefinitionError: it is none of what ``RuntimeConfig.reuse`` may be.
-    """
-    reusable_seconds(reuse)
-    return reuse
-
-
-def check_wish(run: CompiledRun, wish: Wish) -> None:
+def check_request(run: CompiledRun, request: RunRequest) -> None:
     """Refuse to do again what the experiment does not do at all.
 
     Raises:
         DefinitionError: nothing falls under what is to be done again.
     """
-    if wish.mode not in ("replay", "rejudge"):
+    if request.mode not in ("replay", "rejudge"):
         return
-    first = min(wish.redo, key=lambda stage: stage.order)
-    for stage, part in ((Stage.SELECT, run.selector), (Stage.REDUCE, run.reducer)):
-        if first is stage and part is None:
-            raise DefinitionError(
-                f"{wish.mode} from '{stage.value}': the experiment takes no such step; replay "
-                "from a stage that it takes",
-                field="stage",
-                value=stage.value,
-            )
-    names = [metric.name for metric in run.metrics]
-    if wish.metric_ids is not None and (isinstance(wish.metric_ids, str) or not wish.metric_ids):
+    first = min(request.redo, key=lambda stage: stage.order)
+    if first in (Stage.SELECT, Stage.REDUCE) and first not in run.pipeline.steps_per_case():
         raise DefinitionError(
-            f"metric_ids = {wish.metric_ids!r}: give a list of metric ids, or leave it out for all",
-            field="metric_ids",
-            value=wish.metric_ids,
+            f"{request.mode} from '{first.value}': the experiment takes no such step; replay "
+            "from a stage that it takes",
+            field="stage",
+            value=first.value,
         )
-    for name in wish.metric_ids or ():
+    names = list(run.pipeline.metrics)
+    if request.metric_ids is not None and (
+        isinstance(request.metric_ids, str) or not request.metric_ids
+    ):
+        raise DefinitionError(
+            f"metric_ids = {request.metric_ids!r}: give a list of metric ids, or leave it out for "
+            "all",
+            field="metric_ids",
+            value=request.metric_ids,
+        )
+    for name in request.metric_ids or ():
         if name not in names:
             raise DefinitionError(
                 f"metric_ids names '{name}'{did_you_mean(str(name), names)}",
                 field="metric_ids",
                 value=name,
             )
-    chosen = [one for one in run.metrics if wish.metric_ids is None or one.name in wish.metric_ids]
-    if first is Stage.JUDGE and not any(metric.facts.judged for metric in chosen):
+    chosen = [name for name in names if request.metric_ids is None or name in request.metric_ids]
+    if first is Stage.JUDGE and not set(chosen).intersection(run.pipeline.all_judged):
         raise DefinitionError(
-            f"{wish.mode} from 'judge': none of the metrics "
-            f"({', '.join(one.name for one in chosen) or 'there are none'}) asks a judge",
+            f"{request.mode} from 'judge': none of the metrics "
+            f"({', '.join(chosen) or 'there are none'}) asks a judge",
             field="metric_ids",
         )
 
 
-def _check(name: str, value: object, kind: Any, wanted: str) -> None:
-    if value is not None and not isinstance(value, kind):
-        raise DefinitionError(
-            f"{name} is {type(value).__name__}; it must be {wanted}", field=name, value=value
-        )
+def plugins_of(
+    generation: GenerationConfig, evaluation: EvaluationConfig, storage: StorageConfig
+) -> dict[str, str]:
+    """Return name and version of each package whose plug-ins an experiment names."""
+    parts: list[object] = [generation.generator, generation.selector, generation.reducer]
+    parts += [*evaluation.metrics, *evaluation.parsers, *evaluation.judge_models]
+    return plugin_distributions(parts) | store_distribution(storage.store)

@@ -20,12 +20,12 @@ from themis.core.config import (
     StorageConfig,
 )
 from themis.core.errors import DefinitionError, did_you_mean
-from themis.core.models import Case, Dataset
+from themis.core.models import Dataset
 from themis.core.prompts import PromptSpec
-from themis.experiment.experiment import Experiment
+from themis.experiment.experiment import Experiment, RunOptions
 
 if TYPE_CHECKING:
-    from themis.core.protocols import RunStore
+    from themis.core.store import RunStore
     from themis.experiment.result import RunResult
 
 DEFAULT_PATH = Path(".themis") / "runs.db"
@@ -63,6 +63,7 @@ class EvaluateOptions(TypedDict, total=False):
     subscribers: Sequence[Any] | None
     tracing_provider: Any
     progress: bool | None
+    take_over: bool
 
 
 def evaluate(
@@ -125,19 +126,10 @@ def as_datasets(data: Data) -> list[Dataset]:
     datasets = [item for item in data if isinstance(item, Dataset)]
     if datasets and len(datasets) == len(data):
         return datasets
-    cases: list[Case] = []
-    for number, item in enumerate(data, start=1):
-        if isinstance(item, Case):
-            cases.append(item)
-        elif isinstance(item, Mapping):
-            cases.append(Case.read({"case_id": str(number), **item}, f"data[{number - 1}]"))
-        else:
-            raise DefinitionError(
-                f"data[{number - 1}] is {type(item).__name__}; it must be a mapping with 'input'",
-                field="data",
-                value=item,
-            )
-    return [Dataset(dataset_id="data", cases=cases)]
+    from themis.data.sources import as_cases
+
+    cases = as_cases(data, lambda number: f"data[{number - 1}]")
+    return [Dataset(dataset_id="data", cases=list(cases))]
 
 
 def _experiment(
@@ -177,7 +169,7 @@ def _experiment(
 
 
 def _run_options(options: EvaluateOptions) -> Any:
-    names = ("until_stage", "subscribers", "tracing_provider", "progress", "store")
+    names = {*RunOptions.__annotations__, "until_stage"} - {"runtime"}
     return {name: options[name] for name in names if name in options}  # type: ignore[literal-required]
 
 

@@ -11,26 +11,29 @@ from themis.core.config import (
     GenerationConfig,
     RuntimeConfig,
     StorageConfig,
+    reusable_seconds,
 )
 from themis.core.errors import (
     BudgetSpentError,
     DefinitionError,
     RunInterrupted,
+    RunNotFoundError,
     RunStoppedError,
 )
 from themis.core.events import Stage
 from themis.core.models import Dataset
 from themis.core.results import RunEstimate, RunStatus
-from themis.execution.wish import Mode, Wish, stages_from
+from themis.execution.attempt import Mode, RunRequest, stages_from
 
 if TYPE_CHECKING:
-    from themis.core.plans import Explanation, RunPlan
-    from themis.core.protocols import Listener, RunStore, TracingProvider
+    from themis.core.protocols import TracingProvider
+    from themis.core.run_plan import Explanation, RunPlan
     from themis.core.snapshot import RunSnapshot
-    from themis.execution.stopping import Stopper
+    from themis.core.store import Listener, RunStore
+    from themis.execution.signals import Stopper
     from themis.experiment.preview import CasePreview, Outputs
     from themis.experiment.result import RunResult
-    from themis.planning.work import CompiledRun
+    from themis.planning.compiled_run import CompiledRun
 
 _SECTIONS: Mapping[str, type] = {
     "generation": GenerationConfig,
@@ -53,6 +56,9 @@ class RunOptions(TypedDict, total=False):
     """Receives spans."""
     progress: bool | None
     """True shows progress, False shows nothing, None (the default) shows it on a terminal."""
+    take_over: bool
+    """Whether a process that works on the run and cannot be asked after, as one on another machine,
+    is surely dead: then its run is taken over at once. One that is seen to run keeps it."""
 
 
 class Experiment:
@@ -109,7 +115,7 @@ class Experiment:
         Raises:
             ConfigError: the file is missing or broken. DefinitionError: it says what is refused.
         """
-        from themis.experiment.config_file import read_experiment
+        from themis.experiment.config.file import read_experiment
 
         return cls(**read_experiment(Path(path), overrides))
 
@@ -149,8 +155,8 @@ class Experiment:
             RunStoppedError: a failure that every case would share; resumable once mended.
             RunInterrupted: Ctrl-C; what was finished is kept.
         """
-        wish = self._run_wish(until_stage, reuse, options)
-        return self._carry_out_blocking(wish, options)
+        request = self._run_request(until_stage, reuse, options)
+        return self._carry_out_blocking(request, options)
 
     async def run_async(
         self,
@@ -160,8 +166,8 @@ class Experiment:
         **options: Unpack[RunOptions],
     ) -> RunResult:
         """Do what ``run`` does, on the caller's event loop."""
-        wish = self._run_wish(until_stage, reuse, options)
-        return await self._carry_out(wish, options)
+        request = self._run_request(until_stage, reuse, options)
+        return await self._carry_out(request, options)
 
     def replay(
         self,
@@ -177,8 +183,8 @@ class Experiment:
             metric_ids: of parsing, scoring and judging, only what these metrics need.
             **options: see ``RunOptions``.
         """
-        wish = self._redo_wish("replay", stage, metric_ids, options)
-        return self._carry_out_blocking(wish, options)
+        request = self._redo_request("replay", stage, metric_ids, options)
+        return self._carry_out_blocking(request, options)
 
     async def replay_async(
         self,
@@ -188,22 +194,22 @@ class Experiment:
         **options: Unpack[RunOptions],
     ) -> RunResult:
         """Do what ``replay`` does, on the caller's event loop."""
-        wish = self._redo_wish("replay", stage, metric_ids, options)
-        return await self._carry_out(wish, options)
+        request = self._redo_request("replay", stage, metric_ids, options)
+        return await self._carry_out(request, options)
 
     def rejudge(
         self, *, metric_ids: Sequence[str] | None = None, **options: Unpack[RunOptions]
     ) -> RunResult:
         """Ask the judges again, of all judged metrics or of those named."""
-        wish = self._redo_wish("rejudge", "judge", metric_ids, options)
-        return self._carry_out_blocking(wish, options)
+        request = self._redo_request("rejudge", "judge", metric_ids, options)
+        return self._carry_out_blocking(request, options)
 
     async def rejudge_async(
         self, *, metric_ids: Sequence[str] | None = None, **options: Unpack[RunOptions]
     ) -> RunResult:
         """Do what ``rejudge`` does, on the caller's event loop."""
-        wish = self._redo_wish("rejudge", "judge", metric_ids, options)
-        return await self._carry_out(wish, options)
+        request = self._redo_request("rejudge", "judge", metric_ids, options)
+        return await self._carry_out(request, options)
 
     def plan(
         self,
@@ -229,24 +235,20 @@ class Experiment:
         Raises:
             DefinitionError: it is refused. RunNotFoundError: there is no such run to compare with.
         """
-        from themis.experiment.foreseeing import plan_of
-
-        wish = self._run_wish(until_stage, reuse, {"runtime": runtime, "store": store})
+        request = self._run_request(until_stage, reuse, {"runtime": runtime, "store": store})
         settings = runtime or self.runtime
-        run, place = self._compile(settings), self._place(store)
-        return plan_of(run, wish, runtime=settings, store=place, compare_with=compare_with)
+        return self._plan(self._compile(settings), request, settings, store, compare_with)
 
     def estimate(self, *, store: RunStore | None = None) -> RunEstimate:
         """Return what a run would do, before it does it: its steps, and what generations cost."""
-        from themis.experiment.foreseeing import plan_of
         from themis.planning.estimate import estimate_of
 
-        wish = self._run_wish("generate", None, {"store": store})
-        run, place = self._compile(self.runtime), self._place(store)
-        return estimate_of(run, plan_of(run, wish, runtime=self.runtime, store=place))
+        request = self._run_request("generate", None, {"store": store})
+        run = self._compile(self.runtime)
+        return estimate_of(run, self._plan(run, request, self.runtime, store))
 
     def explain(self, run_id: str, *, store: RunStore | None = None) -> Explanation:
-        """Return in what the experiment, as it stands, differs from a kept run: why its id changed.
+        """Return what differs between this experiment and a kept run, and so between their ids.
 
         Args:
             run_id: the kept run.
@@ -255,9 +257,12 @@ class Experiment:
         Raises:
             RunNotFoundError: the store has no such run.
         """
-        from themis.experiment.foreseeing import explanation_of
+        from themis.planning.compare.explain import explain_change
 
-        return explanation_of(self._compile(self.runtime), run_id, store=self._place(store))
+        run, kept = self._compile(self.runtime), self._kept(store)
+        if kept is None:
+            raise RunNotFoundError(run_id)
+        return explain_change(kept, run_id, run)
 
     def preview(self, n: int = 3, *, outputs: Outputs = None) -> list[CasePreview]:
         """Return the exact requests of the first cases, and what would be made of an output.
@@ -273,17 +278,17 @@ class Experiment:
         Raises:
             DefinitionError: the experiment is refused, or the request of a case cannot be made.
         """
-        from themis.execution.stopping import Stopper
+        from themis.execution.signals import Stopper
+        from themis.experiment.blocking import run_blocking
         from themis.experiment.preview import preview
-        from themis.experiment.running import run_blocking
 
         run = self._compile(self.runtime)
         return run_blocking(lambda: preview(run, n=n, outputs=outputs), Stopper())
 
     def _compile(self, runtime: RuntimeConfig) -> CompiledRun:
-        from themis.experiment.plugged import plugins_of
-        from themis.planning.budgets import check_budget
+        from themis.experiment.checking import plugins_of
         from themis.planning.compile import compile_run
+        from themis.planning.prices import check_budget
 
         run = compile_run(
             generation=self.generation,
@@ -298,91 +303,109 @@ class Experiment:
         check_budget(run, runtime)
         return run
 
-    def _run_wish(self, until_stage: str, reuse: str | None, options: RunOptions) -> Wish:
-        from themis.experiment.checking import reuse_named, stage_named
-
-        self._check_options(options)
-        runtime = options.get("runtime") or self.runtime
-        until = stage_named(until_stage, "until_stage")
-        reuse = reuse_named(runtime.reuse if reuse is None else reuse)
-        if runtime.existing_run_policy == "rerun":  # which reuses nothing as it is
-            return Wish(mode="rerun", until=until, redo=frozenset(Stage))
-        return Wish(until=until, reuse=reuse)
-
-    def _redo_wish(
-        self, mode: Mode, stage: str, metric_ids: Sequence[str] | None, options: RunOptions
-    ) -> Wish:
-        from themis.experiment.checking import stage_named
-
-        self._check_options(options)
-        first = stage_named(stage, "stage")
-        return Wish(mode=mode, redo=stages_from(first), metric_ids=metric_ids)
-
-    @staticmethod
-    def _check_options(options: RunOptions) -> None:
-        from themis.experiment.checking import check_options
+    def _run_request(self, until_stage: str, reuse: str | None, options: RunOptions) -> RunRequest:
+        from themis.experiment.checking import check_options, stage_named
 
         check_options(options, RunOptions.__annotations__)
+        runtime = options.get("runtime") or self.runtime
+        until = stage_named(until_stage, "until_stage")
+        reuse = runtime.reuse if reuse is None else reuse
+        reusable_seconds(reuse)  # refuses what is none
+        if runtime.existing_run_policy == "rerun":  # which reuses nothing as it is
+            return RunRequest(mode="rerun", until=until, redo=frozenset(Stage))
+        return RunRequest(until=until, reuse=reuse)
 
-    def _place(self, store: RunStore | None) -> RunStore | StorageConfig:
-        """Return where to look: a store, or how one is opened if it is there."""
-        place = store if store is not None else self._store
-        return self.storage if place is None else place
+    def _redo_request(
+        self, mode: Mode, stage: str, metric_ids: Sequence[str] | None, options: RunOptions
+    ) -> RunRequest:
+        from themis.experiment.checking import check_options, stage_named
 
-    def _target(self, run: CompiledRun, wish: Wish, store: RunStore | None) -> RunStore:
-        """Return the store to work in; what was never run is not there to be done again."""
+        check_options(options, RunOptions.__annotations__)
+        first = stage_named(stage, "stage")
+        return RunRequest(mode=mode, redo=stages_from(first), metric_ids=metric_ids)
+
+    def _plan(
+        self,
+        run: CompiledRun,
+        request: RunRequest,
+        runtime: RuntimeConfig,
+        store: RunStore | None,
+        compare_with: str | None = None,
+    ) -> RunPlan:
+        from themis.execution.plan.plan import plan_run
+        from themis.execution.signals import Stopper
+        from themis.experiment.blocking import run_blocking
+        from themis.stores.memory import InMemoryRunStore
+
+        kept = self._kept(store) or InMemoryRunStore()  # without a store yet, nothing is kept
+        planned = plan_run(run, kept, runtime=runtime, request=request, compare_with=compare_with)
+        return run_blocking(lambda: planned, Stopper())
+
+    def _kept(self, store: RunStore | None) -> RunStore | None:
+        """Return the store to look into; None where opening it would make a new file."""
         from themis.stores.factory import open_existing_store
 
-        again = wish.mode in ("replay", "rejudge")
-        target = store if store is not None else self._store
-        if target is None and again:
-            target = open_existing_store(self.storage)
-        if again and (target is None or all(run.run_id != one.run_id for one in target.runs())):
+        kept = store if store is not None else self._store
+        return open_existing_store(self.storage) if kept is None else kept
+
+    def _target(self, run: CompiledRun, request: RunRequest, store: RunStore | None) -> RunStore:
+        """Return the store to work in; what was never run is not there to be done again."""
+        if request.mode not in ("replay", "rejudge"):
+            return self.store if store is None else store
+        kept = self._kept(store)
+        if kept is None or all(run.run_id != one.run_id for one in kept.runs()):
             raise DefinitionError(
-                f"{wish.mode}: run {run.run_id} is not in the store; the experiment, as it stands, "
-                "was never run. Run it first",
+                f"{request.mode}: run {run.run_id} is not in the store; the experiment, as it "
+                "stands, was never run. Run it first",
                 field="run_id",
                 value=run.run_id,
             )
-        return self.store if target is None else target
+        return kept
 
-    def _carry_out_blocking(self, wish: Wish, options: RunOptions) -> RunResult:
-        from themis.execution.stopping import Stopper
-        from themis.experiment.running import run_blocking
+    def _carry_out_blocking(self, request: RunRequest, options: RunOptions) -> RunResult:
+        from themis.execution.signals import Stopper
+        from themis.experiment.blocking import run_blocking
 
         stopper = Stopper()
-        return run_blocking(lambda: self._carry_out(wish, options, stopper), stopper)
+        return run_blocking(lambda: self._carry_out(request, options, stopper), stopper)
 
     async def _carry_out(
-        self, wish: Wish, options: RunOptions, stopper: Stopper | None = None
+        self, request: RunRequest, options: RunOptions, stopper: Stopper | None = None
     ) -> RunResult:
         from themis.execution.runner import execute
-        from themis.execution.stopping import Stopper
-        from themis.experiment.checking import check_wish
+        from themis.execution.signals import Stopper
+        from themis.experiment.checking import check_request
         from themis.experiment.progress import shown_progress
         from themis.experiment.result import RunResult
 
         runtime = options.get("runtime") or self.runtime
         run = self._compile(runtime)
-        check_wish(run, wish)
-        target = self._target(run, wish, options.get("store"))
+        check_request(run, request)
+        target = self._target(run, request, options.get("store"))
         with shown_progress(options.get("progress"), run) as display:
             listeners: list[Listener] = [] if display is None else [display.committed]
             ended = await execute(
                 run,
                 target,
                 runtime=runtime,
-                wish=wish,
+                request=request,
                 provenance=run.snapshot.provenance,
                 stopper=stopper or Stopper(),
                 listeners=listeners,
                 subscribers=options.get("subscribers"),
                 tracing=options.get("tracing_provider"),
+                take_over=options.get("take_over", False),
             )
         if ended.spent_out is not None and ended.status is RunStatus.INTERRUPTED:
             raise BudgetSpentError(
                 f"run {run.run_id} was interrupted by its budget: {ended.spent_out}. All that was "
                 "finished is kept: run it again with a larger budget to go on",
+                run_id=run.run_id,
+            )
+        if ended.put_off is not None and ended.status is RunStatus.INTERRUPTED:
+            raise RunStoppedError(
+                f"run {run.run_id} stopped: {ended.put_off}. All that was finished is kept: run it "
+                "again later, or with a larger longest_pause to wait for as long",
                 run_id=run.run_id,
             )
         if ended.status is RunStatus.INTERRUPTED:

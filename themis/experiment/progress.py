@@ -16,8 +16,7 @@ from typing import Any, Protocol, TextIO
 
 from themis.analysis.tables import cost_text
 from themis.core.events import Event, EventKind, Stage
-from themis.planning.expected import steps_per_case
-from themis.planning.work import CompiledRun
+from themis.planning.compiled_run import CompiledRun
 
 DRAWINGS_A_SECOND = 8
 SECONDS_BETWEEN_LINES = 5.0
@@ -70,7 +69,7 @@ class Tally:
     """
 
     def __init__(self, run: CompiledRun, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_case = steps_per_case(run)
+        self._per_case = run.pipeline.steps_per_case()
         self._clock = clock
         self._began = clock()
         self._cases_before = 0

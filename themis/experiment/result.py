@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Self, overload
 
+from themis.analysis.group_tables import group_table
 from themis.analysis.intervals import summarize
 from themis.analysis.judges import PanelAgreement, comparisons, panel_agreement
 from themis.analysis.ratings import Rating, bradley_terry
@@ -23,21 +24,24 @@ from themis.analysis.tables import (
 )
 from themis.core.base import RunId
 from themis.core.errors import DefinitionError, MissingExtraError
-from themis.core.protocols import RunStore
 from themis.core.results import (
     CaseResult,
     ExecutionState,
+    GroupSummary,
     MetricSummary,
     RunProgress,
     RunStatus,
     ScoreRow,
 )
+from themis.core.shown_text import shown
 from themis.core.snapshot import RunSnapshot
-from themis.execution.corpus import summaries_of
+from themis.core.store import RunStore
+from themis.execution.corpus_values import group_summaries, summaries_of
 from themis.views.attempts import as_of
-from themis.views.headline import Standing, read_standing
-from themis.views.judging import judged_verdicts
-from themis.views.results import case_result, case_results
+from themis.views.case_results import case_result, case_results
+from themis.views.headline import RunStanding, read_standing
+from themis.views.judge_tallies import judged_tally
+from themis.views.judged_verdicts import judged_pairs
 from themis.views.scores import score_rows
 from themis.views.state import RunHead, run_head
 
@@ -123,7 +127,7 @@ class RunResult:
         return run_head(self._store, self.run_id)
 
     @cached_property
-    def _standing(self) -> Standing:
+    def _standing(self) -> RunStanding:
         """Progress and scores: as the run has kept them, or folded when first asked for."""
         return read_standing(self._store, self.snapshot)
 
@@ -179,9 +183,27 @@ class RunResult:
         """Stream the score table: one row for each metric of each subject of each case."""
         return score_rows(self._store, self.snapshot)
 
-    def table(self) -> str:
-        """Return the headline table as plain text: one line a metric."""
-        return plain_table(list(self.metrics.values()))
+    def groups(self, by: str | Sequence[str]) -> list[GroupSummary]:
+        """Return the metrics by group of cases, with counts, bounds and intervals of their own.
+
+        Args:
+            by: "dataset", a field of the cases' metadata ("subject"; "source.year" for one within
+                another), or several of these.
+
+        Raises:
+            DefinitionError: no case has such a field, or there are more than a thousand groups.
+        """
+        return group_summaries(self._store, self.snapshot, by)
+
+    def table(self, by: str | Sequence[str] | None = None) -> str:
+        """Return the headline table as plain text: one line a metric.
+
+        Args:
+            by: as for ``groups``; then a line for each group, all cases together, and the mean that
+                counts each group alike.
+        """
+        wholes = list(self.metrics.values())
+        return plain_table(wholes) if by is None else str(group_table(self.groups(by), wholes))
 
     def judges(self, metric_id: str) -> PanelAgreement:
         """Return how a judged metric's judges agree, repeat themselves, and prefer a place.
@@ -189,7 +211,9 @@ class RunResult:
         Raises:
             DefinitionError: the run has no such metric, or it asks no judges.
         """
-        return panel_agreement(judged_verdicts(self._store, self.snapshot, metric_id))
+        found = panel_agreement(judged_tally(self._store, self.snapshot, metric_id))
+        assert found is not None  # this tally has every pattern
+        return found
 
     def ratings(self, metric_id: str) -> list[Rating]:
         """Return Bradley-Terry ratings of what a pairwise metric compared, the best first.
@@ -200,7 +224,7 @@ class RunResult:
             DefinitionError: the run has no such metric, it made no comparison in both orders, or
                 its comparisons give no finite ratings.
         """
-        found = comparisons(judged_verdicts(self._store, self.snapshot, metric_id))
+        found = comparisons(judged_pairs(self._store, self.snapshot, metric_id))
         if not found:
             raise DefinitionError(
                 f"metric '{metric_id}' has no comparison that was made in both orders, and ratings "
@@ -226,16 +250,17 @@ class RunResult:
                 values.append(getattr(row, name))
         return pandas.DataFrame(columns)
 
-    def report(self, path: str | Path) -> Path:
+    def report(self, path: str | Path, **options: Any) -> Path:
         """Write a report and return its path; the format follows from the suffix.
 
         Args:
-            path: ending in .html, .md, .json, .csv or .tex.
+            path: its suffix says the format, as for ``Reporter.write``.
+            **options: those of ``Reporter.write``, such as ``by="subject"``.
         """
         # Reporting stands beside this package, so it is reached by name, as catalog ids are.
         reporting: Any = import_module("themis.reporting")
         target = Path(path)
-        reporting.Reporter(self._store).write(self.run_id, target)
+        reporting.Reporter(self._store).write(self.run_id, target, **options)
         return target
 
     def __repr__(self) -> str:
@@ -258,7 +283,7 @@ class RunResult:
             lines.append(reuse)
         if work := work_text(self.progress):
             lines.append(work)
-        return "\n".join(lines)
+        return shown("\n".join(lines))
 
     def _repr_html_(self) -> str:
         from html import escape

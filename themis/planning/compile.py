@@ -10,15 +10,20 @@ from themis.core.config import ComponentUse, EvaluationConfig, GenerationConfig
 from themis.core.errors import DefinitionError, did_you_mean
 from themis.core.hashing import check_json, digest_value
 from themis.core.models import Dataset
+from themis.core.pipeline import MetricRole, role_of
 from themis.core.prompts import PromptSpec
 from themis.core.redaction import find_secret
-from themis.core.snapshot import RunIdentity, RunSnapshot
-from themis.planning.components import bind, bind_all, bind_object
+from themis.core.snapshot import MetricFacts, RunIdentity, RunSnapshot
+from themis.planning.capabilities import Capabilities, Role
+from themis.planning.compiled_run import BoundComponent, CompiledRun
+from themis.planning.components import DeclaredComponent, declare, declare_all
 from themis.planning.datasets import read_datasets
 from themis.planning.keys import prompt_digest
 from themis.planning.provenance import collect
 from themis.planning.sets import folded_by
-from themis.planning.work import Bound, CompiledRun
+
+_TRAJECTORIES = ("trace", "conversation")
+"""Subjects of metrics that score how an answer came about, and not the answer."""
 
 
 def compile_run(
@@ -41,10 +46,14 @@ def compile_run(
     generator = _bind_generator(generation, prompt_spec, seeds)
     selector = _optional(generation.selector, "selector")
     reducer = _optional(generation.reducer, "reducer")
-    judges = {one.name: one for one in bind_all(evaluation.judge_models, "judge", "judge_models")}
+    judges = {
+        one.name: one.bind()
+        for one in declare_all(evaluation.judge_models, "judge", "judge_models")
+    }
     parsers, default_parser = _bind_run_parser(evaluation)
-    metrics = _bind_sets(_bind_metrics(evaluation, parsers, default_parser), generation)
-    _check_parts(evaluation, metrics, reducer)
+    metrics = _bind_metrics(evaluation, generation, parsers, default_parser)
+    _check_trajectories(metrics, reducer)
+    _check_overrides(evaluation, metrics)
     _check_judges(metrics, selector, list(judges), generation.num_samples)
     refs, manifests = read_datasets(datasets, prompt_spec, _judge_prompt(evaluation, metrics))
     identity = RunIdentity(
@@ -92,110 +101,90 @@ def _or_none(spec: PromptSpec | None) -> PromptSpec | None:
     return None if spec is None or spec.is_empty() else spec
 
 
-def _given(bounds: Sequence[Bound | None]) -> list[Bound]:
+def _given(bounds: Sequence[BoundComponent | None]) -> list[BoundComponent]:
     return [one for one in bounds if one is not None]
 
 
-def _settings(bounds: Sequence[Bound]) -> dict[str, Any]:
+def _settings(bounds: Sequence[BoundComponent]) -> dict[str, Any]:
     """Return what components say their fingerprints cover, as far as it is JSON."""
     found: dict[str, Any] = {}
     for one in bounds:
-        settings = getattr(one.component, "fingerprinted", None)
-        if not isinstance(settings, Mapping):
+        if one.capabilities.fingerprinted is None:
             continue
-        with suppress(
-            DefinitionError
-        ):  # it is there to tell by, and no run fails for the want of it
-            found[f"{one.ref.role}:{one.name}"] = check_json(dict(settings))
+        with suppress(DefinitionError):  # it explains differences; no run fails for want of it
+            settings = check_json(dict(one.capabilities.fingerprinted))
+            found[f"{one.ref.role}:{one.name}"] = settings
     return found
 
 
-def _optional(spec: Any, role: Any) -> Bound | None:
-    return None if spec is None else bind(spec, role, f"generation.{role}")
+def _optional(spec: Any, role: Role) -> BoundComponent | None:
+    return None if spec is None else declare(spec, role, f"generation.{role}").bind()
 
 
 def _bind_generator(
     generation: GenerationConfig, prompt_spec: PromptSpec | None, seeds: Sequence[int]
-) -> Bound:
+) -> BoundComponent:
+    """Bind the generator; prompt material that names metadata is filled with the case's."""
     _check_seeds(seeds, generation.num_samples)
-    where = "generation.generator"
-    bound = bind(generation.generator, "generator", where)
-    _check_own_seed(bound, generation.num_samples, seeds)
-    if prompt_spec is None or not prompt_spec.uses_metadata() or "metadata" in bound.reads:
-        return bound
-    return bind_object(
-        bound.component,
-        "generator",
-        where,
-        name=bound.name,
-        params=bound.ref.params,
-        extra_reads=frozenset({"metadata"}),
-    )
+    generator = declare(generation.generator, "generator", "generation.generator")
+    _check_own_seed(generator.capabilities, generation.num_samples, seeds)
+    is_filled = prompt_spec is not None and prompt_spec.uses_metadata()
+    return generator.bind(also_reads=frozenset({"metadata"} if is_filled else ()))
 
 
-def _bind_run_parser(evaluation: EvaluationConfig) -> tuple[dict[str, Bound], str | None]:
+def _bind_run_parser(evaluation: EvaluationConfig) -> tuple[dict[str, BoundComponent], str | None]:
     if not evaluation.parsers:
         return {}, None
-    one = bind(evaluation.parsers[0], "parser", "parsers[0]")
+    one = declare(evaluation.parsers[0], "parser", "parsers[0]").bind()
     return {one.name: one}, one.name
 
 
 def _bind_metrics(
-    evaluation: EvaluationConfig, parsers: dict[str, Bound], default_parser: str | None
-) -> list[Bound]:
-    """Bind the metrics; a metric's own parser joins ``parsers`` under a name of its own."""
-    metrics: list[Bound] = []
-    for plain, spec in zip(
-        bind_all(evaluation.metrics, "metric", "metrics"), evaluation.metrics, strict=True
-    ):
+    evaluation: EvaluationConfig,
+    generation: GenerationConfig,
+    parsers: dict[str, BoundComponent],
+    default_parser: str | None,
+) -> list[BoundComponent]:
+    """Bind the metrics, each with the parser that reads for it and the metric that it folds.
+
+    A metric's own parser joins ``parsers`` under a name of its own.
+    """
+    declared = declare_all(evaluation.metrics, "metric", "metrics")
+    between = "reducer" if generation.reducer is not None else None
+    between = "selector" if generation.selector is not None else between
+    metrics: list[BoundComponent] = []
+    for metric, spec in zip(declared, evaluation.metrics, strict=True):
         own = spec.parser if isinstance(spec, ComponentUse) else None
-        parser = default_parser
-        if own is not None and plain.facts.of is not None:
-            raise DefinitionError(
-                f"metrics '{plain.name}' folds scores and reads no output: give the parser to "
-                f"the metric '{plain.facts.of}'",
-                field="parser",
-            )
-        if plain.facts.subject in ("trace", "conversation") and not plain.facts.judged:
-            _check_reads_no_answer(plain, own)
-            parser = None
+        parser = default_parser if _reads_answer(metric.facts) else None
         if own is not None:
-            parser = _join_parser(bind(own, "parser", f"metrics '{plain.name}'.parser"), parsers)
-        metrics.append(
-            bind_object(
-                plain.component,
-                "metric",
-                f"metrics '{plain.name}'",
-                name=plain.name,
-                params=plain.ref.params,
-                parser=parser,
+            _check_own_parser(metric)
+            where = f"metrics '{metric.name}'.parser"
+            parser = _join_parser(declare(own, "parser", where), parsers)
+        folded = None
+        if role_of(metric.facts) is MetricRole.FOLDS:
+            folded = folded_by(
+                metric, declared, num_samples=generation.num_samples, between=between
             )
-        )
+        metrics.append(metric.bind(parser=parser, folded=folded))
     return metrics
 
 
-def _bind_sets(metrics: list[Bound], generation: GenerationConfig) -> list[Bound]:
-    """Bind the candidate-set metrics to the metrics that they fold."""
-    between = "reducer" if generation.reducer is not None else None
-    between = "selector" if generation.selector is not None else between
-    return [
-        metric
-        if metric.facts.of is None
-        else bind_object(
-            metric.component,
-            "metric",
-            f"metrics '{metric.name}'",
-            name=metric.name,
-            params=metric.ref.params,
-            folds=folded_by(metric, metrics, num_samples=generation.num_samples, between=between),
+def _reads_answer(metric: MetricFacts) -> bool:
+    """Return whether a metric is given an answer, which a parser may read for it."""
+    role = role_of(metric)
+    reads_answers = role is MetricRole.SCORES and metric.subject not in _TRAJECTORIES
+    return role.asks_judges or reads_answers
+
+
+def _check_own_parser(metric: DeclaredComponent) -> None:
+    """Refuse a parser of its own for a metric that is given no answer."""
+    if role_of(metric.facts) is MetricRole.FOLDS:
+        raise DefinitionError(
+            f"metrics '{metric.name}' folds scores and reads no output: give the parser to "
+            f"the metric '{metric.facts.of}'",
+            field="parser",
         )
-        for metric in metrics
-    ]
-
-
-def _check_reads_no_answer(metric: Bound, parser: Any) -> None:
-    """Refuse a parser for a metric that scores the way to an answer and not what it says."""
-    if parser is not None:
+    if not _reads_answer(metric.facts):
         raise DefinitionError(
             f"metric '{metric.name}' scores the {metric.facts.subject}, which no parser reads: "
             "leave out its parser",
@@ -203,10 +192,10 @@ def _check_reads_no_answer(metric: Bound, parser: Any) -> None:
         )
 
 
-def _check_ways(metrics: list[Bound], reducer: Bound | None) -> None:
+def _check_trajectories(metrics: list[BoundComponent], reducer: BoundComponent | None) -> None:
     """Refuse to score the way to a candidate that is made of several, and so has none."""
     for metric in metrics:
-        if reducer is not None and metric.facts.subject in ("trace", "conversation"):
+        if reducer is not None and metric.facts.subject in _TRAJECTORIES:
             raise DefinitionError(
                 f"metric '{metric.name}' scores the {metric.facts.subject} of a sample, and the "
                 f"reducer '{reducer.name}' makes one candidate of all, which has none: leave out "
@@ -215,8 +204,12 @@ def _check_ways(metrics: list[Bound], reducer: Bound | None) -> None:
             )
 
 
-def _join_parser(parser: Bound, parsers: dict[str, Bound]) -> str:
-    """Return the name under which a metric's parser stands among the run's."""
+def _join_parser(declared: DeclaredComponent, parsers: dict[str, BoundComponent]) -> str:
+    """Return the name that a metric's parser has among the run's; equal parsers are one."""
+    for name, other in parsers.items():
+        if other.component is declared.component:
+            return name
+    parser = declared.bind()
     for name, other in parsers.items():
         if other.digest == parser.digest:
             return name
@@ -253,10 +246,9 @@ def _check_seeds(seeds: Sequence[int], samples: int) -> None:
         )
 
 
-def _check_own_seed(generator: Bound, samples: int, seeds: Sequence[int]) -> None:
-    """Refuse a seed among the sampling parameters where it would stand for several others."""
-    sampling = getattr(generator.component, "sampling", None)
-    seed = sampling.get("seed") if isinstance(sampling, Mapping) else None
+def _check_own_seed(generator: Capabilities, samples: int, seeds: Sequence[int]) -> None:
+    """Refuse a seed in the sampling parameters where each sample is to have one of its own."""
+    seed = (generator.sampling or {}).get("seed")
     if seed is None or (samples == 1 and not seeds):
         return
     other = f"num_samples = {samples}" if samples > 1 else f"seeds = {list(seeds)}"
@@ -269,10 +261,13 @@ def _check_own_seed(generator: Bound, samples: int, seeds: Sequence[int]) -> Non
 
 
 def _check_judges(
-    metrics: list[Bound], selector: Bound | None, judges: list[str], num_samples: int
+    metrics: list[BoundComponent],
+    selector: BoundComponent | None,
+    judges: list[str],
+    num_samples: int,
 ) -> None:
-    asking = [metric for metric in metrics if metric.facts.judged]
-    if selector is not None and hasattr(selector.component, "judges_needed"):
+    asking = [metric for metric in metrics if role_of(metric.facts).asks_judges]
+    if selector is not None and selector.capabilities.judges_needed is not None:
         asking.append(selector)
     for bound in asking:
         if not judges:
@@ -281,9 +276,9 @@ def _check_judges(
                 "set EvaluationConfig(judge_models=[...])",
                 field="judge_models",
             )
-        if (check_samples := getattr(bound.component, "check_samples", None)) is not None:
+        if (check_samples := bound.capabilities.check_samples) is not None:
             check_samples(num_samples)
-        needed = getattr(bound.component, "judges_needed", None)
+        needed = bound.capabilities.judges_needed
         for judge in needed(judges) if needed is not None else ():
             if judge not in judges:
                 raise DefinitionError(
@@ -294,27 +289,21 @@ def _check_judges(
                 )
 
 
-def _judge_prompt(evaluation: EvaluationConfig, metrics: list[Bound]) -> PromptSpec | None:
+def _judge_prompt(evaluation: EvaluationConfig, metrics: list[BoundComponent]) -> PromptSpec | None:
     """Return the prompt material that judges are shown a question in, checked by whoever does so.
 
     A workflow of the user's own may make anything of it.
     """
     spec = evaluation.prompt_spec
-    asking = [one.component for one in metrics if hasattr(one.component, "check_prompt")]
-    if spec is None or not asking:
+    checks = [check for one in metrics if (check := one.capabilities.check_prompt) is not None]
+    if spec is None or not checks:
         return None
-    for component in asking:
-        component.check_prompt(spec)
+    for check in checks:
+        check(spec)
     return spec
 
 
-def _check_parts(evaluation: EvaluationConfig, metrics: list[Bound], reducer: Bound | None) -> None:
-    """Refuse what names or needs a part that the run does not have."""
-    _check_ways(metrics, reducer)
-    _check_overrides(evaluation, metrics)
-
-
-def _check_overrides(evaluation: EvaluationConfig, metrics: list[Bound]) -> None:
+def _check_overrides(evaluation: EvaluationConfig, metrics: list[BoundComponent]) -> None:
     names = [metric.name for metric in metrics]
     for key in evaluation.workflow_overrides:
         if key not in names:
@@ -330,7 +319,7 @@ def _check_secrets(
     environment: Mapping[str, Any],
     evaluation: EvaluationConfig,
     datasets: Sequence[Dataset],
-    bounds: Sequence[Bound],
+    bounds: Sequence[BoundComponent],
 ) -> None:
     """Refuse what looks like a secret where it would be stored, hashed and shown.
 

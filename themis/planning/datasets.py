@@ -15,12 +15,12 @@ from typing import Any
 from themis.core.base import JSONValue
 from themis.core.errors import DefinitionError
 from themis.core.hashing import DIGEST_BYTES, digest_parts, digest_value, encode, hasher
-from themis.core.kept import StoredCase
 from themis.core.models import Case, Dataset
 from themis.core.prompts import PromptSpec
 from themis.core.snapshot import DatasetRef
+from themis.core.store import StoredCase
+from themis.planning.compiled_run import DatasetManifest
 from themis.planning.keys import CaseDigests
-from themis.planning.work import Manifest
 
 _BUCKETS = 256
 _SHIFT = 56
@@ -30,7 +30,7 @@ def read_datasets(
     datasets: Sequence[Dataset],
     prompt_spec: PromptSpec | None,
     judge_prompt: PromptSpec | None = None,
-) -> tuple[list[DatasetRef], list[Manifest]]:
+) -> tuple[list[DatasetRef], list[DatasetManifest]]:
     """Read every dataset once and return what identity and the run need of it.
 
     Args:
@@ -46,7 +46,7 @@ def read_datasets(
         raise DefinitionError("datasets is empty: a run needs at least one", field="datasets")
     seen: set[str] = set()
     refs: list[DatasetRef] = []
-    manifests: list[Manifest] = []
+    manifests: list[DatasetManifest] = []
     for dataset in datasets:
         if dataset.dataset_id in seen:
             raise DefinitionError(
@@ -87,7 +87,7 @@ class DatasetDigest:
         self._cases = hasher("cases")
 
     def update(self, digests: bytes | bytearray) -> None:
-        """Take the next cases, by the digests of the whole of each."""
+        """Add the next cases to the fingerprint, by the digest of each, one after the other."""
         self._cases.update(digests)
 
     def fingerprint(self) -> str:
@@ -107,7 +107,7 @@ def stored_case(case: Case, digests: CaseDigests) -> StoredCase:
 
 def _read(
     dataset: Dataset, prompt_spec: PromptSpec | None, judge_prompt: PromptSpec | None
-) -> Manifest:
+) -> DatasetManifest:
     digests = bytearray()
     ids = [array("Q") for _ in range(_BUCKETS)]
     fills = prompt_spec is not None and prompt_spec.template is not None
@@ -133,7 +133,7 @@ def _read(
         _refuse_duplicate(dataset, twice)
     whole = DatasetDigest(dataset.revision, dataset.metadata)
     whole.update(digests)
-    return Manifest(
+    return DatasetManifest(
         fingerprint=whole.fingerprint(), n_cases=len(digests) // DIGEST_BYTES, digests=digests
     )
 
@@ -153,7 +153,7 @@ def _short(case_id: str) -> int:
 
 
 def _twice(ids: Sequence[array[int]]) -> set[int]:
-    """Return the short digests that stand twice or more."""
+    """Return the short digests of case ids that occur more than once."""
     found: set[int] = set()
     for bucket in ids:
         if len(set(bucket)) < len(bucket):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from themis.core.plans import RunPlan
 from themis.core.results import RunEstimate
-from themis.planning.expected import steps_per_case
+from themis.core.run_plan import RunPlan
+from themis.planning.compiled_run import BoundComponent, CompiledRun
 from themis.planning.prices import call_cost, find_price
-from themis.planning.work import Bound, CompiledRun
 
 Prices = Mapping[str, Mapping[str, float]]
 
@@ -19,30 +18,27 @@ class Spending:
     Args:
         generator: what is asked.
         prices: the user's own prices, as in ``RuntimeConfig.prices``.
-        not_before: Unix seconds before which nothing that is reused was made; None for no bound.
     """
 
-    def __init__(self, generator: Bound, prices: Prices) -> None:
-        component = generator.component
-        self._cap: int | None = getattr(component, "max_output_tokens", None)
+    def __init__(self, generator: BoundComponent, prices: Prices) -> None:
+        self._cap = generator.capabilities.max_output_tokens
         self._calls = 0
-        self._counts = hasattr(component, "estimate_tokens")
+        self._counts = generator.capabilities.estimate_tokens is not None
         self._tokens = 0
-        self._price = find_price(component, prices)
+        self._price = find_price(generator, prices)
         self._costs: list[float] | None = None
         if self._price is not None and self._counts:
             self._costs = [0.0] if self._cap is None else [0.0, 0.0]
 
-    def add(self, count: Callable[[], int] | None) -> None:
+    def add(self, prompt: int | None) -> None:
         """Add one generation.
 
         Args:
-            count: says how many prompt tokens it is expected to use, where its generator can.
+            prompt: how many prompt tokens it is expected to use; None where nobody can say.
         """
         self._calls += 1
-        if count is None:
+        if prompt is None:
             return
-        prompt = count()
         self._tokens += prompt
         if self._costs is None:
             return
@@ -95,7 +91,7 @@ def estimate_of(run: CompiledRun, plan: RunPlan) -> RunEstimate:
         plan: of its generations at least.
     """
     notes = []
-    if any(metric.facts.judged for metric in run.metrics):
+    if run.pipeline.all_judged:
         notes = [
             "steps under 'judge' are judged metrics; each asks at least one judge call",
             "judge calls are not among the tokens: they ask about answers that are not there yet",
@@ -104,7 +100,9 @@ def estimate_of(run: CompiledRun, plan: RunPlan) -> RunEstimate:
     return RunEstimate(
         run_id=run.run_id,
         n_cases=cases,
-        steps={stage.value: cases * count for stage, count in steps_per_case(run).items()},
+        steps={
+            stage.value: cases * count for stage, count in run.pipeline.steps_per_case().items()
+        },
         to_run={"generate": plan.stages["generate"].to_run},
         prompt_tokens=plan.prompt_tokens,
         output_tokens_at_most=plan.output_tokens_at_most,

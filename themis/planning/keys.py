@@ -1,8 +1,9 @@
 """Keys: the digest of all that a step depends on, and nothing else.
 
-The digests of the run's parts are computed once, those of a case once; a key is one more digest
-over a handful of them. What each kind of key covers is said at its function. Ids in contexts, run
-ids, latencies and names in tables are never in a key.
+A key is made of named parts, each a digest; a ``KeyKind`` says which. The digests of the
+run's components are computed once, those of a case once; a key is one more digest over a handful
+of them. Why a key is another than a kept run's is told by the names of the parts that differ
+(``compare/reasons``). Ids in contexts, run ids, latencies and names in tables are never in a key.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from themis.core.base import ArtifactKey, JSONValue
+from themis.core.events import Stage, StepAddress
 from themis.core.hashing import digest_parts, digest_value, text
 from themis.core.models import Case, GenerationResult, Message, TraceStep
 from themis.core.prompts import PromptSpec
@@ -33,8 +35,7 @@ def component_digest(ref: ComponentRef) -> bytes:
             ref.metric.higher_is_better,
             ref.metric.unparsed,
             ref.metric.subject,
-            # A declaration that came later: who does not make it keeps its digest.
-            *(["scores_refusals"] if ref.metric.scores_refusals else []),
+            ref.metric.scores_refusals,
         ]
     )
     return digest_value(
@@ -130,40 +131,9 @@ def failure_digest(category: str, message: str) -> bytes:
     return digest_value("unread", [category, message])
 
 
-def way_digest(candidate: bytes, parsed: bytes) -> bytes:
-    """Digest of what a metric of the way to a candidate is given: the way, and the value."""
-    return digest_parts("way", [candidate, parsed])
-
-
-def generate_key(
-    generator: bytes, prompt: bytes, case: bytes, sample: int, seed: int | None
-) -> ArtifactKey:
-    """Generator, prompt material, case id and what the generator reads, sample index, seed."""
-    return _key("generate", (generator, prompt, case, _draw(sample, seed)))
-
-
-def select_key(
-    selector: bytes, contents: Iterable[bytes], case: bytes, judges: Iterable[bytes]
-) -> ArtifactKey:
-    """Selector, the candidates' contents in order, the case, the judges it may ask."""
-    return _key("select", (selector, _many(contents), case, _many(judges)))
-
-
-def reduce_key(
-    reducer: bytes, contents: Iterable[bytes], parsed: Iterable[bytes], case: bytes
-) -> ArtifactKey:
-    """Reducer, the candidates' contents in order, their parsed values where read, the case."""
-    return _key("reduce", (reducer, _many(contents), _many(parsed), case))
-
-
-def parse_key(parser: bytes, content: bytes, case: bytes) -> ArtifactKey:
-    """Parser, the candidate's content, case id and metadata: all that a parser is shown."""
-    return _key("parse", (parser, content, case))
-
-
-def score_key(metric: bytes, parsed: bytes, case: bytes, dataset: bytes) -> ArtifactKey:
-    """Metric, the parsed value, the case, the dataset's metadata."""
-    return _key("score", (metric, parsed, case, dataset))
+def trajectory_digest(candidate: bytes, parsed: bytes) -> bytes:
+    """Digest of what a trajectory metric is given: the candidate with its trajectory, the value."""
+    return digest_parts("trajectory", [candidate, parsed])
 
 
 def scored_digest(value: float, details: JSONValue, failure: str | None) -> bytes:
@@ -171,19 +141,102 @@ def scored_digest(value: float, details: JSONValue, failure: str | None) -> byte
     return digest_value("scored", [value, details, failure])
 
 
+class KeyKind:
+    """A kind of key, and the names of the parts that it is made of, in order.
+
+    ``case`` is the case id and the parts of the case that the component reads, ``dataset`` the
+    dataset's metadata.
+    """
+
+    __slots__ = ("_kind", "parts")
+
+    def __init__(self, kind: str, *parts: str) -> None:
+        self._kind = kind
+        self.parts = parts
+
+    def key(self, *digests: bytes) -> ArtifactKey:
+        """Return the key that is made of a digest for each part."""
+        return text(digest_parts(self._kind, digests))  # type: ignore[return-value]  # a NewType costs a call
+
+
+GENERATION = KeyKind("generate", "generator", "prompt", "case", "draw")
+SELECTION = KeyKind("select", "selector", "samples", "case", "judges")
+REDUCTION = KeyKind("reduce", "reducer", "samples", "values", "case")
+PARSE = KeyKind("parse", "parser", "candidate", "case")
+SCORE = KeyKind("score", "metric", "parsed", "case", "dataset")
+SET_SCORE = KeyKind("set score", "metric", "scores", "values", "case", "dataset")
+JUDGE_CALL = KeyKind("judge call", "judge", "question", "repeat")
+JUDGED = KeyKind("judge", "metric", "candidate", "case", "dataset", "workflow", "judgments")
+_OF_STAGE: dict[Stage, KeyKind] = {
+    Stage.GENERATE: GENERATION,
+    Stage.SELECT: SELECTION,
+    Stage.REDUCE: REDUCTION,
+    Stage.PARSE: PARSE,
+    Stage.SCORE: SCORE,
+    Stage.JUDGE: JUDGED,
+}
+
+
+def key_kind(address: StepAddress, *, folds: bool = False) -> KeyKind:
+    """Return the kind of a step's key.
+
+    Args:
+        address: the step.
+        folds: whether its metric folds the scores of a case's samples.
+    """
+    if address.call is not None:
+        return JUDGE_CALL
+    return SET_SCORE if folds else _OF_STAGE[address.stage]
+
+
+def generate_key(
+    generator: bytes, prompt: bytes, case: bytes, sample: int, seed: int | None
+) -> ArtifactKey:
+    """Return the key of a generation; its draw is the sample index and the seed."""
+    return GENERATION.key(generator, prompt, case, _draw(sample, seed))
+
+
+def select_key(
+    selector: bytes, contents: Iterable[bytes], case: bytes, judges: Iterable[bytes]
+) -> ArtifactKey:
+    """Return the key of a selection: of the samples' contents in order, and the judges to ask."""
+    return SELECTION.key(selector, _many(contents), case, _many(judges))
+
+
+def reduce_key(
+    reducer: bytes, contents: Iterable[bytes], parsed: Iterable[bytes], case: bytes
+) -> ArtifactKey:
+    """Return the key of a reduction: of the samples' contents, and their values where read."""
+    return REDUCTION.key(reducer, _many(contents), _many(parsed), case)
+
+
+def parse_key(parser: bytes, content: bytes, case: bytes) -> ArtifactKey:
+    """Return the key of a parse: of all that a parser is shown."""
+    return PARSE.key(parser, content, case)
+
+
+def score_key(metric: bytes, parsed: bytes, case: bytes, dataset: bytes) -> ArtifactKey:
+    """Return the key of a score: of the parsed value, and of the way to it where that is scored."""
+    return SCORE.key(metric, parsed, case, dataset)
+
+
 def set_score_key(
     metric: bytes, scores: Iterable[bytes], parsed: Iterable[bytes], case: bytes, dataset: bytes
 ) -> ArtifactKey:
-    """Metric, the samples' scores in order, their parsed values where read, case, metadata."""
-    return _key("set score", (metric, _many(scores), _many(parsed), case, dataset))
+    """Return the key of a set metric's score: of the samples' scores, and their values if read."""
+    return SET_SCORE.key(metric, _many(scores), _many(parsed), case, dataset)
 
 
 def judge_call_key(
-    judge: bytes, prompt: JSONValue, seed: int | None, repeat: int, twin: int = 0
+    judge: bytes, prompt: JSONValue, seed: int | None, repeat: int, duplicate_index: int = 0
 ) -> ArtifactKey:
-    """Judge, the rendered prompt, judge seed, repeat index; and which of equal judges it is."""
-    rendered = digest_value("rendered", [prompt, twin] if twin else prompt)
-    return _key("judge call", (judge, rendered, _draw(repeat, seed)))
+    """Return the key of one call of a judge.
+
+    The question is the rendered prompt; and, of several equal judges, which of them is asked. The
+    repeat is its index and the judge's seed.
+    """
+    question = digest_value("rendered", [prompt, duplicate_index])
+    return JUDGE_CALL.key(judge, question, _draw(repeat, seed))
 
 
 def aggregate_key(
@@ -194,15 +247,23 @@ def aggregate_key(
     workflow: bytes,
     judgments: JSONValue,
 ) -> ArtifactKey:
-    """Metric, subject's content, case, dataset's metadata, judge prompt and settings, judgments."""
-    return _key(
-        "judge", (metric, content, case, dataset, workflow, digest_value("judgments", judgments))
-    )
+    """Return the key of a judged metric's value: of the judgments on one or more candidates."""
+    judged = digest_value("judgments", judgments)
+    return JUDGED.key(metric, content, case, dataset, workflow, judged)
 
 
 def _many(parts: Iterable[bytes]) -> bytes:
     return digest_parts("list", list(parts))
 
 
-def _key(kind: str, parts: Sequence[bytes]) -> ArtifactKey:
-    return text(digest_parts(kind, parts))  # type: ignore[return-value]  # a NewType costs a call
+def derived_seed(case_id: str, *draw: int | str) -> int:
+    """Return a seed between 0 and 2**31 - 1, fixed by the case id and the draw.
+
+    Never by content: a corrected question keeps its seeds. Some endpoints refuse over 31 bits.
+    """
+    return int.from_bytes(digest_value("seed", [case_id, *draw])[:4], "big") & 0x7FFF_FFFF
+
+
+def sample_seed(seeds: Sequence[int], case_id: str, sample: int) -> int:
+    """Return one sample's seed: the user's, or one derived from case id and sample index."""
+    return seeds[sample] if seeds else derived_seed(case_id, sample)

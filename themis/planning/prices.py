@@ -10,8 +10,11 @@ import importlib.util
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
+
+from themis.core.config import RuntimeConfig
+from themis.core.errors import DefinitionError
+from themis.planning.compiled_run import BoundComponent, CompiledRun
 
 _MILLION = 1_000_000
 
@@ -63,20 +66,19 @@ class ListedPrice:
 Price = GivenPrice | ListedPrice
 
 
-def find_price(component: Any, given: Mapping[str, Mapping[str, float]]) -> Price | None:
+def find_price(bound: BoundComponent, given: Mapping[str, Mapping[str, float]]) -> Price | None:
     """Return the price of what a component asks; None where it is unknown.
 
     Args:
-        component: with ``model`` and ``base_url``, where it asks an endpoint.
+        bound: the component; where it asks an endpoint, it declares ``model`` and ``base_url``.
         given: the user's prices, by model, ``provider_key`` or ``component_id``; they come before
             the list's.
     """
-    for name in price_names(component):
+    for name in price_names(bound):
         if name in given:
             return GivenPrice(**given[name])
-    model = getattr(component, "model", None)
-    base_url = getattr(component, "base_url", None)
-    if not isinstance(model, str) or not isinstance(base_url, str) or _is_own(base_url):
+    model, base_url = bound.capabilities.model, bound.capabilities.base_url
+    if model is None or base_url is None or _is_own(base_url):
         return None
     if importlib.util.find_spec("genai_prices") is None:
         return None
@@ -98,10 +100,10 @@ def call_cost(price: Price | None, usage: Mapping[str, int] | None) -> float | N
         return None
 
 
-def price_names(component: Any) -> list[str]:
+def price_names(bound: BoundComponent) -> list[str]:
     """Return the names under which the user may give a component's price, the closest first."""
-    found = (getattr(component, name, None) for name in ("model", "provider_key", "component_id"))
-    return [name for name in found if isinstance(name, str)]
+    declared = (bound.capabilities.model, bound.capabilities.provider_key)
+    return [*(name for name in declared if name is not None), bound.ref.component_id]
 
 
 def _is_own(base_url: str) -> bool:
@@ -113,3 +115,45 @@ def _is_own(base_url: str) -> bool:
         return not ipaddress.ip_address(host).is_global
     except ValueError:
         return False
+
+
+def check_budget(run: CompiledRun, runtime: RuntimeConfig) -> None:
+    """Refuse a budget of tokens or dollars that the run's calls could exceed unseen.
+
+    Raises:
+        DefinitionError: a call has no output cap, no bound of its prompt or, under a budget of
+            dollars, no known price.
+    """
+    budget = runtime.budget or {}
+    name = next((name for name in ("dollars", "tokens") if name in budget), None)
+    if name is None:
+        return
+    for bound in (run.generator, *run.judges.values()):
+        _check_bounds(bound, name)
+        if "dollars" in budget and find_price(bound, runtime.prices) is None:
+            model = bound.capabilities.model or bound.ref.component_id
+            raise DefinitionError(
+                f"budget.dollars = {budget['dollars']:g}: the price of {bound.ref.role} "
+                f"'{bound.name}' is unknown; give it under runtime, prices={{{model!r}: "
+                '{"input": ..., "output": ...}}, in dollars for a million tokens',
+                field="budget.dollars",
+                value=budget["dollars"],
+            )
+
+
+def _check_bounds(bound: BoundComponent, name: str) -> None:
+    who = f"budget.{name}: {bound.ref.role} '{bound.name}'"
+    if bound.capabilities.max_output_tokens is None:
+        raise DefinitionError(
+            f"{who} has no cap on its output tokens, so a call could exceed any budget: give an "
+            'endpoint sampling={"max_output_tokens": ...}, a component of your own the attribute '
+            "max_output_tokens",
+            field=f"budget.{name}",
+        )
+    if bound.capabilities.max_prompt_tokens is None:
+        argument = "prompt" if bound.ref.role == "judge" else "case, ctx"
+        raise DefinitionError(
+            f"{who} does not say how many tokens a prompt has at most: give it a method "
+            f"max_prompt_tokens({argument})",
+            field=f"budget.{name}",
+        )

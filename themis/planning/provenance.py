@@ -11,9 +11,9 @@ from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
+from themis.core.base import running_version
 from themis.core.redaction import redact
 from themis.core.snapshot import Provenance
-from themis.core.version import running_version
 
 _WATCHED = ("pydantic", "orjson", "jinja2", "numpy", "scipy", "openai", "langgraph", "genai-prices")
 

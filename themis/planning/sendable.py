@@ -1,44 +1,38 @@
 """Whether a component can go to a worker process, told before anything runs.
 
-What can be pickled here and not be found there (a class of the script itself, or of a notebook) is
-refused too: worker processes do not run the user's script again.
+A class of the script itself, or of a notebook, can be pickled here and is not found there, since
+worker processes do not run the user's script again: it is refused too.
 """
 
 from __future__ import annotations
 
 import inspect
 import io
-import math
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 from themis.core.errors import DefinitionError
 
 
-def check_cpu_bound(component: Any, role: str, where: str) -> bool:
-    """Return whether a component is to run in worker processes.
+def check_sendable(component: object, method: Callable[..., Any], where: str) -> None:
+    """Check that a component that declares ``cpu_bound`` can run in a worker process.
+
+    Args:
+        component: the component.
+        method: the method of it that is called there.
+        where: the field it stands in, for messages.
 
     Raises:
-        DefinitionError: it says so and cannot; the message names it and the way out.
+        DefinitionError: it cannot; the message names it and the way out.
     """
     name = type(component).__name__
-    declared = getattr(component, "cpu_bound", False)
-    if not isinstance(declared, bool):
-        _refuse(where, f"{name}.cpu_bound is {declared!r}; it must be True or False")
-    if not declared or role not in ("parser", "metric"):
-        return False
-    seconds = getattr(component, "cpu_timeout", None)
-    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if seconds is not None and not (is_number and math.isfinite(seconds) and seconds > 0):
-        _refuse(where, f"{name}.cpu_timeout is {seconds!r}; it must be seconds above 0, or None")
-    for method in _methods(component, role):
-        if inspect.iscoroutinefunction(getattr(component, method, None)):
-            _refuse(
-                where,
-                f"{name} declares cpu_bound, but {method}() is async, and a worker process has no "
-                "event loop; make it a plain method, or leave out cpu_bound",
-            )
+    if inspect.iscoroutinefunction(method):
+        _refuse(
+            where,
+            f"{name} declares cpu_bound, but {method.__name__}() is async, and a worker process "
+            "has no event loop; make it a plain method, or leave out cpu_bound",
+        )
     try:
         pickled = pickle.dumps(component)
         _Finder(io.BytesIO(pickled)).load()
@@ -57,14 +51,6 @@ def check_cpu_bound(component: Any, role: str, where: str) -> bool:
             f"({type(error).__name__}: {said}); keep locks, open files and lambdas out of its "
             "attributes, or leave out cpu_bound",
         )
-    return True
-
-
-def _methods(component: Any, role: str) -> Sequence[str]:
-    if role == "parser":
-        return ("parse",)
-    known = ("build_workflow", "score_set", "score")
-    return (next(method for method in known if hasattr(component, method)),)
 
 
 def _refuse(where: str, said: str) -> None:
@@ -76,7 +62,7 @@ class _MainError(Exception):
 
 
 class _Finder(pickle.Unpickler):
-    """Loads a pickle, as a worker process will, but for what only this process has."""
+    """Loads a pickle as a worker process will, without what only this process has."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Find a class or function by its name."""

@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from themis.core.errors import DefinitionError, did_you_mean
+from themis.core.pipeline import MetricRole, role_of
 from themis.core.snapshot import MetricFacts
-from themis.planning.work import Bound
+from themis.planning.components import DeclaredComponent
 
 
 def folded_by(
-    metric: Bound, metrics: Sequence[Bound], *, num_samples: int, between: str | None
+    metric: DeclaredComponent,
+    metrics: Sequence[DeclaredComponent],
+    *,
+    num_samples: int,
+    between: str | None,
 ) -> MetricFacts:
     """Return what the numbers of the metric mean that a set metric folds.
 
@@ -36,10 +41,11 @@ def folded_by(
         raise DefinitionError(
             f"{where}: of = {of!r} names no other metric of the run{hint}", field="of", value=of
         )
-    if base.facts.judged or base.facts.of is not None:
+    role = role_of(base.facts)
+    if role is not MetricRole.SCORES:
         what = (
             "is judged, and judging comes after the scores of samples have been folded"
-            if base.facts.judged
+            if role.asks_judges
             else "is a candidate-set metric itself"
         )
         raise DefinitionError(
@@ -53,7 +59,7 @@ def folded_by(
             f"leave out generation.{between} or the metric",
             field=f"generation.{between}",
         )
-    kind = getattr(metric.component, "of_kind", None)
+    kind = metric.capabilities.of_kind
     if kind is not None and not (base.facts.kind == kind and base.facts.higher_is_better):
         raise DefinitionError(
             f"{where}: of = '{of}' gives no {kind} scores of which 1 is right; name a metric with "
@@ -61,7 +67,7 @@ def folded_by(
             field="of",
             value=of,
         )
-    k = getattr(metric.component, "k", None)
+    k = metric.capabilities.k
     if k is not None and num_samples < k:
         raise DefinitionError(
             f"{where}: k = {k!r} samples are to be drawn from num_samples = {num_samples}; set "
@@ -70,15 +76,3 @@ def folded_by(
             value=k,
         )
     return base.facts
-
-
-def inheriting(own: MetricFacts, component: object, base: MetricFacts) -> MetricFacts:
-    """Return a set metric's facts, completed by those of the metric that it folds."""
-    taken = {
-        name: getattr(base, name)
-        for name in ("value_range", "higher_is_better", "unit")
-        if not hasattr(component, name)
-    }
-    if own.kind == "binary":  # its range is that of its kind
-        taken.pop("value_range", None)
-    return own.model_copy(update=taken)

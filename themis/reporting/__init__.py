@@ -1,7 +1,7 @@
-"""Telling others what came of a run: one renderer a format, over views and analysis.
+"""Reports of runs, as Markdown, HTML, LaTeX, JSON or CSV.
 
-A renderer puts facts into words and computes none; what every renderer tells is gathered once, in
-``facts``. No renderer loads anything from elsewhere when it is read.
+``facts`` reads what a report tells, ``contents`` puts it into sections, and one module a format
+writes the sections down. A new format is one such module and a line in ``reporter``.
 """
 
 from themis.reporting.reporter import Reporter

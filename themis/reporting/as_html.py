@@ -11,28 +11,25 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
-from themis.analysis.tables import (
-    attempts_text,
-    bootstrap_text,
-    corpus_text,
-    headings,
-    headline_rows,
-    number,
-    times_text,
-)
-from themis.core.results import CaseResult, MetricSummary, ScoreRow
+from themis.analysis.tables import number
+from themis.core.prompts import is_messages
+from themis.core.results import CaseResult, ScoreRow
+from themis.core.shown_text import shown
 from themis.reporting import plot
-from themis.reporting.facts import (
-    WORK_HEADINGS,
-    CaseFacts,
-    ReportFacts,
-    duration,
-    when,
-    work_rows,
+from themis.reporting.contents import contents
+from themis.reporting.facts import CaseFacts, ReportFacts
+from themis.reporting.sections import (
+    Block,
+    Bullets,
+    CaseList,
+    Paragraph,
+    Plot,
+    Points,
+    Status,
+    Table,
 )
-from themis.reporting.judges import JUDGE_HEADINGS, JUDGES_LEGEND, judge_lines, judge_rows
 
 CASES_SHOWN = 500
 """Cases listed in a page, over all its runs."""
@@ -50,50 +47,50 @@ def render(facts: ReportFacts) -> Iterator[str]:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_shown,
     )
     loader = environment.loader
     assert loader is not None
     script = loader.get_source(environment, "page.js")[0]
     style = loader.get_source(environment, "page.css")[0]
-    page = environment.get_template("page.html")
-    summaries = [summary for run in facts.runs for summary in run.summaries]
     shown = max(CASES_SHOWN // len(facts.runs), 1)
-    yield from page.generate(
-        facts=facts,
+    yield from environment.get_template("page.html").generate(
+        title=facts.title,
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=style,
-        headline=[
-            (run, row, method)
-            for run in facts.runs
-            for summary in run.summaries
-            for row, method in zip(headline_rows(summary), _methods(summary), strict=True)
-        ],
-        value_heading=headings(summaries)[1],
-        bootstrap=bootstrap_text(summaries),
-        corpus=corpus_text(summaries),
-        panels=plot.panels(facts),
+        sections=contents(facts),
+        template_of=_template_of,
         plot=plot,
-        cases=lambda run: (_case_line(case) for case in run.first_cases(shown)),
+        cases=lambda run: map(_case_line, run.first_cases(shown)),
         shown=shown,
-        when=when,
-        duration=duration,
         number=number,
-        times_text=times_text,
-        attempts_text=attempts_text,
-        judge_headings=JUDGE_HEADINGS,
-        judge_rows=judge_rows,
-        judge_lines=judge_lines,
-        judges_legend=JUDGES_LEGEND,
-        work_headings=WORK_HEADINGS,
-        work_rows=work_rows(facts),
     )
 
 
-def _methods(summary: MetricSummary) -> list[str | None]:
-    """Return how the interval of each of a metric's lines was made."""
-    corpus = summary.corpus
-    return [*([] if corpus is None else [corpus.interval_method]), summary.interval_method]
+def _shown(value: Any) -> Any:
+    """Return what a template writes: text without commands; markup is the templates' own."""
+    return shown(value) if type(value) is str else value
+
+
+def _template_of(block: Block) -> str:
+    match block:
+        case Status():
+            return "blocks/status.html"
+        case Paragraph():
+            return "blocks/paragraph.html"
+        case Points():
+            return "blocks/points.html"
+        case Bullets():
+            return "blocks/bullets.html"
+        case Table():
+            return "blocks/table.html"
+        case Plot():
+            return "blocks/plot.html"
+        case CaseList():
+            return "blocks/case_list.html"
+        case _:
+            assert_never(block)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +153,7 @@ def _outputs(result: CaseResult) -> list[Output]:
 
 def _text(value: Any) -> str:
     """Return a JSON value as text to be read: chat messages as turns, the rest as it is."""
-    if isinstance(value, list) and value and all(_is_turn(one) for one in value):
+    if is_messages(value):
         said = "\n\n".join(f"{one['role']}: {_text(one['content'])}" for one in value)
     elif isinstance(value, str):
         said = value
@@ -165,7 +162,3 @@ def _text(value: Any) -> str:
     if len(said) > _TEXT_CHARACTERS:
         return f"{said[:_TEXT_CHARACTERS]}… ({len(said) - _TEXT_CHARACTERS} more characters)"
     return said
-
-
-def _is_turn(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("role"), str) and "content" in value

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
-from themis.analysis.judges import PanelAgreement, kept_agreement, kept_facts
-from themis.core.redaction import redact
-from themis.reporting.facts import ReportFacts, RunFacts
-from themis.views.judge_tallies import JudgedTally
+from themis.core.shown_text import shown_json
+from themis.reporting.contents import contents
+from themis.reporting.facts import ReportFacts
+from themis.reporting.sections import Section
 
 VERSION = 1
 """Of this layout; a change that breaks readers counts it up."""
@@ -21,45 +20,16 @@ VERSION = 1
 
 def render(facts: ReportFacts) -> Iterator[str]:
     """Yield the report."""
-    told = {
+    report = {
         "themis_report": VERSION,
         "title": facts.title,
-        "runs": [_run(run) for run in facts.runs],
+        "runs": [_values(section) for section in contents(facts) if section.values],
     }
-    yield json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    yield shown_json(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
-def _run(run: RunFacts) -> dict[str, Any]:
-    return {
-        "run_id": run.run_id,
-        "label": run.label,
-        "title": run.title,
-        "state": redact(run.state.model_dump(mode="json", exclude={"run_id"})),
-        "metrics": [summary.model_dump(mode="json") for summary in run.summaries],
-        "judged": [_judged(tally) for tally in run.judged],
-        "timeline": [attempt.model_dump(mode="json") for attempt in run.timeline],
-        "seconds": run.seconds,
-        "cost": run.cost,
-        "steps_done": run.n_done,
-        "steps_reused": run.n_reused,
-        "identity": redact(run.snapshot.identity.asked()),
-        "provenance": run.provenance,
-    }
-
-
-def _judged(tally: JudgedTally) -> dict[str, Any]:
-    agreement = kept_agreement(tally)
-    return {
-        "metric_id": tally.metric_id,
-        "n_judged": tally.n_judged,
-        "n_failed": tally.n_failed,
-        "cost_usd": tally.cost_usd,
-        "unpriced_calls": tally.unpriced_calls,
-        "judges": [asdict(kept_facts(one)) for one in tally.judges],
-        "agreement": None if agreement is None else _agreement(agreement),
-    }
-
-
-def _agreement(found: PanelAgreement) -> dict[str, Any]:
-    told = asdict(found)
-    return {name: told[name] for name in told if name not in ("metric_id", "judges")}
+def _values(section: Section) -> dict[str, Any]:
+    values = dict(section.values)
+    for part in section.parts:
+        values |= part.values
+    return values

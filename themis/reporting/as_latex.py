@@ -3,10 +3,22 @@ r"""The headline as a LaTeX table, for a paper: ``\input`` it; it needs the book
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import assert_never
 
-from themis.analysis.tables import HEADINGS, bootstrap_text, corpus_text, headings, headline_rows
+from themis.core.shown_text import shown_line
+from themis.reporting.contents import contents
 from themis.reporting.facts import ReportFacts
+from themis.reporting.sections import (
+    Block,
+    Bullets,
+    CaseList,
+    Paragraph,
+    Plot,
+    Points,
+    Status,
+    Table,
+)
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -23,59 +35,61 @@ _SPECIAL = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\symbol{34}",
+    "`": r"\textasciigrave{}",
     "↓": r"$\downarrow$",
 }
 _TO_ESCAPE = re.compile("|".join(map(re.escape, _SPECIAL)))
 
 
 def render(facts: ReportFacts) -> Iterator[str]:
-    """Yield the table."""
-    several = not facts.is_one_run
-    summaries = [summary for run in facts.runs for summary in run.summaries]
-    head = (*(("run",) if several else ()), *headings(summaries))
-    columns = "l" * (2 if several else 1) + "r" * (len(HEADINGS) - 1)
+    """Yield the tables of the headline, and in one caption all that is said beside them."""
+    headline = [section for section in contents(facts) if section.is_headline]
+    blocks = [block for section in headline for block in section.blocks]
     yield "% Needs \\usepackage{booktabs}.\n"
     yield "\\begin{table}\n\\centering\n"
-    yield f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n"
-    yield _line(head) + "\\midrule\n"
-    for run in facts.runs:
-        for summary in run.summaries:
-            for row in headline_rows(summary):
-                yield _line((*((run.label,) if several else ()), *row))
-    yield "\\bottomrule\n\\end{tabular}\n"
-    yield f"\\caption{{{_caption(facts)}}}\n\\end{{table}}\n"
+    for block in blocks:
+        if isinstance(block, Table):
+            yield from _table(block)
+    said = [f"{facts.title}.", *(text for text in map(_caption, blocks) if text)]
+    yield f"\\caption{{{escape(' '.join(said))}}}\n\\end{{table}}\n"
 
 
 def escape(text: str) -> str:
     """Return text that LaTeX sets as it stands."""
-    return _TO_ESCAPE.sub(lambda found: _SPECIAL[found[0]], " ".join(text.split()))
+    line = shown_line(" ".join(text.split()))
+    return _TO_ESCAPE.sub(lambda found: _SPECIAL[found[0]], line)
 
 
-def _line(cells: tuple[str, ...]) -> str:
-    return " & ".join(escape(cell) for cell in cells) + " \\\\\n"
+def _table(table: Table) -> Iterator[str]:
+    columns = "l" * table.text_columns + "r" * (len(table.headings) - table.text_columns)
+    yield f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n"
+    yield _line(table.headings) + "\\midrule\n"
+    yield from map(_line, table.rows)
+    yield "\\bottomrule\n\\end{tabular}\n"
 
 
-def _caption(facts: ReportFacts) -> str:
-    runs = ", ".join(f"{run.name} ({run.state.status})" for run in facts.runs)
-    many = not facts.is_one_run
-    endings = "".join(
-        f" Answers{f' of {run.label}' if many else ''}: {run.endings}."
-        for run in facts.runs
-        if run.endings
-    )
-    endings += "".join(
-        f" Models{f' of {run.label}' if many else ''}: {run.reported}."
-        for run in facts.runs
-        if run.reported
-    )
-    summaries = [summary for run in facts.runs for summary in run.summaries]
-    if resampled := bootstrap_text(summaries):
-        endings += f" Intervals of values over the corpus: {resampled}."
-    if told := corpus_text(summaries):
-        endings += f" {told}."
-    missing = "" if facts.is_whole else " or case not scored yet"
-    return (
-        f"{escape(facts.title)}. Means over cases with 95\\% intervals; bounds: the mean if every "
-        f"error{missing} had been worst or best. Run: {escape(runs)}."
-        f"{' ' + escape(endings) if endings else ''}"
-    )
+def _line(cells: Sequence[str]) -> str:
+    line = " & ".join(map(escape, cells)) + " \\\\\n"
+    # After the end of a row, a bracket or a star would be that command's argument.
+    return f"{{}}{line}" if line.startswith(("[", "*")) else line
+
+
+def _caption(block: Block) -> str:
+    match block:
+        case Status():
+            label = f" {block.label}" if block.label else ""
+            return f"Run{label}: {block.run} ({'; '.join((block.status, *block.remarks))})."
+        case Paragraph():
+            return block.text
+        case Points():
+            return _sentence(f"{name}: {text}" for name, text in block.rows)
+        case Bullets():
+            return _sentence(block.texts)
+        case Table() | Plot() | CaseList():
+            return ""
+        case _:
+            assert_never(block)
+
+
+def _sentence(texts: Iterable[str]) -> str:
+    return f"{'; '.join(texts)}."

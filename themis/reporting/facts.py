@@ -1,8 +1,7 @@
-"""What a report tells, gathered for every format when the format first asks for it.
+"""The facts that a report tells, read from the store when they are first asked for.
 
-A run's numbers are read once, as its end has kept them or in one pass over its journal; a format
-that tells none reads none. The cases themselves are not held: a format that lists them streams
-them, as many as it wants.
+A run's numbers are read once: from the headline that is kept when a run ends, else in one pass over
+its journal. The CSV report needs none of them and reads none. Cases are streamed and never held.
 """
 
 from __future__ import annotations
@@ -10,35 +9,32 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from themis.analysis.intervals import summarize
-from themis.analysis.tables import (
-    endings_text,
-    milliseconds,
-    moment,
-    renewed_text,
-    reported_text,
-    run_cost,
-    usage_text,
-)
+from themis.analysis.tables import run_cost
 from themis.core.base import RunId
 from themis.core.errors import DefinitionError
-from themis.core.protocols import RunStore
+from themis.core.pipeline import Pipeline
 from themis.core.redaction import redact
-from themis.core.results import CaseResult, ExecutionState, MetricSummary, ScoreRow
-from themis.core.snapshot import ComponentRef, RunSnapshot
-from themis.execution.corpus import summaries_of
+from themis.core.results import (
+    CaseResult,
+    ExecutionState,
+    GroupSummary,
+    MetricSummary,
+    ScoreRow,
+)
+from themis.core.snapshot import RunSnapshot
+from themis.core.store import RunStore
+from themis.execution.corpus_values import group_summaries, summaries_of
 from themis.views.attempts import MARK, as_of
-from themis.views.cases import RunCase, run_cases
-from themis.views.headline import Standing, read_standing
+from themis.views.case_results import fold_case
+from themis.views.cases import RunCase, cases_with_steps
+from themis.views.groups import fields_of
+from themis.views.headline import RunStanding, read_standing
 from themis.views.judge_tallies import JudgedTally
-from themis.views.results import fold_case
-from themis.views.scores import Scored, chosen_metrics, score_case, score_rows
-from themis.views.steps import PAGE, CaseSteps, read_steps
+from themis.views.scores import CaseScore, chosen_metrics, score_case, score_rows
 from themis.views.timeline import AttemptTiming
-
-WORK_HEADINGS = ("run", "status", "tokens", "cost", "p50", "p90")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +56,11 @@ class RunFacts:
     label: str
     snapshot: RunSnapshot
     metric_ids: Collection[str] | None
+    by: tuple[str, ...] = ()
+    """The fields by which scores are told too."""
 
     @cached_property
-    def _standing(self) -> Standing:
+    def _standing(self) -> RunStanding:
         return read_standing(self.store, self.snapshot)
 
     @cached_property
@@ -76,6 +74,13 @@ class RunFacts:
         told = {metric.name for metric in chosen_metrics(self.snapshot, self.metric_ids)}
         found = summaries_of(self._standing, self.snapshot)
         return summarize([summary for summary in found if summary.metric_id in told])
+
+    @cached_property
+    def groups(self) -> list[GroupSummary]:
+        """The same metrics by group; none where nobody asked."""
+        if not self.by:
+            return []
+        return group_summaries(self.store, self.snapshot, self.by, self.metric_ids)
 
     @property
     def timeline(self) -> list[AttemptTiming]:
@@ -96,12 +101,9 @@ class RunFacts:
     @property
     def name(self) -> str:
         """The run's id or, of a run as of an earlier attempt, ``RUN@n``."""
-        return f"{self.run_id}{MARK}{self.state.attempt}" if self.is_earlier else self.run_id
-
-    @property
-    def is_earlier(self) -> bool:
-        """Whether the run is shown as of an attempt that others came after."""
-        return bool(self.state.later_attempts)
+        if not self.state.later_attempts:
+            return self.run_id
+        return f"{self.run_id}{MARK}{self.state.attempt}"
 
     @property
     def title(self) -> str:
@@ -109,21 +111,6 @@ class RunFacts:
         identity = self.snapshot.identity
         datasets = ", ".join(dataset.dataset_id for dataset in identity.datasets)
         return f"{identity.generator.name} on {datasets}"
-
-    @property
-    def n_reused(self) -> int:
-        """Steps whose result was there before, in this store."""
-        return self.state.progress.steps_reused
-
-    @property
-    def n_done(self) -> int:
-        """Steps that have a result, reused ones included."""
-        return self.state.progress.steps_done
-
-    @property
-    def steps(self) -> str:
-        """How many steps are done, how many of them reused, and how many were too old to be."""
-        return f"{self.n_done}, of which {self.n_reused} reused{renewed_text(self.state.progress)}"
 
     @property
     def seconds(self) -> float:
@@ -136,35 +123,12 @@ class RunFacts:
         return run_cost(self.state.progress)
 
     @property
-    def endings(self) -> str:
-        """How many answers were refused, truncated or empty, as text; empty where none was."""
-        return endings_text(self.summaries)
-
-    @property
-    def reported(self) -> str:
-        """Which answers came from another model than the rest, as text; empty where none did."""
-        return reported_text(self.state.progress)
-
-    @property
     def provenance(self) -> dict[str, Any]:
         """Where and how the newest attempt ran; of the compilation before any did."""
         attempts = self.state.attempts
         found = attempts[-1].get("provenance") if attempts else None
         told: dict[str, Any] = redact(found or self.snapshot.provenance.plain())
         return told
-
-    @property
-    def origin(self) -> list[tuple[str, str]]:
-        """Provenance as lines of name and text."""
-        return [(name, _said(name, value)) for name, value in self.provenance.items()]
-
-    @property
-    def components(self) -> list[ComponentRef]:
-        """Every component of the run, secrets among their parameters hidden."""
-        return [
-            ref.model_copy(update={"params": redact(ref.params)})
-            for ref in self.snapshot.component_refs.values()
-        ]
 
     @property
     def is_whole(self) -> bool:
@@ -179,20 +143,15 @@ class RunFacts:
         """Stream the first cases of the run, at most ``limit``."""
         snapshot = self.snapshot
         metrics = chosen_metrics(snapshot, self.metric_ids)
-        end = min(limit, snapshot.n_cases)
-        for lower in range(0, end, PAGE):
-            upper = min(lower + PAGE, end)
-            read = read_steps(self.store, snapshot.run_id, lower, upper)
-            known = {steps.index: steps for steps in read}
-            for case in run_cases(self.store, snapshot, lower, upper):
-                steps = known.get(case.position) or CaseSteps(case.position)
-                rows = score_case(steps, snapshot.identity, metrics)
-                yield CaseFacts(
-                    case=case,
-                    result=fold_case(snapshot, case, steps),
-                    rows=[scored.row(case) for scored in rows],
-                    marks=_marks(rows),
-                )
+        pipeline = Pipeline(snapshot.identity)
+        for case, steps in cases_with_steps(self.store, snapshot, 0, limit):
+            rows = score_case(steps, pipeline, metrics)
+            yield CaseFacts(
+                case=case,
+                result=fold_case(pipeline, case, steps),
+                rows=[scored.row(case) for scored in rows],
+                marks=_marks(rows),
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +164,9 @@ class ReportFacts:
     def title(self) -> str:
         """What the report is about."""
         if len(self.runs) == 1:
-            return self.runs[0].title
+            run = self.runs[0]
+            is_named = run.label != run.snapshot.identity.generator.name
+            return f"{run.label}: {run.title}" if is_named else run.title
         return f"{len(self.runs)} runs side by side"
 
     @property
@@ -219,12 +180,21 @@ class ReportFacts:
         return len(self.runs) == 1
 
 
+class ReportOptions(TypedDict, total=False):
+    """What a report tells beside its runs' headlines, and how it names the runs."""
+
+    labels: Sequence[str] | None
+    """A name for each run; what it evaluated by default."""
+    by: str | Sequence[str] | None
+    """Fields by which scores are told too: "dataset", or some of the cases' metadata."""
+
+
 def report_facts(
     store: RunStore,
     run_ids: str | Sequence[str],
     *,
     metric_ids: Collection[str] | None = None,
-    labels: Sequence[str] | None = None,
+    **options: Unpack[ReportOptions],
 ) -> ReportFacts:
     """Gather what a report tells.
 
@@ -233,12 +203,13 @@ def report_facts(
         run_ids: one run, or several to be shown side by side; ``RUN@n`` is one as of its attempt n.
         metric_ids: the metrics to tell of; all by default. Of several runs each tells of those
             that it has, and one of them must have it.
-        labels: a name for each run; what it evaluated by default.
+        **options: see ``ReportOptions``.
 
     Raises:
         RunNotFoundError: the store has no such run.
         DefinitionError: no run, as many labels as runs, or a metric that none has.
     """
+    labels, by = options.get("labels"), options.get("by")
     ids = [run_ids] if isinstance(run_ids, str) else list(run_ids)
     if not ids:
         raise DefinitionError("a report needs at least one run id", field="run_ids")
@@ -252,66 +223,31 @@ def report_facts(
     snapshots = [bounded.load_snapshot(run_id) for bounded, run_id in shown]
     names = _labels(snapshots, ids) if labels is None else list(labels)
     wanted = [_metrics_of(snapshot, snapshots, metric_ids) for snapshot in snapshots]
-    return ReportFacts(
+    facts = ReportFacts(
         runs=[
-            RunFacts(store=bounded, label=label, snapshot=snapshot, metric_ids=metrics)
+            RunFacts(
+                store=bounded,
+                label=label,
+                snapshot=snapshot,
+                metric_ids=metrics,
+                by=() if by is None else fields_of(by),
+            )
             for (bounded, _), snapshot, label, metrics in zip(
                 shown, snapshots, names, wanted, strict=True
             )
         ]
     )
-
-
-def when(at: float | None) -> str:
-    """Return Unix seconds as a date and time in UTC."""
-    if at is None:
-        return "never"
-    return moment(at)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as a person would say them."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def work_rows(facts: ReportFacts) -> list[tuple[str, ...]]:
-    """Return what each run used, cost and waited for, as cells under ``WORK_HEADINGS``."""
-    rows: list[tuple[str, ...]] = []
     for run in facts.runs:
-        progress = run.state.progress
-        latency = progress.latency_ms
-        rows.append(
-            (
-                run.label,
-                run.state.status.value,
-                usage_text(progress),
-                run.cost,
-                milliseconds(latency.get("p50")),
-                milliseconds(latency.get("p90")),
-            )
-        )
-    return rows
+        _ = run.groups  # refuses a field that no case has before anything is written
+    return facts
 
 
-def _marks(rows: Sequence[Scored]) -> frozenset[str]:
+def _marks(rows: Sequence[CaseScore]) -> frozenset[str]:
     marks: set[str] = {row.outcome for row in rows}
     marks.update(row.ending for row in rows if row.ending is not None)
     if any(row.unparsed for row in rows):
         marks.add("unparsed")
     return frozenset(marks)
-
-
-def _said(name: str, value: Any) -> str:
-    if name == "at":
-        return when(value)
-    if isinstance(value, dict):
-        parts = [f"{key} {item}" for key, item in value.items() if item is not None]
-        return ", ".join(parts) or "none"
-    return str(value)
 
 
 def _metrics_of(

@@ -67,7 +67,7 @@ def panels(facts: ReportFacts) -> list[Panel]:
         if any(summary.value is not None for _, summary in found):
             axis = _axis([summary for _, summary in found])
             if axis is not None:
-                drawn.append(_panel(metric_id, found, axis, several=not facts.is_one_run))
+                drawn.append(_panel(metric_id, found, axis))
     return drawn
 
 
@@ -75,8 +75,6 @@ def _panel(
     metric_id: str,
     lines: list[tuple[str, MetricSummary]],
     axis: tuple[float, float, float],
-    *,
-    several: bool,
 ) -> Panel:
     low, high, step = axis
 
@@ -92,11 +90,11 @@ def _panel(
     marks = [
         Mark(
             y=ROW * row + ROW / 2.0,
-            label=_short(label if several else note),
+            label=_short(label),
             hint=f"{label}: {metric_id} {number(summary.value)}",
             value=number(summary.value),
             dot=None if summary.value is None else place(summary.value),
-            interval=ends(_interval(summary)),
+            interval=ends(summary.value_interval),
             bounds=ends(_bounds(summary)),
         )
         for row, (label, summary) in enumerate(lines)
@@ -108,11 +106,6 @@ def _panel(
         ticks=[Tick(x=place(value), text=f"{value:g}") for value in _steps(low, high, step)],
         marks=marks,
     )
-
-
-def _interval(summary: MetricSummary) -> list[float] | None:
-    """Return the interval of the value that is shown."""
-    return summary.interval if summary.corpus is None else summary.corpus.interval
 
 
 def _bounds(summary: MetricSummary) -> list[float] | None:
@@ -133,7 +126,7 @@ def _axis(summaries: list[MetricSummary]) -> tuple[float, float, float] | None:
     if not shown:
         for summary in summaries:
             shown += [] if summary.value is None else [summary.value]
-            shown += _interval(summary) or []
+            shown += summary.value_interval or []
     low, high = min(shown), max(shown)
     if low == high:
         room = abs(low) * 0.1 or 1.0

@@ -1,4 +1,4 @@
-"""The door to reports: which format, where it goes, and what is said when it cannot be."""
+"""Renders a report in one of the formats, as text or into a file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Unpack
 
 from themis.core.errors import DefinitionError, did_you_mean
-from themis.core.protocols import RunStore
-from themis.reporting.facts import ReportFacts, report_facts
+from themis.core.store import RunStore
+from themis.reporting.facts import ReportFacts, ReportOptions, report_facts
 
 _FORMATS = {
     "csv": (".csv", "themis.reporting.as_csv"),
@@ -19,7 +20,7 @@ _FORMATS = {
     "latex": (".tex", "themis.reporting.as_latex"),
     "markdown": (".md", "themis.reporting.as_markdown"),
 }
-"""By name: the suffix that says it, and the module whose ``render`` makes it."""
+"""By name: the suffix of its files, and the module whose ``render`` writes it."""
 
 Renderer = Callable[[ReportFacts], Iterator[str]]
 
@@ -45,8 +46,7 @@ class Reporter:
         run_id: str | Sequence[str],
         format: str = "markdown",  # noqa: A002 - the word users expect
         metric_ids: Collection[str] | None = None,
-        *,
-        labels: Sequence[str] | None = None,
+        **options: Unpack[ReportOptions],
     ) -> str:
         """Return a report as text.
 
@@ -55,28 +55,27 @@ class Reporter:
                 attempt n.
             format: one of ``formats``.
             metric_ids: the metrics to tell of; all by default.
-            labels: a name for each run, where there are several.
+            **options: see ``ReportOptions``.
 
         Raises:
             DefinitionError: an unknown format or metric, or labels that do not match the runs.
             RunNotFoundError: the store has no such run.
         """
-        return "".join(self.stream(run_id, format, metric_ids, labels=labels))
+        return "".join(self.stream(run_id, format, metric_ids, **options))
 
     def stream(
         self,
         run_id: str | Sequence[str],
         format: str = "markdown",  # noqa: A002 - the word users expect
         metric_ids: Collection[str] | None = None,
-        *,
-        labels: Sequence[str] | None = None,
+        **options: Unpack[ReportOptions],
     ) -> Iterator[str]:
         """Return a report as pieces of text, made as they are taken: a CSV of any size.
 
         Arguments and errors are those of ``render``; what is refused is refused at once.
         """
         renderer = _renderer(format)
-        facts = report_facts(self._store, run_id, metric_ids=metric_ids, labels=labels)
+        facts = report_facts(self._store, run_id, metric_ids=metric_ids, **options)
         return renderer(facts)
 
     def write(
@@ -85,8 +84,7 @@ class Reporter:
         path: str | os.PathLike[str],
         format: str | None = None,  # noqa: A002 - the word users expect
         metric_ids: Collection[str] | None = None,
-        *,
-        labels: Sequence[str] | None = None,
+        **options: Unpack[ReportOptions],
     ) -> Path:
         """Write a report to a file, in place of what was there, and return its path.
 
@@ -96,7 +94,7 @@ class Reporter:
             path: the file; its suffix says the format (.md, .json, .csv, .tex, .html).
             format: one of ``formats``, where the suffix does not say.
             metric_ids: the metrics to tell of; all by default.
-            labels: a name for each run, where there are several.
+            **options: see ``ReportOptions``.
 
         Raises:
             DefinitionError: an unknown format, suffix or metric, or labels that do not match.
@@ -109,7 +107,7 @@ class Reporter:
                 f"'{os.fspath(path)}' is a folder; name a file in it", field="path", value=str(path)
             )
         renderer = _renderer(_format_of(target) if format is None else format)
-        facts = report_facts(self._store, run_id, metric_ids=metric_ids, labels=labels)
+        facts = report_facts(self._store, run_id, metric_ids=metric_ids, **options)
         # A reader never finds half a report, and a failure leaves the old one.
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         with _naming(path):

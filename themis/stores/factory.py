@@ -1,9 +1,9 @@
-"""Stores by name: from what a config says to a store that is ready.
+"""Opening stores by name, as a ``StorageConfig`` gives it.
 
-A store is one that Themis ships, one that this process registered, or one that an installed package
-declares, in this order. It checks a store's parameters against the store's own signature, so that a
-typo is refused before anything runs. It keeps no store: each call makes a new one, which is its
-caller's to close, or that of a caller further up (``closing``).
+A name is looked up among the stores that Themis ships, those that this process registered, and
+those that installed packages declare, in this order. Parameters are checked against the store's own
+signature, so that a typo is refused before anything runs. Each call makes a new store, which the
+caller closes, or ``closing_stores`` further up.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias, get_type_hints
 
-from themis.core.closing import close_in_time
 from themis.core.config import StorageConfig
 from themis.core.errors import DefinitionError, did_you_mean, nearest
-from themis.core.protocols import RunStore
+from themis.core.store import RunStore
+from themis.stores.closing import close_in_time
 from themis.stores.memory import InMemoryRunStore
 from themis.stores.sqlite import SqliteRunStore
 from themis.stores.sqlite_database import JournalMode, Synchronous
 
 StoreFactory: TypeAlias = Callable[..., RunStore]
 """A store's class, or a function that makes one."""
-_Maker: TypeAlias = Callable[..., object]  # what a user's factory gives is checked, not believed
+_Maker: TypeAlias = Callable[..., object]  # a user's factory may return anything
 _SHIPPED: dict[str, _Maker] = {"memory": InMemoryRunStore, "sqlite": SqliteRunStore}
 _registered: dict[str, _Maker] = {}
 
 
 def register_store(name: str, factory: StoreFactory) -> None:
-    """Make a store known by name, for ``StorageConfig(store=name)``.
+    """Register a store under a name, for ``StorageConfig(store=name)``.
 
-    Registering a name again replaces what it stood for, except for the stores Themis ships.
+    Registering a name again replaces the earlier store; shipped stores cannot be replaced.
 
     Args:
-        name: what users write.
+        name: the store's name in configs.
         factory: the store's class, or a function that returns one; its parameters are what
             ``StorageConfig.parameters`` may hold.
 
@@ -63,10 +63,10 @@ def register_store(name: str, factory: StoreFactory) -> None:
 
 
 def check_storage(config: StorageConfig) -> None:
-    """Check that a config names a known store and its parameters, opening nothing.
+    """Check that a config names a known store and valid parameters, without opening it.
 
     Raises:
-        DefinitionError: naming what is unknown, with the nearest known name, or what is missing.
+        DefinitionError: naming the unknown name, with the nearest known one, or what is missing.
     """
     _check_parameters(config.store, _factory(config.store), config.parameters)
 
@@ -74,7 +74,7 @@ def check_storage(config: StorageConfig) -> None:
 def open_store(config: StorageConfig) -> RunStore:
     """Return the store that a config describes, ready for use.
 
-    Each call makes a store: one of "memory" begins empty.
+    Each call makes a store: a "memory" store begins empty.
 
     Raises:
         DefinitionError: the store or a parameter is unknown, or one is missing.
@@ -96,9 +96,9 @@ def open_store(config: StorageConfig) -> RunStore:
 
 
 def open_existing_store(config: StorageConfig) -> RunStore | None:
-    """Return the store a configuration names, or None where opening would make a new file.
+    """Return the store of a config, or None if its file does not exist and would be created.
 
-    For those who only look. Raises what ``open_store`` raises.
+    For reading only. Raises the same errors as ``open_store``.
     """
     check_storage(config)
     if config.store == "sqlite" and not Path(config.parameters["path"]).exists():
@@ -113,17 +113,17 @@ def sqlite_store(
     busy_timeout: float = 30.0,
     journal: JournalMode = "auto",
 ) -> SqliteRunStore:
-    """Return the SQLite store of a file, opened; the file is made where there is none.
+    """Open the SQLite store in a file; the file is made if there is none.
 
     Args:
         path: the file.
         synchronous: "full" syncs each append to disk; "normal" and "off" relax it.
         busy_timeout: seconds to wait while another process writes.
         journal: "wal" for several processes at once, "rollback" for one and network file systems;
-            "auto" chooses by where the file lies.
+            "auto" uses "rollback" on a network file system, else "wal".
 
     Raises:
-        DefinitionError: an argument is not of these.
+        DefinitionError: an argument has another value.
         StoreUnavailableError: it cannot be opened. StoreVersionError: a newer Themis wrote it.
     """
     store = SqliteRunStore(
@@ -134,7 +134,7 @@ def sqlite_store(
 
 
 def store_distribution(name: str) -> dict[str, str]:
-    """Return name and version of the package that declares a store; empty for all other stores."""
+    """Return the name and version of the package that declares a store, else an empty dict."""
     if name in _SHIPPED or name in _registered:
         return {}
     plugin = _plugins().find(name)
@@ -142,11 +142,11 @@ def store_distribution(name: str) -> dict[str, str]:
 
 
 def makes_stores(thing: object) -> bool:
-    """Return whether something is a store's class, or a function that says it returns one."""
+    """Return whether an object is a store class, or a function annotated to return a store."""
     if inspect.isfunction(thing):
         try:
             thing = get_type_hints(thing).get("return")
-        except Exception:  # noqa: BLE001 - a hint of somebody else's may name what is not there
+        except Exception:  # noqa: BLE001 - a type hint may name something that does not exist
             return False
     return inspect.isclass(thing) and not _lacking(thing)
 
@@ -178,7 +178,7 @@ def _factory(name: str) -> _Maker:
 
 
 def _plugins() -> Any:
-    """The reader of what packages declare; stores and catalog stand side by side, so by name."""
+    """Return the module of plug-ins, imported by name: stores must not depend on the catalog."""
     return import_module("themis.catalog.plugins")
 
 
@@ -208,6 +208,6 @@ def _check_parameters(name: str, factory: _Maker, given: dict[str, object]) -> N
 
 
 def _lacking(thing: object) -> list[str]:
-    """Return which methods of a store something has not."""
+    """Return the methods of ``RunStore`` that an object lacks."""
     methods = [name for name in vars(RunStore) if not name.startswith("_")]
     return [name for name in methods if not hasattr(thing, name)]

@@ -1,9 +1,8 @@
-"""Where a file lies: on this machine's disks or on another machine's.
+"""Whether a file lies on a network file system.
 
-SQLite's write-ahead log needs memory that all its users share, which a network file system cannot
-give. On Linux the kernel's table of mounts tells. Elsewhere only Windows' names of shared folders
-are known for what they are; for the rest one must be told. Nothing is mounted, asked over the
-network or guessed from the speed of a disk.
+SQLite's write-ahead log needs memory that all its processes share, which a network file system does
+not provide. On Linux the kernel's table of mounts is read. On Windows only paths of shared folders
+are recognised. Elsewhere users have to set ``journal="rollback"`` themselves.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def network_filesystem(path: str, *, mounts: str | None = None) -> str | None:
             process's own.
 
     Returns:
-        The kind; None where the path lies on a local disk, or where that cannot be told.
+        The kind; None if the path lies on a local disk or this cannot be determined.
     """
     if path.startswith(("\\\\", "//")) and os.name == "nt":
         return "shared folder"
@@ -54,7 +53,7 @@ def network_filesystem(path: str, *, mounts: str | None = None) -> str | None:
 
 
 def _kind_at(path: str, mounts: str) -> str:
-    """Return the kind of file system at a path: that of the deepest mount, the last if several."""
+    """Return the kind of file system at a path: of the deepest mount, the last if several."""
     deepest, kind = -1, ""
     for line in mounts.splitlines():
         place, separator, source = line.partition(" - ")
@@ -72,6 +71,6 @@ def _holds(point: str, path: str) -> bool:
 
 
 def _unescaped(text: str) -> str:
-    """Return a path as it is: the kernel writes blanks and backslashes in it as octal numbers."""
+    """Return a path in which the kernel wrote blanks and backslashes as octal numbers."""
     first, *others = text.split("\\")
     return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in others)

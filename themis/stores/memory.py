@@ -1,7 +1,6 @@
-"""A store for as long as its process lives: plain dicts behind one lock.
+"""A store in memory: plain dicts behind one lock.
 
-It behaves as the durable stores do, so that what works with it works with them. It belongs to who
-made it and is never shared by name; it writes no file and survives nothing.
+It keeps the same promises as the durable stores, except that its content is lost with the object.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from themis.core.base import ArtifactKey, RunId
 from themis.core.errors import JournalConflictError, RunNotFoundError, nearest
 from themis.core.events import Artifact, Event, EventKind
 from themis.core.hashing import decode, digest, text
-from themis.core.kept import Lease, Owner, RunRecord, StoredCase
 from themis.core.models import Case
 from themis.core.snapshot import RunSnapshot
-from themis.stores.leasing import held, lost
+from themis.core.store import Lease, Owner, RunRecord, RunStore, StoredCase
+from themis.stores.leasing import held, is_same, lost
 from themis.stores.rows import KIND_NUMBERS, EventRow, event_of, row_of, text_of
 
 _PAGE = 512
@@ -44,9 +43,9 @@ class _Journal:
 
 
 class InMemoryRunStore:
-    """Keeps runs in this process's memory.
+    """A store in this process's memory.
 
-    What it holds lives as long as the object: ``close`` loses nothing.
+    Its content lives as long as the object; ``close`` deletes nothing.
     """
 
     def __init__(self) -> None:
@@ -61,7 +60,7 @@ class InMemoryRunStore:
         self._released: set[RunId] = set()
 
     def initialize(self) -> None:
-        """Do nothing: it is ready."""
+        """Do nothing: the store is ready."""
 
     def close(self) -> None:
         """Do nothing: no file is open."""
@@ -113,7 +112,7 @@ class InMemoryRunStore:
         return list(lost_keys)
 
     def _place(self, run_id: RunId, artifact: Artifact, lost_keys: dict[ArtifactKey, None]) -> int:
-        """Keep an artifact, or find what stands in its place, and return the version."""
+        """Store an artifact, unless its key has one that stays, and return the version in use."""
         versions = self._artifacts.setdefault(artifact.key, {})
         version = 0
         if versions:
@@ -191,7 +190,7 @@ class InMemoryRunStore:
         """Stream the kept cases of a manifest. See ``RunStore.cases``."""
         with self._lock:
             manifest = self._manifests.get(fingerprint, {})
-            if stop - start > len(manifest):  # do not count to a stop far beyond the end
+            if stop - start > len(manifest):  # ``stop`` may be far beyond the end
                 stop = min(stop, max(manifest, default=-1) + 1)
             chosen = [
                 (position, *manifest[position])
@@ -225,16 +224,15 @@ class InMemoryRunStore:
             return self._blobs[ref]
 
     def lease(
-        self, run_id: RunId, owner: Owner, ttl: float, *, takeover: int | None = None
+        self, run_id: RunId, owner: Owner, ttl: float, *, takeover: Lease | None = None
     ) -> Lease:
         """Take a run under a new epoch. See ``RunStore.lease``."""
         with self._lock:
             now = time.time()
             epoch = 1
             if (last := self._leases.get(run_id)) is not None:
-                free = run_id in self._released or last.epoch == takeover or last.expires <= now
-                if not free:
-                    raise held(run_id, last.owner, last.epoch, last.since)
+                if run_id not in self._released and not is_same(last, takeover):
+                    raise held(last)
                 epoch = last.epoch + 1
             lease = Lease(run_id=run_id, owner=owner, epoch=epoch, since=now, expires=now + ttl)
             self._leases[run_id] = lease
@@ -247,7 +245,7 @@ class InMemoryRunStore:
             last = self._leases.get(lease.run_id)
             if last is None or last.epoch != lease.epoch or lease.run_id in self._released:
                 raise lost(lease.run_id, lease.epoch, None if last is None else last.epoch)
-            renewed = replace(last, expires=time.time() + ttl)
+            renewed = replace(last, expires=time.time() + ttl, beat=last.beat + 1)
             self._leases[lease.run_id] = renewed
             return renewed
 
@@ -261,8 +259,9 @@ class InMemoryRunStore:
     def clear_run(self, run_id: RunId) -> None:
         """Forget a run. See ``RunStore.clear_run``."""
         with self._lock:
-            if run_id in self._leases:
-                self._released.add(run_id)  # the epoch stays, so that it keeps growing
+            if (last := self._leases.get(run_id)) is not None:  # a former owner stays out
+                self._leases[run_id] = replace(last, epoch=last.epoch + 1)
+                self._released.add(run_id)
             self._journals.pop(run_id, None)
             snapshot = self._snapshots.pop(run_id, None)
             self._drop_artifacts(run_id)
@@ -270,7 +269,7 @@ class InMemoryRunStore:
                 self._drop_datasets(snapshot[0])
 
     def _drop_artifacts(self, run_id: RunId) -> None:
-        """Drop the artifacts that no event refers to, and the name of a run that is gone."""
+        """Delete artifacts that no event refers to, and a cleared run's name in the others."""
         used = {
             (text_of(row.key), row.version)
             for journal in self._journals.values()
@@ -299,7 +298,7 @@ def _fingerprints(snapshots: Iterable[RunSnapshot]) -> set[str]:
 
 
 def _copy(artifact: Artifact) -> Artifact:
-    """Return an artifact of one's own, so that none outside can change what is kept."""
+    """Return a copy, so that callers cannot change a stored artifact."""
     return Artifact(
         key=artifact.key,
         raw=artifact.raw,
@@ -308,3 +307,8 @@ def _copy(artifact: Artifact) -> Artifact:
         version=artifact.version,
         run_id=artifact.run_id,
     )
+
+
+_: type[RunStore] = (
+    InMemoryRunStore  # the type checker says here what the protocol has and it lacks
+)

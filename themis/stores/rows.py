@@ -1,8 +1,7 @@
-"""How an event lies in a row: the numbers and the small JSON that every row-keeping store writes.
+"""The encoding of events as rows, for stores that keep rows: numbers and small JSON.
 
-One coding for all such stores, so that none invents its own and what they give back is the same to
-the bit. It knows no SQL and no file. The numbers below stand in people's stores: they are added
-to, never changed and never given a new meaning.
+It is shared, so that all such stores return exactly the same events. The numbers below are in
+existing files: new ones may be added, but none may change or get another meaning.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from themis.core.events import Event, EventKind, Stage, StepAddress
 from themis.core.hashing import SCHEME, decode, encode
 
 Cell: TypeAlias = "bytes | str"
-"""A digest as a store keeps it: 16 raw bytes, or the text itself where it is of another form."""
+"""A digest in a row: 16 raw bytes, or the text itself if it has another form."""
 
 KIND_NUMBERS = {
     EventKind.RUN_STARTED: 1,
@@ -49,29 +48,29 @@ class EventRow(NamedTuple):
     kind: int
     case_index: int | None
     key: Cell | None
-    """Of the artifact referred to; a key that refers to none is part of ``meta``."""
+    """Key of the event's artifact; a key without an artifact is part of ``meta``."""
     version: int
     at: float
     meta: bytes | None
-    """``[stage, sample, component, candidate_id, data]``, followed where any of them is set by
-    ``[call, reused, key]``; None where nothing is set."""
+    """JSON ``[stage, sample, component, candidate_id, data]``, followed by ``[call, reused, key]``
+    if any of these is set; None if nothing is set."""
 
 
 def cell_of(digest: str) -> Cell:
-    """Return a digest's cell: half the bytes of its text, where it has the usual form."""
+    """Return a digest's cell: 16 bytes if the text has the usual form, else the text."""
     if len(digest) == _DIGEST_LENGTH and digest.startswith(_PREFIX):
         tail = digest[_PREFIX_LENGTH:]
         try:
             raw = bytes.fromhex(tail)
         except ValueError:
             return digest
-        if raw.hex() == tail:  # capitals and blanks would not come back as they were
+        if raw.hex() == tail:  # capitals and blanks would be lost
             return raw
     return digest
 
 
 def text_of(cell: Cell) -> str:
-    """Return the digest that ``cell_of`` was given."""
+    """Return the digest that ``cell_of`` converted."""
     return cell if isinstance(cell, str) else _PREFIX + cell.hex()
 
 
@@ -90,7 +89,7 @@ def row_of(event: Event) -> EventRow:
         cell = cell_of(artifact.key)
         version = 0
     elif key is not None:
-        # A failed step names the key it had no artifact for; another run may commit one later.
+        # A failed step has a key without an artifact; another run may commit one later.
         if event.kind is EventKind.STEP_DONE:
             cell = cell_of(key)
         else:
@@ -127,7 +126,7 @@ def event_of(
     at: float,
     meta: bytes | None,
 ) -> Event:
-    """Return the event of a row's fields, without its artifact."""
+    """Return the event of a row, without its artifact."""
     address = candidate_id = call = loose_key = None
     reused = False
     data: dict[str, Any] = {}

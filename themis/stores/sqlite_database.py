@@ -1,8 +1,7 @@
-"""One SQLite file and the one connection to it: opening, locking, transactions, plain errors.
+"""One SQLite file and the connection to it: opening, locking, transactions, error messages.
 
-It knows how to get at a file and how to say in one line why it cannot. It knows nothing of runs.
-A write-ahead log serves many processes; where it is unsafe, a rollback journal serves one, which
-locks the file for as long as it has it open.
+With a write-ahead log, several processes can use the file. Where that is unsafe, a rollback journal
+is used, and one process locks the file for as long as it has it open.
 """
 
 from __future__ import annotations
@@ -16,9 +15,17 @@ from pathlib import Path
 from threading import RLock
 from typing import Literal
 
-from themis.core.errors import DefinitionError, StoreUnavailableError, did_you_mean
+from themis.core.errors import (
+    DefinitionError,
+    StoreDamagedError,
+    StoreError,
+    StoreUnavailableError,
+    did_you_mean,
+)
 from themis.stores.filesystems import network_filesystem
-from themis.stores.sqlite_schema import migrate, schema_number
+from themis.stores.sqlite_checks import Damage
+from themis.stores.sqlite_holders import holder
+from themis.stores.sqlite_schema import MIGRATIONS, migrate, schema_number, transaction
 
 Synchronous = Literal["full", "normal", "off"]
 JournalMode = Literal["auto", "wal", "rollback"]
@@ -30,20 +37,20 @@ _CACHE_KIB = 16 * 1024
 _BUSY_POLL_SECONDS = 0.02
 
 _left_to_parents: list[sqlite3.Connection] = []
-"""Connections a forked child came by: closing one there would touch what its parent works with."""
+"""Connections inherited by a forked child: closing them there would disturb the parent."""
 
 
 class Database:
     """A SQLite file, opened when first needed.
 
     Args:
-        path: the file; made, with its folder, where there is none.
+        path: the file; made, with its folder, if there is none.
         synchronous: when SQLite syncs; "full" at every commit.
         busy_timeout: seconds to wait for another process's lock.
-        journal: "wal" or "rollback"; "auto" chooses by where the file lies.
+        journal: "wal", "rollback", or "auto": "rollback" on a network file system, else "wal".
 
     Raises:
-        DefinitionError: an argument is not of these.
+        DefinitionError: an argument has another value.
     """
 
     def __init__(
@@ -67,15 +74,16 @@ class Database:
         self._busy_timeout = float(busy_timeout)
         self._journal = journal
         self._alone: str | None = None
-        """Why one process has the file for itself, where it has."""
+        """Why only one process may use the file at a time; None if several may."""
         self._connection: sqlite3.Connection | None = None
         self._opened = (0, 0)
+        self._read_only = False
         self._lock = RLock()
         self._pid = os.getpid()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Hold the connection alone for a few statements.
+        """Hold the connection's lock for a few statements that read.
 
         Raises:
             StoreUnavailableError: the file cannot be opened or read.
@@ -84,31 +92,35 @@ class Database:
         with self._lock:
             try:
                 yield self._connection or self._open()
-            except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
-                raise  # ours to answer for, not the file's
+            except sqlite3.ProgrammingError:
+                raise  # a fault of this code, not of the file
+            except Damage as damage:
+                raise self.damaged(damage) from None
             except sqlite3.Error as error:
-                raise self._unavailable(error) from error
+                raise self._failure(error) from error
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Hold the connection alone within one transaction: kept on leaving, undone on an error.
+        """Hold the connection's lock for one transaction; an error rolls it back.
 
         Raises:
             StoreUnavailableError: the file cannot be written, or is no longer at its path; nothing
                 was written.
         """
-        with self.reading() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                self._check_in_place()
-                db.execute("COMMIT")
-            finally:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
+        with self.reading():
+            pass
+        if self._read_only:
+            raise self._told(sqlite3.SQLITE_READONLY, "it is read-only")
+        with self.reading() as db, transaction(db, "BEGIN IMMEDIATE"):
+            yield db
+            self._check_in_place()
+
+    def damaged(self, found: object) -> StoreDamagedError:
+        """Return the error that says what of the file is not as it was written."""
+        return StoreDamagedError(self.path, str(found))
 
     def close(self) -> None:
-        """Close the connection, if there is one; the next use opens the file anew."""
+        """Close the connection, if there is one; the next use opens the file again."""
         self._leave_parent()
         with self._lock:
             if self._connection is not None:
@@ -116,7 +128,7 @@ class Database:
                 self._connection = None
 
     def _leave_parent(self) -> None:
-        """In a forked child, leave connection and lock to the parent."""
+        """In a forked child, drop the parent's connection and lock without closing them."""
         if os.getpid() != self._pid:
             if self._connection is not None:
                 _left_to_parents.append(self._connection)
@@ -125,7 +137,62 @@ class Database:
             self._pid = os.getpid()
 
     def _open(self) -> sqlite3.Connection:
+        """Open the file, for reading only where it or its folder cannot be written."""
         self._make_folder()
+        self._read_only = False
+        try:
+            db = self._open_to_write()
+        except sqlite3.OperationalError as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code not in _NOT_WRITABLE or not os.access(self.path, os.R_OK):
+                raise
+            db = self._open_to_read()
+            self._read_only = True
+        self._opened = self._identity()
+        self._connection = db
+        return db
+
+    def _open_to_read(self) -> sqlite3.Connection:
+        """Open a file that cannot be written; of a log beside it SQLite may need to make an index.
+
+        Raises:
+            StoreUnavailableError: its tables are an older Themis's.
+            sqlite3.Error: it cannot be read.
+        """
+        ways = ["mode=ro", "mode=ro&immutable=1"]
+        log = Path(f"{self.path}-wal")
+        if log.exists() and log.stat().st_size:
+            ways[1] = "mode=ro&vfs=unix-none"  # nobody locks here; the index is kept in memory
+        for way in ways:
+            db = sqlite3.connect(
+                f"{Path(self.path).as_uri()}?{way}",
+                uri=True,
+                timeout=self._busy_timeout,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            try:
+                if way != ways[0]:
+                    db.execute("PRAGMA locking_mode = EXCLUSIVE")
+                found = schema_number(db, self.path)
+            except sqlite3.OperationalError:
+                db.close()
+                if way == ways[-1]:
+                    raise
+                continue
+            except BaseException:
+                db.close()
+                raise
+            if found == len(MIGRATIONS):
+                return db
+            db.close()
+            raise StoreUnavailableError(
+                f"store '{self.path}' has schema {found} of {len(MIGRATIONS)} and is read-only, so "
+                "that it cannot be brought up to date; copy it to a folder that can be written"
+            )
+        raise AssertionError("the last way returns or raises")
+
+    def _open_to_write(self) -> sqlite3.Connection:
         db = sqlite3.connect(
             self.path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
         )
@@ -143,11 +210,9 @@ class Database:
             db.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             migrate(db, self.path)
-            self._opened = self._identity()
         except BaseException:
             db.close()
             raise
-        self._connection = db
         return db
 
     def _why_alone(self) -> str | None:
@@ -157,15 +222,15 @@ class Database:
         return None if kind is None else f"it lies on a network file system, {kind}"
 
     def _use_rollback(self, db: sqlite3.Connection) -> None:
-        """Keep the file to this process; without a lock to wait for, no memory is shared."""
+        """Lock the file for this process, so that SQLite needs no shared memory."""
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         schema_number(db, self.path)
         db.execute("PRAGMA journal_mode = TRUNCATE")
-        db.execute("BEGIN EXCLUSIVE")  # or two that only read would shut each other out later
+        db.execute("BEGIN EXCLUSIVE")  # else two readers would block each other later
         db.execute("COMMIT")
 
     def _use_wal(self, db: sqlite3.Connection) -> None:
-        """Switch to WAL. SQLite does not wait here for other processes that do the same."""
+        """Switch to WAL, retrying: SQLite does not wait for other processes that switch too."""
         deadline = time.monotonic() + self._busy_timeout
         while True:
             try:
@@ -179,7 +244,7 @@ class Database:
                 time.sleep(_BUSY_POLL_SECONDS)
 
     def _identity(self) -> tuple[int, int]:
-        """Return which file is at the path; (0, 0) where none can be seen."""
+        """Return device and inode of the file at the path; (0, 0) if there is none."""
         try:
             found = os.stat(self.path)
         except OSError:
@@ -187,7 +252,7 @@ class Database:
         return found.st_dev, found.st_ino
 
     def _check_in_place(self) -> None:
-        """Refuse to go on with a file that has no name any more: it ends with its last user."""
+        """Raise if the file was deleted, moved or replaced: rows written to it would be lost."""
         now = self._identity()
         if now != self._opened or now == (0, 0):
             happened = "was deleted or moved" if now == (0, 0) else "was replaced by another"
@@ -205,26 +270,49 @@ class Database:
                 raise StoreUnavailableError(
                     f"'{path}' is a folder; name a file in it, such as '{path / 'runs.db'}'"
                 )
-        except OSError as error:
+        except (OSError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or "too many folders in one another"
             raise StoreUnavailableError(
-                f"cannot make the folder of '{path}': {error.strerror or error}; "
+                f"cannot make the folder of '{path}': {reason}; "
                 "choose a path in a folder that can be written"
             ) from error
 
-    def _unavailable(self, error: sqlite3.Error) -> StoreUnavailableError:
+    def _failure(self, error: sqlite3.Error) -> StoreError:
         if self._connection is not None:
-            self._check_in_place()  # what SQLite says of a file that is gone misleads
+            self._check_in_place()  # SQLite's message for a deleted file misleads
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        reason, way_out = _REASONS.get(code, (str(error), "check the disk and choose another path"))
+        if code in _DAMAGES:
+            return self.damaged(error)
+        if code == sqlite3.SQLITE_IOERR and self._is_full():
+            code = sqlite3.SQLITE_FULL  # of the files beside it, SQLite says no more than that
+        return self._told(code, str(error))
+
+    def _told(self, code: int, said: str) -> StoreUnavailableError:
+        reason, way_out = _REASONS.get(code, (said, "check the disk and choose another path"))
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            reason = f"{reason} for {self._busy_timeout:g} seconds"
+            who, remedy = holder(self.path, self._connection)
+            reason = f"{who} has kept it locked for {self._busy_timeout:g} seconds"
+            way_out = remedy or way_out
             if self._alone is not None:
                 reason += f" ({self._alone}, where one at a time may use it)"
         return StoreUnavailableError(f"store '{self.path}': {reason}; {way_out}")
 
+    def _is_full(self) -> bool:
+        try:
+            return os.statvfs(Path(self.path).parent).f_bavail == 0
+        except (OSError, AttributeError):
+            return False
 
+
+_DAMAGES = frozenset(
+    {0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CONSTRAINT}
+    | {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_RANGE}
+)
+"""What SQLite says of tables or values that are not as they were written; 0 where sqlite3 cannot
+read one as text. Every statement is known to be right for the tables that were made."""
+_NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 _LOCKED = (
-    "another process has kept it locked",
+    "it is locked",
     "let that process finish and run again, or raise the store's busy_timeout",
 )
 _REASONS = {
@@ -245,10 +333,6 @@ _REASONS = {
         "choose a path in a folder that can be written",
     ),
     sqlite3.SQLITE_NOTADB: ("the file is not a SQLite database", "choose another path"),
-    sqlite3.SQLITE_CORRUPT: (
-        "the file is damaged",
-        "restore it from a copy, or save what is readable with sqlite3's .recover",
-    ),
 }
 
 

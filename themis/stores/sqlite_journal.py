@@ -1,8 +1,8 @@
-"""Appending to a SQLite store: which version each artifact gets, and one transaction for it all.
+"""Appending events and artifacts to a SQLite store, in one transaction.
 
-The usual batch collides with nothing and is written without a look at what stands there; only
-where SQLite leaves a row out are the standing artifacts read, and the batch placed one by one.
-It decides nothing about runs, leases or reading.
+A batch whose keys are all new is written without reading anything. Only if SQLite skips a row,
+because its key is taken, are the stored artifacts read and the batch's versions assigned one by
+one.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from themis.core.base import ArtifactKey, RunId
-from themis.core.errors import JournalConflictError, StoreError
+from themis.core.errors import JournalConflictError
 from themis.core.events import Artifact, Event
 from themis.core.hashing import digest
-from themis.stores.rows import Cell, cell_of, row_of
+from themis.stores.marks import artifact_mark, event_mark, run_seed
+from themis.stores.rows import Cell, EventRow, cell_of, row_of
+from themis.stores.sqlite_checks import BLOCK, EVENTS_OF, NO_CASE, RARE_OF, Damage, count
+from themis.stores.sqlite_schema import RARE_NUMBERS
 
 LARGE_BYTES = 64 * 1024
-"""Payloads above this go compressed into the blobs."""
+"""Payloads above this size are compressed and stored as blobs."""
 _LEVEL = 3
 _CHUNK = 256
 _ROWS_A_STATEMENT = 64
@@ -33,7 +36,7 @@ _DELETE_LAST = (
 
 
 class ArtifactRow(NamedTuple):
-    """An artifact as it is inserted."""
+    """The values of an artifact's row."""
 
     key: Cell
     version: int
@@ -49,42 +52,51 @@ class _Standing(NamedTuple):
     version: int
     code: Cell | None
     row: int | None
-    """Id of its row; None where this very batch brings it."""
+    """Id of its row; None if this batch inserts it."""
     raw: bytes | None
 
 
 def shelve(raw: bytes) -> tuple[bytes | None, tuple[bytes, bytes] | None]:
-    """Return a payload as it is kept: itself, or where large, its blob's digest and data."""
+    """Return a payload to store in the row or, if it is large, its blob's digest and data."""
     if len(raw) <= LARGE_BYTES:
         return raw, None
     return None, (digest("blob", raw), zlib.compress(raw, _LEVEL))
 
 
-def unshelve(payload: bytes | None, blob: bytes | None) -> bytes:
-    """Return the payload that ``shelve`` was given.
+def unshelve(payload: bytes | None, name: bytes | None, blob: bytes | None) -> bytes:
+    """Return the payload that ``shelve`` converted; ``name`` is its blob's digest.
 
     Raises:
-        StoreError: its blob is not there.
+        Damage: its blob is missing, or has another content.
     """
-    if payload is not None:
-        return payload
+    return payload if payload is not None else unpacked(name, blob)
+
+
+def unpacked(name: Cell | None, blob: bytes | None) -> bytes:
+    """Return the bytes of a blob; raises as ``unshelve`` does."""
     if blob is None:
-        raise StoreError("a large payload is missing from the store; restore the store from a copy")
-    return zlib.decompress(blob)
+        raise Damage("a large payload is missing")
+    try:
+        raw = zlib.decompress(blob)
+    except zlib.error:
+        raise Damage("a large payload was changed") from None
+    if digest("blob", raw) != name:
+        raise Damage("a large payload is another one")
+    return raw
 
 
 def put_blobs(db: sqlite3.Connection, blobs: Collection[tuple[bytes, bytes]]) -> None:
-    """Keep blobs that rows refer to, each once."""
+    """Store blobs that rows refer to, each once."""
     if blobs:
         db.executemany(_PUT_BLOB, blobs)
 
 
 def chunked(keys: Iterable[ArtifactKey]) -> Iterator[tuple[str, list[Any]]]:
-    """Yield keys in groups, with the marks of their SQL.
+    """Yield keys in groups, each with the placeholders for its SQL.
 
-    A group is filled up to a power of two with its last key, so that few statements are prepared.
+    A group is padded with its last key to a power of two, so that few statements are prepared.
     """
-    cells = _bindable(map(cell_of, keys))
+    cells = list(_bindable([cell_of(key) for key in keys]))
     for start in range(0, len(cells), _CHUNK):
         chunk = cells[start : start + _CHUNK]
         chunk += chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
@@ -92,42 +104,46 @@ def chunked(keys: Iterable[ArtifactKey]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def insert(db: sqlite3.Connection, into: str, marks: str, rows: Sequence[Sequence[Any]]) -> int:
-    """Insert rows, many in one statement, and return how many were.
+    """Insert rows, many in one statement, and return how many were inserted.
 
-    One at a time they would cost a hand-over of the interpreter's lock each, which a busy loop
-    takes its time to give back.
+    Inserted one at a time, each row would release the interpreter's lock, which a busy event loop
+    is slow to give back.
 
     Args:
         db: the connection.
         into: the statement, up to VALUES.
-        marks: the values of a row, in parentheses: no functions, or SQLite keeps a journal of each
-            statement to take it back by, and writes three times as much.
-        rows: what stands for the marks.
+        marks: the placeholders of a row, in parentheses. They must not contain functions, with
+            which SQLite keeps a journal to undo each statement and writes three times as much.
+        rows: the values of each row.
     """
+    columns = map(_bindable, zip(*rows, strict=True))
+    bindable = list(zip(*columns, strict=True))
     inserted = start = 0
     size = _ROWS_A_STATEMENT
     while start < len(rows):
         while size > len(rows) - start:
             size //= 2  # by powers of two, so that few statements are prepared
-        values = _bindable(chain.from_iterable(rows[start : start + size]))
+        values = list(chain.from_iterable(bindable[start : start + size]))
         inserted += db.execute(f"{into} VALUES {','.join([marks] * size)}", values).rowcount
         start += size
     return inserted
 
 
-def _bindable(values: Iterable[Any]) -> list[Any]:
-    """Return values in forms that sqlite3 binds as they are.
+def _bindable(values: Sequence[Any]) -> Sequence[Any]:
+    """Return values in types that sqlite3 binds directly.
 
     Of bytes it asks each time whether the program adapts them, which costs more than a copy.
     """
+    if bytes not in set(map(type, values)):
+        return values
     return [bytearray(one) if type(one) is bytes else one for one in values]
 
 
 class Batch:
-    """Events on their way into a run's journal.
+    """A batch of events to be appended to a run's journal.
 
-    Everything is encoded on construction, before any lock is taken; the events passed are touched
-    only by ``settle``, once the batch is committed.
+    Everything is encoded on construction, before any lock is held; the events are changed only by
+    ``settle``, after the commit.
 
     Raises:
         TypeError: an event's data is not JSON.
@@ -166,7 +182,7 @@ class Batch:
         )
 
     def write(self, db: sqlite3.Connection, run: int, run_id: RunId) -> None:
-        """Write artifacts and events within the transaction that is open.
+        """Write artifacts and events within the open transaction.
 
         Raises:
             JournalConflictError: an event's number is taken.
@@ -176,12 +192,16 @@ class Batch:
                 self._place_each(db, run)
             else:
                 self._place(db, run)
-        # The run's number stands in the statement, which so needs no other form of the rows.
-        marks = f"({run:d},?,?,?,?,?,?,?,?)"
+        # The run's number is part of the statement, so that the rows can be used unchanged.
+        marks = f"({run:d},?,?,?,?,?,?,?,?,?)"
+        seed = run_seed(run_id)
+        rows = [(*row, event_mark(seed, *row)) for row in self._rows]
         try:
-            insert(db, "INSERT INTO events", marks, self._rows)
+            insert(db, "INSERT INTO events", marks, rows)
         except sqlite3.IntegrityError:
             raise JournalConflictError(self._conflict(run_id)) from None
+        count(db, EVENTS_OF, run, map(_block, self._rows))
+        count(db, RARE_OF, run, (0 for row in self._rows if row.kind in RARE_NUMBERS))
 
     def _conflict(self, run_id: RunId) -> str:
         numbers = [row.seq for row in self._rows]
@@ -191,7 +211,7 @@ class Batch:
         )
 
     def settle(self, run_id: RunId) -> None:
-        """Tell the events what they refer to, after the commit."""
+        """Set the events' keys and versions, after the commit."""
         for index, place in enumerate(self._places):
             artifact = self._brought[index]
             event = self._events[place]
@@ -201,12 +221,12 @@ class Batch:
                 artifact.run_id = run_id
 
     def _place(self, db: sqlite3.Connection, run: int) -> None:
-        """Insert all as version 0, or, where one of the keys is taken, start over one by one."""
+        """Insert all artifacts as version 0 or, if a key is taken, undo that and go one by one."""
         inserted = _insert(db, run, self._artifacts)
         if inserted == len(self._artifacts):
             put_blobs(db, self._blobs.items())
             return
-        # A savepoint would undo this as well, and cost every batch what few of them need.
+        # A savepoint could undo this too, but would cost time in every batch.
         db.execute(_DELETE_LAST, (inserted,))
         self._place_each(db, run)
 
@@ -239,9 +259,20 @@ class Batch:
 def _insert(db: sqlite3.Connection, run: int, rows: list[ArtifactRow]) -> int:
     """Insert artifacts whose (key, version) is free and return how many there were."""
     into = "INSERT OR IGNORE INTO artifacts (key, version, code, at, run, payload"
-    if all(row.blob is None for row in rows):  # as most; to bind None costs more than to leave it
-        return insert(db, f"{into})", f"(?,?,?,?,{run:d},?)", [row[:-1] for row in rows])
-    return insert(db, f"{into}, blob)", f"(?,?,?,?,{run:d},?,?)", rows)
+    marks = [
+        artifact_mark(row.key, row.version, row.code, row.at, run, row.payload, row.blob)
+        for row in rows
+    ]
+    if all(row.blob is None for row in rows):  # usual; binding None would cost more
+        short = [(*row[:-1], mark) for row, mark in zip(rows, marks, strict=True)]
+        return insert(db, f"{into}, mark)", f"(?,?,?,?,{run:d},?,?)", short)
+    values = [(*row, mark) for row, mark in zip(rows, marks, strict=True)]
+    return insert(db, f"{into}, blob, mark)", f"(?,?,?,?,{run:d},?,?,?)", values)
+
+
+def _block(row: EventRow) -> int:
+    """Return the block of cases that an event is counted in."""
+    return NO_CASE if row.case_index is None else row.case_index // BLOCK
 
 
 def _standing(db: sqlite3.Connection, keys: Collection[ArtifactKey]) -> dict[Cell, _Standing]:
@@ -255,9 +286,9 @@ def _standing(db: sqlite3.Connection, keys: Collection[ArtifactKey]) -> dict[Cel
 def _raw(db: sqlite3.Connection, standing: _Standing) -> bytes:
     if standing.raw is not None:
         return standing.raw
-    payload, blob = db.execute(
-        "SELECT a.payload, b.data FROM artifacts a LEFT JOIN blobs b ON b.digest = a.blob"
+    payload, name, blob = db.execute(
+        "SELECT a.payload, a.blob, b.data FROM artifacts a LEFT JOIN blobs b ON b.digest = a.blob"
         " WHERE a.id = ?",
         (standing.row,),
     ).fetchone()
-    return unshelve(payload, blob)
+    return unshelve(payload, name, blob)

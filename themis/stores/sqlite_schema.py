@@ -1,22 +1,36 @@
-"""The tables of a SQLite store, as numbered migrations with a ledger.
+"""The tables of a SQLite store, as numbered migrations.
 
-A migration, once released, is never edited: a later one changes what it made. Each is applied in
-one transaction together with its line in the ledger, so that a file is at one number or the next.
-What belongs to another program, or to a newer Themis, is refused before a byte of it changes.
+A released migration is never edited; a later one changes its tables. Each is applied and recorded
+in one transaction, so that a file always has a definite number. A file of another program, or of a
+newer Themis, is refused before it is changed.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from themis.core.errors import StoreUnavailableError, StoreVersionError
+from themis.stores import marks, sqlite_checks
+from themis.stores.sqlite_checks import (
+    BLOCK,
+    CASES_OF,
+    DATASET,
+    EVENTS_OF,
+    NO_CASE,
+    RARE_OF,
+    RUN,
+    SNAPSHOT,
+    Damage,
+)
 
 APPLICATION_ID = 0x7468656D
 """Marks a SQLite file as a Themis store ("them")."""
 
 RARE_NUMBERS = (1, 5, 6, 8)
-"""Kinds of events that tell of a run, not of its cases: few, in a journal of any length."""
+"""Numbers of the event kinds that are about a run, not its cases; there are few such events."""
 RARE_KINDS = f"kind IN {RARE_NUMBERS}"
 """Says the same to SQLite, whose index of them serves a query that says it word by word; the index
 stands in files, so that this is never changed."""
@@ -85,12 +99,38 @@ _FIRST = (
         since REAL NOT NULL,
         expires REAL NOT NULL
     ) WITHOUT ROWID""",
+    f"CREATE INDEX rare_events ON events (run, seq) WHERE {RARE_KINDS}",
     f"PRAGMA application_id = {APPLICATION_ID}",
 )
 
-_SECOND = (f"CREATE INDEX rare_events ON events (run, seq) WHERE {RARE_KINDS}",)
+_SECOND = ("ALTER TABLE leases ADD COLUMN beat INTEGER NOT NULL DEFAULT 0",)
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
+_THIRD = (
+    sqlite_checks.TABLE,
+    "ALTER TABLE events ADD COLUMN mark INTEGER",
+    "ALTER TABLE artifacts ADD COLUMN mark INTEGER",
+    "ALTER TABLE cases ADD COLUMN mark INTEGER",
+    "ALTER TABLE manifests ADD COLUMN mark INTEGER",
+    """UPDATE events SET mark = event_mark(
+        run_seed((SELECT run_id FROM runs WHERE ref = run)),
+        seq, attempt, kind, case_index, key, version, at, meta)""",
+    "UPDATE artifacts SET mark = artifact_mark(key, version, code, at, run, payload, blob)",
+    "UPDATE cases SET mark = mark_of(digest, payload, blob)",
+    "UPDATE manifests SET mark = mark_of(dataset, position, case_id, digest)",
+    f"""INSERT INTO checks SELECT {EVENTS_OF}, run,
+        coalesce(case_index / {BLOCK}, {NO_CASE}) AS block, count(*)
+        FROM events GROUP BY run, block""",
+    f"""INSERT INTO checks SELECT {RARE_OF}, run, 0, count(*)
+        FROM events WHERE {RARE_KINDS} GROUP BY run""",
+    f"""INSERT INTO checks SELECT {CASES_OF}, dataset, position / {BLOCK} AS block, count(*)
+        FROM manifests GROUP BY dataset, block""",
+    f"INSERT INTO checks SELECT {RUN}, ref, 0, mark_of(ref, run_id, created_at) FROM runs",
+    f"INSERT INTO checks SELECT {DATASET}, ref, 0, mark_of(ref, fingerprint, NULL) FROM datasets",
+    f"""INSERT INTO checks SELECT {SNAPSHOT}, ref, 0, mark_of(run_id, snapshot)
+        FROM runs WHERE snapshot IS NOT NULL""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)
 """Statements of each migration; the first has number 1."""
 
 
@@ -99,15 +139,12 @@ def schema_number(db: sqlite3.Connection, path: str) -> int:
 
     Raises:
         StoreVersionError: a newer Themis wrote the file.
-        StoreUnavailableError: another program did.
+        StoreUnavailableError: another program wrote it.
     """
     if db.in_transaction:
         return _number(db, path)
-    db.execute("BEGIN")  # one look: between two, another process may make the file a store
-    try:
+    with transaction(db, "BEGIN"):  # another process may be creating the tables
         return _number(db, path)
-    finally:
-        db.execute("ROLLBACK")
 
 
 def _number(db: sqlite3.Connection, path: str) -> int:
@@ -120,6 +157,8 @@ def _number(db: sqlite3.Connection, path: str) -> int:
             "choose another path"
         )
     found: int = db.execute("SELECT max(number) FROM migrations").fetchone()[0]
+    if found is None:
+        raise Damage("it does not say which schema it has")
     known = len(MIGRATIONS)
     if found > known:
         raise StoreVersionError(
@@ -135,15 +174,27 @@ def migrate(db: sqlite3.Connection, path: str) -> None:
     """Bring an open file to the newest schema; safe where several processes open it at once."""
     if schema_number(db, path) == len(MIGRATIONS):
         return
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    for function in (marks.run_seed, marks.event_mark, marks.artifact_mark, marks.mark_of):
+        db.create_function(function.__name__, -1, function, deterministic=True)
+    with transaction(db, "BEGIN IMMEDIATE"):
         # Read again: another process may have migrated while this one waited for the lock.
         done = schema_number(db, path)
         for number, statements in enumerate(MIGRATIONS[done:], start=done + 1):
             for statement in statements:
                 db.execute(statement)
             db.execute("INSERT INTO migrations VALUES (?, ?)", (number, time.time()))
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
+    """Hold a transaction for a block, and commit it; an error rolls it back and is raised."""
+    db.execute(begin)
+    try:
+        yield
         db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
+    except BaseException:
+        # SQLite has rolled back by itself after a full disk or an I/O error.
+        with suppress(sqlite3.Error):
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+        raise

@@ -1,14 +1,14 @@
-"""The kit for those who extend Themis: what proves a component of one's own, in one place.
+"""Tools for testing your own stores, generators and other components.
 
 - ``StoreContract``: subclass it, and pytest holds a store to every line of ``RunStore``.
-- ``ScriptedGenerator``, ``ScriptedJudge``, ``CountingParser``, ``CountingMetric``: components that
-  do as they are told and count what they are asked, to run one's own beside.
+- ``ScriptedGenerator``, ``ScriptedJudge``, ``CountingParser``, ``CountingMetric``: components with
+  scripted results that count their calls, to use together with your own.
 - ``CallLog``: a file of calls that outlives its process.
-- ``CrashHarness``: kills a script where it hurts; ``Running`` and ``Outcome`` tell how it goes.
+- ``CrashHarness``: runs a script and kills it at a chosen moment; ``Running`` is a running script,
+  ``Outcome`` how it ended.
 
-Nothing in the package imports from here, and nothing here imports an implementation: a suite knows
-a component only by its protocol. Parts are loaded when they are asked for; only the suites need
-pytest.
+The suites use a component only through its protocol. Modules are loaded on first use; only the
+suites need pytest.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _HOMES = {
 }
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - names are the table's
 
-if "pytest" in sys.modules:  # a failing promise then shows the values it compared
+if "pytest" in sys.modules:  # failing asserts then show the compared values
     sys.modules["pytest"].register_assert_rewrite(
         "themis.testing.store_contract", "themis.testing.store_journal_contract"
     )

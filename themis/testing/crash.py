@@ -1,8 +1,8 @@
-"""Killing a program where it hurts: a script is run in a process of its own and ended by SIGKILL.
+"""Crash tests: a script is run in its own process and killed after a number of calls.
 
 Processes are forked from one that has loaded Themis already, so that hundreds of kills take
-minutes. Linux and macOS only. A script says how far it is through a log file that it appends lines
-to, such as ``themis.testing.CallLog``.
+minutes. Linux and macOS only. A script shows its progress by appending lines to a log file, such as
+``themis.testing.CallLog``.
 
     with CrashHarness() as harness:
         outcome = harness.run("script.py", ["--store", "runs.db"], log="calls.log", kill_after=17)
@@ -24,7 +24,7 @@ from typing import Any, Self
 
 _POLL = 0.001
 _LOOKS = 8
-"""Looks at a log for each question whether the process has ended."""
+"""How often the log is read for each check whether the process has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +32,10 @@ class Outcome:
     """How a process ended.
 
     Attributes:
-        killed: whether it was ended by the harness, before its own end.
+        killed: whether the harness killed it before it ended by itself.
         status: exit status; negative for the signal that ended it.
         lines: lines in the log at its end.
-        error: what it wrote to standard error.
+        error: its standard error, as text.
     """
 
     killed: bool
@@ -45,10 +45,10 @@ class Outcome:
 
 
 class CrashHarness:
-    """Runs scripts in processes forked from a warm one, and kills them on demand.
+    """Runs scripts in processes forked from one that has Themis loaded, and kills them.
 
     Args:
-        preload: modules that the warm process loads, beside Themis itself.
+        preload: further modules that the parent process loads.
     """
 
     def __init__(self, preload: Sequence[str] = ()) -> None:
@@ -56,7 +56,7 @@ class CrashHarness:
             **os.environ,
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",  # a script may be edited within a file time's grain
+            "PYTHONDONTWRITEBYTECODE": "1",  # scripts may change too quickly
         }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "themis.testing.crash", *preload],
@@ -74,7 +74,7 @@ class CrashHarness:
         self.close()
 
     def close(self) -> None:
-        """End the warm process."""
+        """End the parent process."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -89,13 +89,13 @@ class CrashHarness:
         log: str | Path,
         error: str | Path | None = None,
     ) -> Running:
-        """Begin to run a script, beside others that may be running.
+        """Start a script, perhaps beside others, and return without waiting for it.
 
         Args:
             script: a Python file, run as ``__main__``.
             arguments: its ``sys.argv[1:]``.
             log: the file that it appends lines to.
-            error: the file that its standard error goes to; beside the log where none is named.
+            error: the file that its standard error goes to; by default a file beside the log.
         """
         errors = Path(log).with_suffix(".stderr") if error is None else Path(error)
         running = Running(self, Path(log), errors)
@@ -115,7 +115,7 @@ class CrashHarness:
         times: int = 1,
         timeout: float = 120.0,
     ) -> Outcome:
-        """Run a script, to its end or until its log has grown by so many lines.
+        """Run a script to its end, or until it has added ``kill_after`` lines to its log.
 
         Args:
             script: a Python file, run as ``__main__``.
@@ -128,7 +128,7 @@ class CrashHarness:
             timeout: seconds after which it is killed in any case.
 
         Raises:
-            TimeoutError: it had not ended by then.
+            TimeoutError: the script had not ended after ``timeout`` seconds.
         """
         running = self.start(script, arguments, log=log)
         if kill_after is not None and running.adds(kill_after, timeout=timeout):
@@ -138,7 +138,7 @@ class CrashHarness:
         return running.wait(timeout=timeout)
 
     def status_of(self, pid: int) -> int | None:
-        """Return how a process ended; None while it runs. An end is told once."""
+        """Return a process's exit status once after its end; None while it runs."""
         status: int | None = self._tell({"ask": pid})
         return status
 
@@ -154,10 +154,10 @@ class CrashHarness:
 
 
 class Running:
-    """A script on its way, from ``CrashHarness.start``.
+    """A running script, returned by ``CrashHarness.start``.
 
     Attributes:
-        pid: its process.
+        pid: id of its process.
     """
 
     def __init__(self, harness: CrashHarness, log: Path, error: Path) -> None:
@@ -186,12 +186,12 @@ class Running:
             self._sent = number
 
     def adds(self, lines: int, *, timeout: float = 120.0) -> bool:
-        """Wait until it has added lines to its log; return False where it ended before.
+        """Wait until ``lines`` lines were added to the log; return False if the script ends first.
 
-        Lines of others that run beside it count as well.
+        Lines that other scripts add to the same log count as well.
 
         Raises:
-            TimeoutError: it did neither in so many seconds, and was killed.
+            TimeoutError: neither happened within ``timeout`` seconds; the script was killed.
         """
         deadline = time.monotonic() + timeout
         size, found, turn = self._size, 0, 0
@@ -212,7 +212,7 @@ class Running:
         """Wait for its end.
 
         Raises:
-            TimeoutError: it had not ended after so many seconds, and was killed.
+            TimeoutError: it had not ended after ``timeout`` seconds, and was killed.
         """
         deadline = time.monotonic() + timeout
         while not self.ended():
@@ -247,7 +247,7 @@ def _lines(path: Path) -> int:
 
 
 def _serve(modules: Sequence[str]) -> None:
-    """The warm process: fork for each script, and say how the children ended."""
+    """Run the parent process: fork for each script and report how the children ended."""
     from importlib import import_module
 
     for name in ("themis.experiment.experiment", "themis.execution.runner", *modules):

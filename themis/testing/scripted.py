@@ -1,8 +1,8 @@
-"""Components that do as they are told and count what they are asked: for tests of evaluations.
+"""Components with scripted results that count their calls, for tests of evaluations.
 
-They are real implementations of the protocols, used like any other component. What a script makes
-them do wrong (failures, waiting) is no part of their fingerprint, so that a run can be made to fail
-and, with the next script, to heal. Nothing here knows the engine.
+They are real implementations of the protocols, used like any other component. Scripted failures and
+waits are no part of their fingerprint, so that a test can make a run fail and then let it succeed
+when it is resumed.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ Wait = Callable[[], Awaitable[object]]
 class CallLog:
     """A file that outlives its process: one line for each call, written before the call returns.
 
-    Lines are appended in one system call each, so that a process that is killed leaves whole lines.
+    Each line is appended in one system call, so that a killed process leaves complete lines only.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
     def write(self, *words: object) -> None:
-        """Append a line of words, tab between them."""
+        """Append a line of words, separated by tabs."""
         line = "\t".join(str(word) for word in words) + "\n"
         number = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
@@ -56,21 +56,21 @@ class CallLog:
 
 
 class _Scripted:
-    """What the scripted components have in common: who they are, and how many are under way."""
+    """Base of the scripted components: id, fingerprint, and the number of calls in flight."""
 
     version = "1"
 
     def __init__(self, component_id: str, fingerprint: str, wait: Wait | None) -> None:
         self.component_id = component_id
         self.in_flight = 0
-        """Calls under way."""
+        """Number of calls in flight."""
         self.peak = 0
-        """Most calls that were under way at once."""
+        """The most calls that were in flight at once."""
         self._fingerprint = fingerprint
         self._wait = wait
 
     def fingerprint(self) -> str:
-        """Return what the component was told to give, as a digest, or the text given for it."""
+        """Return the fingerprint that was given, or a digest of the scripted results."""
         return self._fingerprint
 
     async def _pass_time(self) -> None:
@@ -84,19 +84,19 @@ class _Scripted:
 
 
 class ScriptedGenerator(_Scripted):
-    """Gives scripted answers and counts its calls.
+    """A generator that gives scripted answers and counts its calls.
 
     Args:
         answers: by case id, an output, or a list with one output a sample; or a function of case
-            and context. A case that is not named gets its own input back.
+            and context. The answer to a case that is not named is its own input.
         failures: by case id, an exception to be raised at every call; or a list with one entry a
             call, of which None lets the call pass. Calls beyond the list pass.
         wait: awaited in each call, such as ``lambda: asyncio.sleep(0.01)``.
         log: file that gets a line "generate", case id, sample for each call begun.
         provider_key: the endpoint whose limits apply.
-        reads: what of the case is read.
-        fingerprint: to be given where ``answers`` is a function that another one may replace.
-        component_id: its name.
+        reads: the parts of the case that it reads.
+        fingerprint: its fingerprint; needed if ``answers`` is a function that tests replace.
+        component_id: its id.
 
     Attributes:
         calls: (case id, sample index) of each call, in order.
@@ -154,18 +154,18 @@ class ScriptedGenerator(_Scripted):
 
 
 class ScriptedJudge(_Scripted):
-    """Gives scripted verdicts and counts its calls.
+    """A judge that gives scripted verdicts and counts its calls.
 
     Args:
-        answer: what it says: a text, or a function of prompt and seed.
+        answer: its answer: a text, or a function of prompt and seed.
         failures: an exception to be raised at every call; or a list with one entry a call, of which
             None lets the call pass.
         wait: awaited in each call.
         log: file that gets a line "judge", component id, digest of the question for each call
             begun; the answer's artifacts have that digest as "asked".
         provider_key: the endpoint whose limits apply.
-        structured_output: whether it says that it keeps to the schema of a prompt.
-        component_id: its name; two judges of a run need two.
+        structured_output: whether it declares that it enforces a prompt's JSON schema.
+        component_id: its id; two judges of a run need different ids.
 
     Attributes:
         prompts: the text of each prompt, in order.
@@ -209,12 +209,12 @@ class ScriptedJudge(_Scripted):
 
 
 class CountingParser(_Scripted):
-    """Gives the final output as the parsed value, or what a function makes of it, and counts.
+    """A parser that returns the final output, or a function of it, and counts its calls.
 
     Args:
-        read: makes the value of a final output; may raise ``ParseError``.
-        fingerprint: to be given where another function may replace ``read``.
-        component_id: its name.
+        read: function from the final output to the value; may raise ``ParseError``.
+        fingerprint: its fingerprint; needed if tests replace ``read``.
+        component_id: its id.
     """
 
     reads: tuple[str, ...] = ()
@@ -241,12 +241,12 @@ class CountingParser(_Scripted):
 
 
 class CountingMetric(_Scripted):
-    """Gives 1 where the parsed value equals the expected output, else 0, and counts.
+    """A metric that gives 1 if the value equals the expected output, else 0, and counts its calls.
 
     Args:
-        rule: gives the score, or a ``ScoreError``, of value and case in place of that.
-        fingerprint: to be given where another function may replace ``rule``.
-        component_id: its name in tables.
+        rule: function of value and case that returns the score or a ``ScoreError`` instead.
+        fingerprint: its fingerprint; needed if tests replace ``rule``.
+        component_id: its id in tables.
     """
 
     kind = "binary"
@@ -276,7 +276,7 @@ class CountingMetric(_Scripted):
 
 
 def _digest(value: Any) -> str:
-    """Return a digest of JSON data; of what is not JSON, its form only."""
+    """Return a digest of JSON data; of other values only the type counts."""
     return text(digest_value("scripted", _plain(value)))
 
 
@@ -291,7 +291,7 @@ def _plain(value: Any) -> Any:
 
 
 def _fail(failures: Any, number: int) -> None:
-    """Raise what the script has for a component's ``number``-th call."""
+    """Raise the exception that is scripted for the ``number``-th call, if there is one."""
     if isinstance(failures, BaseException):
         raise failures
     if failures and number <= len(failures) and failures[number - 1] is not None:

@@ -1,12 +1,12 @@
-"""The contract of every store, as tests: what the lines of ``RunStore`` say, a test each.
+"""The contract suite of stores: a test for each promise of ``RunStore``.
 
-Subclass ``StoreContract``, say how a store is made, and pytest does the rest::
+Subclass ``StoreContract`` and override ``make_store``; pytest then runs all tests::
 
     class TestMyStore(StoreContract):
         def make_store(self):
             return MyRunStore(...)
 
-It knows no implementation and looks behind none: everything goes through the protocol.
+The tests use a store through the protocol alone.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import pytest
 
 from themis.core.base import RunId
 from themis.core.errors import LeaseLostError, RunNotFoundError, RunOwnedError
-from themis.core.protocols import RunStore
+from themis.core.store import RunStore
 from themis.testing.store_journal_contract import JournalContract
+from themis.testing.store_lease_contract import LeaseContract
 from themis.testing.store_samples import (
     OTHER_RUN,
     RUN,
@@ -36,7 +37,7 @@ from themis.testing.store_samples import (
 
 
 class _KeepingContract:
-    """Snapshots, cases and blobs."""
+    """Tests of snapshots, cases and blobs."""
 
     def test_a_store_meets_the_protocol(self, store: RunStore) -> None:
         assert isinstance(store, RunStore)
@@ -149,86 +150,8 @@ class _KeepingContract:
         store.close()
 
 
-class _LeaseContract:
-    """Who may append."""
-
-    def test_a_leased_run_is_refused_to_others(self, store: RunStore) -> None:
-        lease = store.lease(RUN, owner(1), 60)
-        with pytest.raises(RunOwnedError) as caught:
-            store.lease(RUN, owner(2), 60)
-        assert caught.value.owner == owner(1)
-        assert caught.value.epoch == lease.epoch
-        assert caught.value.since == lease.since
-        assert store.lease(OTHER_RUN, owner(2), 60).owner == owner(2)
-
-    def test_a_lease_says_until_when_it_holds(self, store: RunStore) -> None:
-        lease = store.lease(RUN, owner(1), 60)
-        assert lease.run_id == RUN
-        assert lease.expires == pytest.approx(lease.since + 60)
-
-    def test_an_expired_lease_is_replaced_under_a_newer_epoch(self, store: RunStore) -> None:
-        first = store.lease(RUN, owner(1), 0)
-        assert store.lease(RUN, owner(2), 60).epoch > first.epoch
-
-    def test_a_released_lease_is_replaced_under_a_newer_epoch(self, store: RunStore) -> None:
-        first = store.lease(RUN, owner(1), 60)
-        store.release(first)
-        store.release(first)
-        assert store.lease(RUN, owner(2), 60).epoch > first.epoch
-
-    def test_a_takeover_names_the_epoch_it_replaces(self, store: RunStore) -> None:
-        first = store.lease(RUN, owner(1), 60)
-        with pytest.raises(RunOwnedError):
-            store.lease(RUN, owner(2), 60, takeover=first.epoch + 1)
-        second = store.lease(RUN, owner(2), 60, takeover=first.epoch)
-        assert second.epoch > first.epoch
-        with pytest.raises(RunOwnedError):  # of two that saw it vanish, one takes it
-            store.lease(RUN, owner(3), 60, takeover=first.epoch)
-
-    def test_renewing_holds_the_run_for_longer(self, store: RunStore) -> None:
-        lease = store.lease(RUN, owner(1), 0)
-        renewed = store.renew(lease, 60)
-        assert renewed.epoch == lease.epoch
-        assert renewed.since == lease.since
-        assert renewed.expires > lease.expires
-        with pytest.raises(RunOwnedError):
-            store.lease(RUN, owner(2), 60)
-
-    def test_a_lost_or_released_lease_cannot_be_renewed(self, store: RunStore) -> None:
-        first = store.lease(RUN, owner(1), 0)
-        second = store.lease(RUN, owner(2), 60)
-        with pytest.raises(LeaseLostError):
-            store.renew(first, 60)
-        store.release(second)
-        with pytest.raises(LeaseLostError):
-            store.renew(second, 60)
-
-    def test_releasing_a_lost_lease_leaves_the_new_owner_alone(self, store: RunStore) -> None:
-        first = store.lease(RUN, owner(1), 0)
-        store.lease(RUN, owner(2), 60)
-        store.release(first)
-        with pytest.raises(RunOwnedError):
-            store.lease(RUN, owner(3), 60)
-
-    def test_an_append_under_an_old_epoch_appends_nothing(self, store: RunStore) -> None:
-        first = store.lease(RUN, owner(1), 0)
-        store.append(RUN, [note(1)], epoch=first.epoch)
-        second = store.lease(RUN, owner(2), 60)
-        with pytest.raises(LeaseLostError):
-            store.append(RUN, [note(2), done(3, artifact("a"))], epoch=first.epoch)
-        assert [event.seq for event in store.events(RUN)] == [1]
-        assert not store.lookup([key("a")])
-        store.append(RUN, [note(2)], epoch=second.epoch)
-
-    def test_a_run_that_nobody_leased_takes_epoch_0(self, store: RunStore) -> None:
-        store.append(RUN, [note(1)], epoch=0)
-        store.lease(RUN, owner(1), 60)
-        with pytest.raises(LeaseLostError):
-            store.append(RUN, [note(2)], epoch=0)
-
-
 class _ClearingContract:
-    """What forgetting a run takes with it."""
+    """Tests of clearing a run."""
 
     def test_a_cleared_run_is_gone(self, store: RunStore) -> None:
         made = store.save_snapshot(snapshot("a"))
@@ -303,17 +226,17 @@ class _ClearingContract:
         first = store.lease(RUN, owner(1), 60)
         store.append(RUN, [note(1)], epoch=first.epoch)
         store.clear_run(RUN)
-        second = store.lease(RUN, owner(2), 60)
-        assert second.epoch > first.epoch
         with pytest.raises(LeaseLostError):
             store.append(RUN, [note(2)], epoch=first.epoch)
+        assert store.lease(RUN, owner(2), 60).epoch > first.epoch
+        assert list(store.events(RUN)) == []
 
 
-class StoreContract(JournalContract, _KeepingContract, _LeaseContract, _ClearingContract):
-    """Every test that a store passes; subclass it and say how one is made.
+class StoreContract(JournalContract, _KeepingContract, LeaseContract, _ClearingContract):
+    """All tests that a store must pass; subclass it and override ``make_store``.
 
     Attributes:
-        durable: whether what is kept outlives the store object. A durable store's suite also
+        durable: whether the data outlive the store object. The suite of a durable store also
             overrides ``reopen``.
     """
 
@@ -324,7 +247,7 @@ class StoreContract(JournalContract, _KeepingContract, _LeaseContract, _Clearing
         raise NotImplementedError
 
     def reopen(self, store: RunStore) -> RunStore:
-        """Close a store and return another one over what it kept; for durable stores."""
+        """Close a durable store and return a new one over the same data."""
         raise NotImplementedError
 
     @pytest.fixture

@@ -1,6 +1,6 @@
 """The part of the store contract about the journal: appending, reading, looking up.
 
-It is a part of ``StoreContract`` in ``store_contract``; subclass that.
+Subclass ``StoreContract`` in ``store_contract``, which includes these tests.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pytest
 
 from themis.core.errors import JournalConflictError
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
-from themis.core.protocols import RunStore
+from themis.core.store import RunStore
 from themis.testing.store_samples import (
     OTHER_RUN,
     RUN,
@@ -32,7 +32,7 @@ def _payloads(store: RunStore, run_id: Any = RUN) -> list[Any]:
 
 
 class JournalContract:
-    """Events, artifacts and their versions."""
+    """Tests of events, artifacts and their versions."""
 
     def test_an_appended_event_comes_back_as_it_was(self, store: RunStore) -> None:
         events = [

@@ -1,7 +1,6 @@
 """Small runs, events and cases for the tests of stores.
 
-Plain builders, so that a test says only what it is about. They imitate no engine: what an event
-means is none of a store's business.
+The events need not make sense as a run, since a store does not interpret them.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from typing import Any
 from themis.core.base import ArtifactKey, RunId
 from themis.core.events import Artifact, Event, EventKind, Stage, StepAddress
 from themis.core.hashing import digest_value, encode, text
-from themis.core.kept import Owner, StoredCase
 from themis.core.snapshot import ComponentRef, DatasetRef, Provenance, RunIdentity, RunSnapshot
+from themis.core.store import Owner, StoredCase
 
 RUN = RunId("0" * 32)
 OTHER_RUN = RunId("1" * 32)
@@ -21,7 +20,7 @@ ADDRESS = StepAddress(Stage.GENERATE, 0)
 
 
 def key(name: str) -> ArtifactKey:
-    """Return the key that goes by a name in a test."""
+    """Return the key for a name in a test."""
     return ArtifactKey(text(digest_value("sample", name)))
 
 
@@ -46,7 +45,7 @@ def note(seq: int, words: str = "") -> Event:
 def done(
     seq: int, brought: Artifact, *, case_index: int = 0, address: StepAddress = ADDRESS
 ) -> Event:
-    """Return an event that brings an artifact."""
+    """Return an event with a new artifact."""
     return Event(
         kind=EventKind.STEP_DONE,
         attempt=1,
@@ -62,7 +61,7 @@ def done(
 
 
 def reused(seq: int, name: str, *, version: int = 0, case_index: int = 0) -> Event:
-    """Return an event that refers to an artifact the store has."""
+    """Return an event that refers to a stored artifact."""
     return Event(
         kind=EventKind.STEP_DONE,
         attempt=1,
@@ -77,7 +76,7 @@ def reused(seq: int, name: str, *, version: int = 0, case_index: int = 0) -> Eve
 
 
 def facts(event: Event) -> tuple[Any, ...]:
-    """Return all that an event says, for comparing."""
+    """Return an event's fields, for comparing."""
     made = event.artifact
     return (
         event.kind,
@@ -96,12 +95,12 @@ def facts(event: Event) -> tuple[Any, ...]:
 
 
 def artifact_facts(made: Artifact) -> tuple[Any, ...]:
-    """Return all that an artifact says, for comparing."""
+    """Return an artifact's fields, for comparing."""
     return (made.key, made.raw, made.code, made.at, made.version, made.run_id)
 
 
 def snapshot(name: str, fingerprints: Sequence[str] = ("t1:data",), seed: int = 7) -> RunSnapshot:
-    """Return a small snapshot; another name is another run."""
+    """Return a small snapshot; different names give different runs."""
     return RunSnapshot(
         identity=RunIdentity(
             datasets=[
@@ -124,7 +123,7 @@ def snapshot(name: str, fingerprints: Sequence[str] = ("t1:data",), seed: int = 
 
 
 def stored_case(name: str, **fields: Any) -> StoredCase:
-    """Return a case as a store is given it."""
+    """Return a case in the form that stores receive."""
     content = {"input": f"question {name}", "expected_output": "yes", "metadata": {}} | fields
     return StoredCase(
         case_id=name, digest=digest_value("case", [name, content]), raw=encode(content)

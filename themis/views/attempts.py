@@ -1,33 +1,31 @@
 """A run as of one of its attempts: ``RUN@2`` is what the run was when its attempt 2 was the newest.
 
-An attempt is a bound on what a fold is fed: events of later attempts are not taken, and so every
-view, report and bundle of a run is one of its attempts too. Nothing is copied and nothing can be
-written through it. Artifacts that were superseded since are read by their version.
+The events of later attempts are hidden, so that every view, report and bundle of a run works for an
+earlier attempt as well. Nothing is copied, and nothing can be written. An artifact that was
+superseded since is read in the version of that time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import cast
 
 from themis.core.base import ArtifactKey, RunId
-from themis.core.errors import DefinitionError
+from themis.core.errors import DefinitionError, StoreError
 from themis.core.events import Artifact, Event, EventKind
-from themis.core.kept import RunRecord
 from themis.core.models import Case
-from themis.core.protocols import RunStore
 from themis.core.snapshot import RunSnapshot
+from themis.core.store import Lease, Owner, RunRecord, RunStore, StoredCase
 
 MARK = "@"
 _STARTS = frozenset({EventKind.RUN_STARTED})
 
 
 def split_name(name: str) -> tuple[str, int | None]:
-    """Return a run's name without its attempt, and the attempt's number; None where none is named.
+    """Split ``RUN@N`` into the run's name and the attempt's number, None without ``@``.
 
     Raises:
-        DefinitionError: what stands behind the ``@`` is no number.
+        DefinitionError: the part after ``@`` is no number.
     """
     run, mark, number = name.partition(MARK)
     if not mark:
@@ -51,7 +49,7 @@ def as_of(store: RunStore, name: str) -> tuple[RunStore, RunId]:
 
     Raises:
         RunNotFoundError: the store has no such run.
-        DefinitionError: the run has no such attempt; names those there are.
+        DefinitionError: the run has no such attempt; the message lists its attempts.
     """
     run, number = split_name(name)
     run_id = RunId(run)
@@ -68,18 +66,19 @@ def as_of(store: RunStore, name: str) -> tuple[RunStore, RunId]:
             field="run_id",
             value=name,
         )
-    bounded = _AsOf(store, run_id, number, [one for one in sorted(modes) if one > number])
-    # It has all that looking asks of a store, and nothing that writes.
-    return cast(RunStore, bounded), run_id
+    return _AsOf(store, run_id, number, [one for one in sorted(modes) if one > number]), run_id
 
 
 def later_attempts(store: RunStore) -> list[int]:
-    """Return the attempts that a store leaves out, since an earlier one is looked at."""
+    """Return the attempts that a store hides, since it shows an earlier one."""
     return store.later if isinstance(store, _AsOf) else []
 
 
 class _AsOf:
-    """A store that shows one of its runs as it was at an attempt, and can only be read."""
+    """A store that shows one of its runs as it was at an attempt, and can only be read.
+
+    It has every method of ``RunStore``; those that write refuse.
+    """
 
     def __init__(self, store: RunStore, run_id: RunId, attempt: int, later: list[int]) -> None:
         self._store = store
@@ -119,3 +118,41 @@ class _AsOf:
 
     def get_blob(self, ref: str) -> bytes:
         return self._store.get_blob(ref)
+
+    def initialize(self) -> None:
+        """Do nothing: the store that is read is ready."""
+
+    def close(self) -> None:
+        """Do nothing: whoever opened the underlying store closes it."""
+
+    def save_snapshot(self, snapshot: RunSnapshot) -> RunSnapshot:
+        raise self._refusal("save_snapshot")
+
+    def append(
+        self, run_id: RunId, events: Sequence[Event], *, epoch: int
+    ) -> Sequence[ArtifactKey]:
+        raise self._refusal("append")
+
+    def save_cases(self, fingerprint: str, start: int, cases: Sequence[StoredCase]) -> None:
+        raise self._refusal("save_cases")
+
+    def put_blob(self, data: bytes) -> str:
+        raise self._refusal("put_blob")
+
+    def lease(
+        self, run_id: RunId, owner: Owner, ttl: float, *, takeover: Lease | None = None
+    ) -> Lease:
+        raise self._refusal("lease")
+
+    def renew(self, lease: Lease, ttl: float) -> Lease:
+        raise self._refusal("renew")
+
+    def release(self, lease: Lease) -> None:
+        raise self._refusal("release")
+
+    def clear_run(self, run_id: RunId) -> None:
+        raise self._refusal("clear_run")
+
+    def _refusal(self, method: str) -> StoreError:
+        name = f"{self._run_id}{MARK}{self._attempt}"
+        return StoreError(f"{name} can only be read: {method}() takes the run, without {MARK}")

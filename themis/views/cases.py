@@ -1,7 +1,7 @@
-"""Where a run's cases lie: from a position in the run to the stored case, and from an id back.
+"""A run's cases: the stored case at a position, and the position of a case id.
 
-A run's cases are its datasets' cases, one dataset after the other. It reads what the store kept
-and never a dataset's own source.
+A run's cases are its datasets' cases, one dataset after the other. They are read from the store,
+never from a dataset's source.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from themis.core import base
 from themis.core.base import CaseKey
 from themis.core.errors import DefinitionError
 from themis.core.models import Case
-from themis.core.protocols import RunStore
 from themis.core.snapshot import RunSnapshot
+from themis.core.store import RunStore
+from themis.views.steps import CaseSteps, read_steps
 
 
 class RunCase(NamedTuple):
@@ -37,17 +38,31 @@ def run_cases(
 ) -> Iterator[RunCase]:
     """Stream a run's cases from position ``start`` to ``stop`` (exclusive; to the end by default).
 
-    A case that the store was not given yet is passed over.
+    A case that is not in the store yet is skipped.
     """
     end = snapshot.n_cases if stop is None else min(stop, snapshot.n_cases)
-    offset = 0
-    for dataset in snapshot.identity.datasets:
+    for offset, dataset in snapshot.identity.placed_datasets():
         lower, upper = max(start - offset, 0), min(end - offset, dataset.n_cases)
         if lower < upper:
             for position, case in store.cases(dataset.fingerprint, lower, upper):
                 key = base.case_key(dataset.dataset_id, case.case_id)
                 yield RunCase(offset + position, dataset.dataset_id, key, case)
-        offset += dataset.n_cases
+
+
+def cases_with_steps(
+    store: RunStore, snapshot: RunSnapshot, start: int = 0, stop: int | None = None
+) -> Iterator[tuple[RunCase, CaseSteps]]:
+    """Stream the same cases, each with its steps; a case that has no events yet has no steps."""
+    end = snapshot.n_cases if stop is None else min(stop, snapshot.n_cases)
+    read = read_steps(store, snapshot.run_id, start, end)
+    steps = next(read, None)
+    for case in run_cases(store, snapshot, start, end):
+        while steps is not None and steps.index < case.position:
+            steps = next(read, None)
+        if steps is not None and steps.index == case.position:
+            yield case, steps
+        else:
+            yield case, CaseSteps(case.position)
 
 
 def find_case(
@@ -58,27 +73,25 @@ def find_case(
     dataset_id: str | None = None,
     case_key: str | None = None,
 ) -> RunCase:
-    """Return the case of an id.
+    """Return the case with an id.
 
     Args:
         store: where the run is.
         snapshot: the run.
         case_id: the case's id.
         dataset_id: its dataset, where two datasets share case ids.
-        case_key: or its key, which says both.
+        case_key: its key, which stands for both, instead.
 
     Raises:
         DefinitionError: there is no such case, or more than one.
     """
     found: list[RunCase] = []
-    offset = 0
-    for dataset in snapshot.identity.datasets:
+    for offset, dataset in snapshot.identity.placed_datasets():
         key = base.case_key(dataset.dataset_id, case_id)
         if dataset_id in (None, dataset.dataset_id) and case_key in (None, key):
             place = store.find_case(dataset.fingerprint, case_id)
             if place is not None:
                 found += run_cases(store, snapshot, offset + place, offset + place + 1)
-        offset += dataset.n_cases
     if not found:
         where = f" in dataset '{dataset_id}'" if dataset_id else ""
         raise DefinitionError(

@@ -1,9 +1,9 @@
-"""A run's headline: how far it is, what it scored, how long it took; and how a run keeps it.
+"""A run's headline: its progress, scores and times; and how it is stored with the run.
 
-Folding it reads the whole journal. So an attempt that comes to its end writes what the fold gives
-into its last event, in one append with it. A kept headline holds for all that stands before that
-event and for the event itself: it counts only where nothing follows and where this very version
-made it. In every other case it is folded again. It may be missing, and is never wrong.
+Computing it reads the whole journal. So an attempt that ends writes its headline into its last
+event. A stored headline covers all events up to that one: it is used only if no event follows and
+if this version of the fold wrote it. Otherwise it is computed again. It may be missing, and is
+never wrong.
 """
 
 from __future__ import annotations
@@ -14,30 +14,29 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from themis.core.base import Model, RunId
+from themis.core.base import Model, RunId, running_version
 from themis.core.errors import DefinitionError
 from themis.core.events import Event, EventKind
-from themis.core.protocols import RunStore
 from themis.core.results import CorpusValue, ExecutionState, MetricSummary, RunProgress
 from themis.core.snapshot import RunSnapshot
-from themis.core.version import running_version
+from themis.core.store import RunStore
 from themis.views.attempts import later_attempts
 from themis.views.judge_tallies import JudgedTally, JudgesFold
 from themis.views.scores import ScoresFold, corpus_metrics
-from themis.views.state import RUN_KINDS, ProgressFold, RunHead, state_of
+from themis.views.state import RUN_KINDS, ProgressFold, RunHead
 from themis.views.statistics import CaseStatistics
 from themis.views.steps import CaseSteps, fold_cases
 from themis.views.timeline import AttemptTiming, TimelineFold
 
 FOLDED_AS = 2
-"""Counts up whenever a fold comes to say something else of the same events, or says it otherwise:
-headlines kept before are then folded again, also by whoever works between two versions."""
+"""Raised whenever a fold gives another result for the same events: headlines stored before are then
+computed again."""
 _FIELD = "headline"
 _CORPUS = "corpus"
 
 
 class Headline(Model):
-    """What came of a run, in numbers."""
+    """A run's result in numbers."""
 
     progress: RunProgress
     summaries: list[MetricSummary] = Field(default_factory=list)
@@ -50,11 +49,12 @@ class Headline(Model):
 class HeadlineFold:
     """Fold over a run's own events, in order, and over whole cases, in any order.
 
-    The newest attempt's start is taken before any case: it says when a case is finished.
+    The events of the newest attempt's start must be added before any case: they determine whether a
+    case is finished.
 
     Args:
         snapshot: the run.
-        later: attempts whose events it is not fed, since an earlier one is looked at.
+        later: attempts after the one that is shown, whose events are left out.
     """
 
     def __init__(self, snapshot: RunSnapshot, later: Sequence[int] = ()) -> None:
@@ -65,19 +65,19 @@ class HeadlineFold:
         self._judges = JudgesFold(snapshot)
 
     def take_event(self, event: Event) -> None:
-        """Take one of the run's own events."""
-        self.head.take(event)
+        """Add one of the run's own events."""
+        self.head.add(event)
         self._times.take_event(event)
 
-    def take(self, steps: CaseSteps) -> None:
-        """Take one case."""
-        self._scores.take(steps)
-        self._progress.take(steps)
-        self._times.take(steps)
-        self._judges.take(steps)
+    def add(self, steps: CaseSteps) -> None:
+        """Add one case."""
+        self._scores.add(steps)
+        self._progress.add(steps)
+        self._times.add(steps)
+        self._judges.add(steps)
 
     def statistics(self) -> Mapping[str, CaseStatistics]:
-        """Return, by metric, what its corpus-level value is made of."""
+        """Return, by metric, the statistics of which its corpus-level value is computed."""
         return self._scores.statistics
 
     def headline(self) -> Headline:
@@ -90,25 +90,36 @@ class HeadlineFold:
         )
 
 
-class Standing(NamedTuple):
-    """How a run stands: what its own events say, and its headline."""
+class RunStanding(NamedTuple):
+    """A run's status: the fold of its own events, and its headline."""
 
     head: RunHead
     headline: Headline
     corpus: Mapping[str, CorpusValue] = MappingProxyType({})
-    """By metric, the value over the whole run that its end has kept."""
+    """By metric, the corpus-level values that were stored when the run ended."""
     statistics: Mapping[str, CaseStatistics] = MappingProxyType({})
-    """By metric, what the others' are made of; none where all that there are were kept."""
+    """By metric, the statistics for the values that were not stored; empty if all were."""
 
     def state(self, run_id: RunId) -> ExecutionState:
-        """Return it as users see it."""
-        return state_of(run_id, self.head, self.headline.progress)
+        """Return the state that users are given."""
+        head = self.head
+        return ExecutionState(
+            run_id=run_id,
+            status=head.status,
+            attempt=head.attempt,
+            later_attempts=head.later,
+            attempts=[about for _, about in sorted(head.attempts.items())],
+            reason=head.reason,
+            completed_through_stage=head.through,
+            progress=self.headline.progress,
+            notes=head.notes,
+        )
 
 
 def keep(event: Event, headline: Headline) -> None:
-    """Write a headline into the event that ends an attempt, before it is appended.
+    """Write a headline into the event that ends an attempt, before the event is appended.
 
-    It must be the fold of all that stands before this event in the journal, and of the event.
+    The headline must cover all events before this one in the journal, and this one.
     """
     event.data[_FIELD] = {
         "by": _maker(),
@@ -119,14 +130,15 @@ def keep(event: Event, headline: Headline) -> None:
 def keep_corpus(event: Event, values: Mapping[str, CorpusValue]) -> None:
     """Write the corpus-level values of a run into the event that ends an attempt.
 
-    Unlike a headline they hold for every version: a user's component made them, and may be gone.
+    Unlike a headline they are valid for every version of Themis: a user's component computed them,
+    and it may no longer be available.
     """
     if values:
         event.data[_CORPUS] = {name: one.plain() for name, one in values.items()}
 
 
 def fold_journal(store: RunStore, snapshot: RunSnapshot) -> HeadlineFold:
-    """Return the fold of all that a run's journal holds, reading it whole, page by page."""
+    """Return the fold over a run's whole journal, which is read page by page."""
     fold = HeadlineFold(snapshot, later_attempts(store))
     for event in store.events(snapshot.run_id, kinds=RUN_KINDS):
         fold.take_event(event)
@@ -134,39 +146,36 @@ def fold_journal(store: RunStore, snapshot: RunSnapshot) -> HeadlineFold:
     return fold
 
 
-def read_standing(store: RunStore, snapshot: RunSnapshot) -> Standing:
-    """Return how a run stands: as its end has kept it, else by reading its whole journal."""
+def read_standing(store: RunStore, snapshot: RunSnapshot) -> RunStanding:
+    """Return a run's status: from its last event, else by reading its whole journal."""
     head, last = RunHead(later_attempts(store)), None
     for event in store.events(snapshot.run_id, kinds=RUN_KINDS):
-        head.take(event)
+        head.add(event)
         last = event
-    if last is None or last.kind is not EventKind.RUN_FINISHED:
-        kept, corpus = None, {}
-    elif _is_end(store, snapshot.run_id, last):
+    kept: Headline | None = None
+    corpus: dict[str, CorpusValue] = {}
+    if last is not None and _is_end(store, snapshot.run_id, last):
         kept, corpus = _kept_in(last), _corpus_in(last)
-    else:
-        kept, corpus = None, {}
     whole = corpus_metrics(snapshot) <= corpus.keys()
     if kept is not None and whole:
-        return Standing(head, kept, corpus)
+        return RunStanding(head, kept, corpus)
     fold = fold_journal(store, snapshot)
-    return Standing(fold.head, fold.headline(), corpus, fold.statistics())
+    return RunStanding(fold.head, fold.headline(), corpus, fold.statistics())
 
 
 def corpus_kept(store: RunStore, run_id: RunId, last: Event) -> dict[str, CorpusValue]:
-    """Return the corpus-level values that a run's end has kept; none where it is not the end.
+    """Return the corpus-level values in a run's last event; none if other events follow it.
 
     Args:
         store: has the run.
         run_id: the run.
         last: the last of the run's own events.
     """
-    ended = last.kind is EventKind.RUN_FINISHED and _is_end(store, run_id, last)
-    return _corpus_in(last) if ended else {}
+    return _corpus_in(last) if _is_end(store, run_id, last) else {}
 
 
 def execution_state(store: RunStore, run_id: RunId) -> ExecutionState:
-    """Return how a run stands.
+    """Return a run's state.
 
     Raises:
         RunNotFoundError: the store has no such run.
@@ -179,7 +188,7 @@ def _maker() -> str:
 
 
 def _kept_in(event: Event) -> Headline | None:
-    """Return what an attempt's end has kept, if it can be read as what it was."""
+    """Return the headline in an attempt's last event, if it can be read."""
     kept: Any = event.data.get(_FIELD)
     if not isinstance(kept, dict):
         return None
@@ -188,12 +197,12 @@ def _kept_in(event: Event) -> Headline | None:
         return None
     try:
         return Headline.read(told)
-    except DefinitionError:  # damaged: the journal says it all again
+    except DefinitionError:  # damaged: it is computed from the journal
         return None
 
 
 def _corpus_in(event: Event) -> dict[str, CorpusValue]:
-    """Return the corpus-level values that an attempt's end has kept, as far as they can be read."""
+    """Return the corpus-level values in an attempt's last event that can be read."""
     kept: Any = event.data.get(_CORPUS)
     try:
         return {str(name): CorpusValue.read(one) for name, one in dict(kept or {}).items()}
@@ -202,5 +211,7 @@ def _corpus_in(event: Event) -> dict[str, CorpusValue]:
 
 
 def _is_end(store: RunStore, run_id: RunId, event: Event) -> bool:
-    """Return whether a journal ends with an event."""
+    """Return whether an event finished an attempt and is the last of its run's journal."""
+    if event.kind is not EventKind.RUN_FINISHED:
+        return False
     return next(iter(store.events(run_id, after=event.seq)), None) is None

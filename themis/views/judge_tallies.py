@@ -1,26 +1,28 @@
-"""What a run keeps of its judges: counts that a report tells of, however many the cases.
+"""Counts of a run's judge calls and verdicts for its report, in bounded memory.
 
-No verdict is kept by itself. Units on which the judges said the same are counted together, which is
-all that agreement asks for; where almost every unit differs they are too many to keep, and who
-wants to know reads the verdicts (``views.judging``).
+Units on which the judges gave the same verdicts are counted together: agreement can be computed
+from these counts. Where the units differ too much for that, ``judged_tally`` counts them again from
+the journal, without a limit.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from pydantic import Field
 
 from themis.core.base import Model
 from themis.core.events import Event, EventKind, Stage
+from themis.core.pipeline import Pipeline
 from themis.core.snapshot import RunSnapshot
-from themis.views.exact import Total
-from themis.views.judging import Judged, Told, judged_subjects
-from themis.views.scores import facts_of
-from themis.views.steps import CaseSteps
+from themis.core.store import RunStore
+from themis.views.accumulators import Total
+from themis.views.judged_verdicts import Judged, Told, check_judged, judged_subjects
+from themis.views.steps import CaseSteps, fold_cases
 
 MOST_PATTERNS = 500
-"""Different patterns of verdicts that are counted for one metric."""
+"""How many different patterns of verdicts are counted for one metric."""
 _DONE = EventKind.STEP_DONE  # looked up once: a fold asks it of every event
 _JUDGE = Stage.JUDGE
 _USED = b'"token_usage":{'
@@ -31,13 +33,13 @@ class JudgeTally(Model):
 
     judge: str
     calls: int
-    """Of the judgments that stand."""
+    """Judge calls, those of superseded attempts left out."""
     failures: dict[str, int] = Field(default_factory=dict)
-    """Of these, calls without a verdict, by category."""
+    """Calls without a verdict, by category."""
     repeated: int = 0
-    """Verdicts on units that it judged more than once."""
+    """Verdicts on units that this judge judged more than once."""
     alike: int = 0
-    """Of these, those that are its most frequent on their unit."""
+    """Of these, verdicts that equal this judge's most frequent verdict on the unit."""
     pairs: int = 0
     """Comparisons made in both orders."""
     ties: int = 0
@@ -47,7 +49,7 @@ class JudgeTally(Model):
 
 
 class Pattern(Model):
-    """Units on which each judge said the same first."""
+    """Units on which the judges' first verdicts are the same, and how many they are."""
 
     verdicts: dict[str, Told]
     units: int
@@ -58,17 +60,17 @@ class JudgedTally(Model):
 
     metric_id: str
     n_judged: int
-    """Subjects of which a value was made."""
+    """Subjects that got a value."""
     n_failed: int
-    """Subjects of which none could be, for want of verdicts."""
+    """Subjects that got none, since verdicts are missing."""
     n_units: int
-    """Candidates, criteria of them or pairs that have a verdict."""
+    """Candidates, criteria of candidates, or pairs that have a verdict."""
     judges: list[JudgeTally] = Field(default_factory=list)
-    """By name."""
+    """Judges, sorted by name."""
     patterns: list[Pattern] | None = Field(default_factory=list)
-    """Of the units that two judges or more gave a verdict on; None where they are too many."""
+    """Patterns of the units with verdicts of two judges or more; None if there are too many."""
     cost_usd: float = 0.0
-    """US dollars of the calls made, those of superseded attempts included, as far as known."""
+    """US dollars of all calls with a known price, those of superseded attempts included."""
     unpriced_calls: int = 0
     """Calls that used tokens at an unknown price."""
 
@@ -78,20 +80,22 @@ class JudgesFold:
 
     Args:
         snapshot: the run.
+        metric_id: the one metric to count for, with all of its patterns; by default all metrics,
+            with a limited number of patterns each.
     """
 
-    def __init__(self, snapshot: RunSnapshot) -> None:
-        self._identity = snapshot.identity
-        self._metrics = [one for one in snapshot.identity.metrics if facts_of(one).judged]
-        self._folds = {metric.name: _MetricFold() for metric in self._metrics}
+    def __init__(self, snapshot: RunSnapshot, metric_id: str | None = None) -> None:
+        self._pipeline = Pipeline(snapshot.identity)
+        chosen = self._pipeline.all_judged if metric_id is None else [metric_id]
+        most = MOST_PATTERNS if metric_id is None else math.inf
+        self._folds = {metric: _MetricFold(most) for metric in chosen}
 
-    def take(self, steps: CaseSteps) -> None:
-        """Take one case."""
-        if not self._metrics:
+    def add(self, steps: CaseSteps) -> None:
+        """Add one case."""
+        if not self._folds:
             return
-        for metric in self._metrics:
-            fold = self._folds[metric.name]
-            for found in judged_subjects(steps, self._identity, metric):
+        for metric, fold in self._folds.items():
+            for found in judged_subjects(steps, self._pipeline, metric):
                 fold.add(found)
         for event in steps.events:
             place = event.address
@@ -106,9 +110,10 @@ class JudgesFold:
 
 
 class _MetricFold:
-    """One metric so far."""
+    """The tally of one metric, while it is folded."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_patterns: float) -> None:
+        self._most_patterns = most_patterns
         self._asked: Counter[str] = Counter()
         self._failures: dict[str, Counter[str]] = {}
         self._counts: dict[str, Counter[str]] = {}
@@ -118,7 +123,7 @@ class _MetricFold:
         self._unpriced = 0
 
     def add(self, found: Judged) -> None:
-        """Take what judges said of one subject."""
+        """Add the verdicts on one subject."""
         self._n_judged += found.has_value
         self._n_failed += not found.has_value
         self._asked.update(found.asked)
@@ -144,14 +149,14 @@ class _MetricFold:
         if self._patterns is None or len(verdicts) < 2:
             return
         self._patterns[tuple(sorted((judge, own[0]) for judge, own in verdicts.items()))] += 1
-        if len(self._patterns) > MOST_PATTERNS:
+        if len(self._patterns) > self._most_patterns:
             self._patterns = None
 
     def _of(self, judge: str) -> Counter[str]:
         return self._counts.setdefault(judge, Counter())
 
     def pay(self, event: Event) -> None:
-        """Take what a judge call cost."""
+        """Add the cost of a judge call."""
         cost = event.data.get("cost")
         if cost is not None:
             self._cost.add(float(cost))
@@ -184,3 +189,15 @@ class _MetricFold:
             failures=dict(sorted(failures.items())),
             **self._counts.get(judge, Counter()),
         )
+
+
+def judged_tally(store: RunStore, snapshot: RunSnapshot, metric_id: str) -> JudgedTally:
+    """Return the tally of one metric with all of its patterns, reading the run's whole journal.
+
+    Raises:
+        DefinitionError: the run has no such metric, or it asks no judges.
+    """
+    check_judged(snapshot, metric_id)
+    fold = JudgesFold(snapshot, metric_id)
+    fold_cases(store, snapshot, fold)
+    return fold.tallies()[0]

@@ -1,8 +1,8 @@
-"""Which models answered, by their endpoints' own account: a run is of one model, or it says so.
+"""Which models answered, as their endpoints report it, so that a change during a run is noticed.
 
-An endpoint may serve another model, or another build of it, in the midst of a run. What stands in
-an answer's ``model`` and ``system_fingerprint`` is counted as it is; nothing is known of what an
-endpoint does not tell, and what was asked for is not compared with it: many go by an alias.
+An endpoint may switch to another model, or another build of it, during a run. The values of
+``model`` and ``system_fingerprint`` in the answers are counted as they are. They are not compared
+with the model that was asked for, since many endpoints accept an alias.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from typing import Any, NamedTuple
 from themis.core.results import ReportedModel
 
 HINT = b'"raw_response"'
-"""Stands in the raw payload of every answer that an endpoint gave; a quick look spares decoding."""
+"""Occurs in the raw payload of every endpoint's answer; payloads without it are not decoded."""
 
 
 class _Account(NamedTuple):
-    """What an endpoint says of itself in an answer; None for what it does not say."""
+    """Model and system fingerprint that an answer reports; None where it reports none."""
 
     model: str | None
     system_fingerprint: str | None
 
 
 class ReportedFold:
-    """Fold over the answers of a run, in any order, each taken once."""
+    """Fold over the answers of a run, in any order, each added once."""
 
     def __init__(self) -> None:
         self._found: dict[str | None, Counter[_Account]] = {}
 
-    def take(self, payload: dict[str, Any], judge: str | None) -> None:
-        """Take one answer.
+    def add(self, payload: dict[str, Any], judge: str | None) -> None:
+        """Add one answer.
 
         Args:
-            payload: of a generation or a judge's response: what holds its ``artifacts``.
+            payload: the generation or judge response, with its ``artifacts``.
             judge: the judge that was asked; None for the generator.
         """
         told = (payload.get("artifacts") or {}).get("raw_response")
@@ -44,7 +44,7 @@ class ReportedFold:
             self._found.setdefault(judge, Counter())[account] += 1
 
     def reported(self) -> list[ReportedModel]:
-        """Return the accounts by who was asked, the generator first, the most frequent first."""
+        """Return the reported models, the generator's first, then by judge, most frequent first."""
         return [
             one
             for judge, counts in sorted(self._found.items(), key=lambda item: item[0] or "")
@@ -70,7 +70,7 @@ def _told(judge: str | None, counts: Counter[_Account]) -> list[ReportedModel]:
 
 
 def _most(counted: list[tuple[str | None, int]]) -> str | None:
-    """Return what most answers say; of two that are said as often, the first by its spelling."""
+    """Return the value of most answers; of two equally frequent ones, the first by spelling."""
     total: Counter[str] = Counter()
     for text, count in counted:
         if text is not None:

@@ -1,8 +1,8 @@
 """The score table: one row for each metric of each subject of each case, and their summaries.
 
-A row is an error where the newest thing known of it is a failure, be it its own or one upstream;
-so nothing leaves the denominator unseen. Summaries are kept as exact sums: cases may come in any
-order. It draws no conclusion from the numbers; intervals are analysis.
+A row is an error if the newest event that affects it is a failure, of its own step or of one
+upstream, so that no case silently leaves the denominator. Summaries are kept as exact sums, so that
+the order of cases does not matter. Intervals are computed in ``themis.analysis``.
 """
 
 from __future__ import annotations
@@ -13,36 +13,29 @@ from typing import Any, NamedTuple
 
 from themis.core.endings import REFUSED, Ending
 from themis.core.errors import DefinitionError, did_you_mean
-from themis.core.events import Event, EventKind, Stage, address_of
-from themis.core.protocols import RunStore
+from themis.core.events import Event, EventKind
+from themis.core.pipeline import Pipeline
 from themis.core.results import MetricSummary, Outcome, ScoreRow
-from themis.core.snapshot import ComponentRef, MetricFacts, RunIdentity, RunSnapshot
-from themis.views.cases import RunCase, run_cases
-from themis.views.endings import subject_endings
-from themis.views.exact import Moments, mean_of, scaled
+from themis.core.snapshot import ComponentRef, MetricFacts, RunSnapshot
+from themis.core.store import RunStore
+from themis.views.accumulators import Moments, mean_of, scaled
+from themis.views.answer_endings import subject_endings
+from themis.views.cases import RunCase, cases_with_steps
 from themis.views.statistics import CaseStatistics
-from themis.views.steps import (
-    PAGE,
-    CaseSteps,
-    Subject,
-    newest_failure,
-    read_steps,
-    subjects,
-    whole_case,
-)
+from themis.views.steps import WHOLE_CASE, CaseSteps, Subject, subjects
 
 UNPARSED = frozenset({"parse_failure", "parse_null"})
 """Categories of a candidate that could not be parsed."""
 
 _FAILED = EventKind.STEP_FAILED  # looked up once: a fold asks it of every event
-_PARSE, _SCORE, _JUDGE = Stage.PARSE, Stage.SCORE, Stage.JUDGE
 
 
-class Scored(NamedTuple):
+class CaseScore(NamedTuple):
     """One row of the score table, without the case's names.
 
-    ``category`` and ``message`` say why there is no value or, beside one, for which failure of the
-    model's it was given by rule, or how the answer ended that it was given to.
+    ``category`` and ``message`` say why there is no value. Beside a value they name the model's
+    failure that determined it (such as a refusal, which counts as incorrect), or the answer's
+    ending.
     """
 
     metric_id: str
@@ -54,16 +47,16 @@ class Scored(NamedTuple):
     message: str | None
     details: dict[str, Any]
     event: Event
-    """The score, or the failure that stands in its place."""
+    """The event of the score, or of the failure because of which there is none."""
     ending: str | None = None
-    """How the answer ended, where it did not simply: refused, truncated or empty."""
+    """How the answer ended: refused, truncated or empty; None for a normal end."""
     by_rule: bool = False
-    """Whether no metric gave the value."""
+    """Whether the value was set for a failure of the model's, without asking the metric."""
     unparsed: bool = False
     """Whether the candidate could not be parsed."""
 
     def row(self, case: RunCase) -> ScoreRow:
-        """Return the row under the case's names."""
+        """Return the row with dataset and case id."""
         return ScoreRow(
             case_id=case.case_id,
             dataset_id=case.dataset_id,
@@ -79,7 +72,7 @@ class Scored(NamedTuple):
 
 
 def facts_of(metric: ComponentRef) -> MetricFacts:
-    """Return what a metric's numbers mean; the defaults where it does not say."""
+    """Return a metric's facts, such as value range and unit; defaults where it declares none."""
     return metric.metric or MetricFacts()
 
 
@@ -111,42 +104,27 @@ def corpus_metrics(snapshot: RunSnapshot) -> set[str]:
 
 
 def score_case(
-    steps: CaseSteps, identity: RunIdentity, metrics: Sequence[ComponentRef]
-) -> list[Scored]:
-    """Return a case's rows: by metric, then by sample. What is still to come has none."""
-    each = subjects(steps, identity)
-    ended = subject_endings(steps, identity, each)
-    found: list[Scored] = []
+    steps: CaseSteps, pipeline: Pipeline, metrics: Sequence[ComponentRef]
+) -> list[CaseScore]:
+    """Return a case's rows so far, by metric, then by sample."""
+    each = subjects(steps, pipeline)
+    ended = subject_endings(steps, pipeline, each)
+    found: list[CaseScore] = []
     for metric in metrics:
         facts = facts_of(metric)
-        together = facts.subject == "candidates"
-        for subject in (whole_case(steps, identity),) if together else each:
-            event = _standing(steps, metric, facts, subject)
+        place = pipeline.metrics[metric.name]
+        for subject in (WHOLE_CASE,) if place.is_together else each:
+            event = steps.standing(place.step(subject.sample), pipeline)
             if event is not None:
-                end = ended.get(subject.sample) if ended and not together else None
+                end = ended.get(subject.sample) if ended and not place.is_together else None
                 ending = end.ending if end is not None and end.seq < event.seq else None
                 found.append(_scored(metric.name, facts, subject, event, ending))
     return found
 
 
-def _standing(
-    steps: CaseSteps, metric: ComponentRef, facts: MetricFacts, subject: Subject
-) -> Event | None:
-    """Return what stands for a row: its score, its failure or, where newer, one upstream."""
-    stage = _JUDGE if facts.judged else _SCORE
-    event = steps.newest.get(address_of(stage, subject.sample, metric.name))
-    blocked = subject.blocked
-    if metric.parser is not None and not facts.judged:  # judges are shown the output as it is
-        parse = steps.newest.get(address_of(_PARSE, subject.sample, metric.parser))
-        blocked = newest_failure(blocked, parse)
-    if event is None or (blocked is not None and blocked.seq > event.seq):
-        return blocked
-    return event
-
-
 def _scored(
     name: str, facts: MetricFacts, subject: Subject, event: Event, ending: Ending | None
-) -> Scored:
+) -> CaseScore:
     candidate = event.candidate_id or subject.candidate_id
     value: float | None = None
     outcome: Outcome = "error"
@@ -168,9 +146,9 @@ def _scored(
         told = ending.category
         if category is None:
             category, message = ending
-        elif unparsed:  # the parser's words say what it missed, the category why
+        elif unparsed:
             category = ending.category
-    return Scored(
+    return CaseScore(
         name,
         subject.sample,
         candidate,
@@ -191,14 +169,21 @@ class MetricFold:
 
     Args:
         metric: the metric.
-        identity: the run, which says how many cases there are and how many rows a case has.
+        pipeline: the run's steps, which determine the number of cases and of rows a case.
     """
 
-    def __init__(self, metric: ComponentRef, identity: RunIdentity) -> None:
+    def __init__(self, metric: ComponentRef, pipeline: Pipeline) -> None:
         self._name = metric.name
         self._facts = facts_of(metric)
-        self._n_cases = sum(dataset.n_cases for dataset in identity.datasets)
-        self._rows_a_case = _rows_a_case(self._facts, identity)
+        identity = pipeline.identity
+        folded = next((one for one in identity.metrics if one.name == self._facts.of), None)
+        self._folds_whole = (
+            folded is not None
+            and facts_of(folded).kind == "binary"
+            and metric.params.get("k") == identity.num_samples
+        )
+        self._n_cases = sum(dataset.n_cases for dataset in pipeline.identity.datasets)
+        self._rows_a_case = len(pipeline.subjects_of(metric.name))  # 1 before a choice
         self._cases = Moments()
         self._low = 0
         self._high = 0
@@ -212,8 +197,8 @@ class MetricFold:
         value_range = self._facts.value_range
         self._range = None if value_range is None else [scaled(float(end)) for end in value_range]
 
-    def add(self, rows: Sequence[Scored]) -> None:
-        """Take all rows of one case; none is no change."""
+    def add(self, rows: Sequence[CaseScore]) -> None:
+        """Add all rows of one case; an empty list changes nothing."""
         if not rows:
             return
         total = 0
@@ -232,29 +217,40 @@ class MetricFold:
                 n_scored += 1
                 total += scaled(row.value)
         self._n_scored += n_scored
+        mean = 0
         if n_scored:
-            self._cases.add(_mean_units(total, n_scored))
+            mean = _mean_units(total, n_scored)
+            self._cases.add(mean)
         self._n_seen += 1
         if self._range is not None:
             low, high = self._range
             n_rows = max(len(rows), self._rows_a_case)
-            n_open = n_rows - n_scored
-            self._low += _mean_units(total + n_open * low, n_rows)
-            self._high += _mean_units(total + n_open * high, n_rows)
+            if n_open := n_rows - n_scored:
+                self._low += _mean_units(total + n_open * low, n_rows)
+                self._high += _mean_units(total + n_open * high, n_rows)
+            else:
+                self._low += mean
+                self._high += mean
 
-    def summary(self) -> MetricSummary:
-        """Return the metric over the cases so far, without an interval."""
+    def summary(self, n_cases: int | None = None) -> MetricSummary:
+        """Return the metric over the cases so far, without an interval.
+
+        Args:
+            n_cases: how many cases there are, where the fold is over a part of the run's.
+        """
         facts = self._facts
-        n_missing = self._n_cases - self._n_seen
+        if n_cases is None:
+            n_cases = self._n_cases
+        n_missing = n_cases - self._n_seen
         bounds = None
-        if self._range is not None and self._n_cases:
+        if self._range is not None and n_cases:
             low, high = self._range
             totals = (self._low + n_missing * low, self._high + n_missing * high)
-            bounds = [mean_of(total, self._n_cases) for total in totals]
+            bounds = [mean_of(total, n_cases) for total in totals]
         return MetricSummary(
             metric_id=self._name,
             mean=self._cases.mean,
-            n_cases=self._n_cases,
+            n_cases=n_cases,
             n_cases_scored=self._cases.count,
             n_missing=n_missing,
             n_scored=self._n_scored,
@@ -267,17 +263,11 @@ class MetricFold:
             bounds=bounds,
             variance=self._cases.variance,
             kind=facts.kind,
+            zero_or_one=self._folds_whole,
             value_range=facts.value_range,
             higher_is_better=facts.higher_is_better,
             unit=facts.unit,
         )
-
-
-def _rows_a_case(facts: MetricFacts, identity: RunIdentity) -> int:
-    """Return the rows that a case has in the end, as far as that is known beforehand."""
-    if facts.subject == "candidates" or identity.reducer or identity.selector:
-        return 1  # of a selector's choice there is one at least
-    return identity.num_samples
 
 
 def _mean_units(total: int, count: int) -> int:
@@ -292,19 +282,17 @@ class ScoresFold:
     """Fold over whole cases: the summaries of a run's metrics, or of some of them."""
 
     def __init__(self, snapshot: RunSnapshot, metric_ids: Collection[str] | None = None) -> None:
-        self._identity = snapshot.identity
+        self._pipeline = Pipeline(snapshot.identity)
         self._metrics = chosen_metrics(snapshot, metric_ids)
-        self._folds = {
-            metric.name: MetricFold(metric, snapshot.identity) for metric in self._metrics
-        }
+        self._folds = {metric.name: MetricFold(metric, self._pipeline) for metric in self._metrics}
         self.statistics = {
             metric.name: CaseStatistics() for metric in self._metrics if facts_of(metric).corpus
         }
-        """By metric, what its value over the whole run is made of."""
+        """By metric, the statistics of which its value over the whole run is computed."""
 
-    def take(self, steps: CaseSteps) -> None:
-        """Take one case."""
-        rows = score_case(steps, self._identity, self._metrics)
+    def add(self, steps: CaseSteps) -> None:
+        """Add one case."""
+        rows = score_case(steps, self._pipeline, self._metrics)
         if self.statistics:
             for row in rows:
                 if (statistics := self.statistics.get(row.metric_id)) is not None:
@@ -315,9 +303,9 @@ class ScoresFold:
         for name, fold in self._folds.items():
             fold.add([row for row in rows if row.metric_id == name])
 
-    def summaries(self) -> list[MetricSummary]:
-        """Return a summary for each metric, in the run's order."""
-        return [fold.summary() for fold in self._folds.values()]
+    def summaries(self, n_cases: int | None = None) -> list[MetricSummary]:
+        """Return a summary for each metric, in the run's order; ``n_cases`` is ``MetricFold``'s."""
+        return [fold.summary(n_cases) for fold in self._folds.values()]
 
 
 def score_rows(
@@ -334,10 +322,7 @@ def score_rows(
         DefinitionError: the run has no metric of one of the names.
     """
     metrics = chosen_metrics(snapshot, metric_ids)
-    end = snapshot.n_cases if stop is None else min(stop, snapshot.n_cases)
-    for lower in range(start, end, PAGE):
-        upper = min(lower + PAGE, end)
-        names = {case.position: case for case in run_cases(store, snapshot, lower, upper)}
-        for steps in read_steps(store, snapshot.run_id, lower, upper):
-            for scored in score_case(steps, snapshot.identity, metrics):
-                yield scored.row(names[steps.index])
+    pipeline = Pipeline(snapshot.identity)
+    for case, steps in cases_with_steps(store, snapshot, start, stop):
+        for scored in score_case(steps, pipeline, metrics):
+            yield scored.row(case)

@@ -1,7 +1,7 @@
-"""How a run stands: its attempts and status, and how far its steps are.
+"""A run's state: its attempts, its status, and the progress of its steps.
 
-What was journaled is taken at its word: whether the process behind a running attempt is still alive
-is for the store's lease to say.
+It is read from the journal alone: an attempt without an end is "running" here. Whether its process
+is still alive is known from the store's lease.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from typing import Any, TypeGuard
 
 from themis.core.base import RunId
 from themis.core.events import Event, EventKind, Stage, StepAddress
-from themis.core.protocols import RunStore
-from themis.core.results import ExecutionState, RunProgress, RunStatus, StageProgress
+from themis.core.results import RunProgress, RunStatus, StageProgress
+from themis.core.store import RunStore
+from themis.views.accumulators import Latencies, Total
 from themis.views.attempts import later_attempts
-from themis.views.exact import Total
-from themis.views.latencies import Latencies
 from themis.views.reported import HINT, ReportedFold
 from themis.views.steps import CaseSteps
 
@@ -32,14 +31,14 @@ class RunHead:
     """Fold over a run's own events, in order of their numbers: few, however many the cases.
 
     Args:
-        later: attempts whose events it is not fed, since an earlier one is looked at.
+        later: attempts after the one that is shown, whose events are left out.
 
     Attributes:
         attempts: by number, what is known of each attempt.
         attempt: number of the newest attempt, 0 before the first.
         through: last stage that a finished attempt completed.
         notes: what the user should know, each text once.
-        later: attempts after the newest that it was told of.
+        later: numbers of the attempts that are left out.
     """
 
     def __init__(self, later: Sequence[int] = ()) -> None:
@@ -49,8 +48,8 @@ class RunHead:
         self.through: str | None = None
         self.notes: list[str] = []
 
-    def take(self, event: Event) -> None:
-        """Take one event; those of cases are passed over."""
+    def add(self, event: Event) -> None:
+        """Add one event; events of cases are ignored."""
         data = event.data
         if event.kind is EventKind.RUN_STARTED:
             self._start(event)
@@ -69,7 +68,7 @@ class RunHead:
         self.attempt = max(self.attempt, event.attempt)
         about = self.attempts.get(event.attempt)
         if about is None:
-            # An attempt that is gone on with keeps its first start and provenance.
+            # A resumed attempt keeps its first start and provenance.
             about = self.attempts[event.attempt] = {
                 "attempt": event.attempt,
                 "mode": data.get("mode", "run"),
@@ -87,24 +86,24 @@ class RunHead:
 
     @property
     def reason(self) -> str | None:
-        """Why the newest attempt was stopped early, where it was."""
+        """Why the newest attempt was stopped early; None if it was not."""
         reason: str | None = self.attempts.get(self.attempt, {}).get("reason")
         return reason
 
     @property
     def status(self) -> RunStatus:
-        """How the newest attempt stands; pending before the first."""
+        """Status of the newest attempt; pending before the first."""
         if not self.attempts:
             return RunStatus.PENDING
         return RunStatus(self.attempts[self.attempt]["status"])
 
     @property
     def is_bounded(self) -> bool:
-        """Whether the newest attempt rests on nothing older than some date."""
+        """Whether the newest attempt limits the age of what it reuses."""
         return self.attempts.get(self.attempt, {}).get("not_before") is not None
 
     def needs_no_more(self, steps: CaseSteps) -> bool:
-        """Return whether a case has nothing left to do in the newest attempt."""
+        """Return whether a case is finished in the newest attempt."""
         finished = steps.finished
         if finished is None:
             return False
@@ -122,9 +121,8 @@ class RunHead:
 class ProgressFold:
     """Fold over whole cases: steps, tokens, cost and times.
 
-    A step counts once, as its newest event has it. Tokens, cost and latencies are of all work done,
-    that of superseded attempts included, and of nothing that was reused; the tokens behind reused
-    answers that stand are added up by themselves.
+    A step counts once, by its newest event. Tokens, cost and latencies cover all work done, that of
+    superseded attempts included, and no reused step; the tokens of reused answers are summed apart.
 
     Args:
         head: the run's attempts, which say when a case is finished.
@@ -151,8 +149,8 @@ class ProgressFold:
         self._first_failed = math.inf
         self._first_failure: str | None = None
 
-    def take(self, steps: CaseSteps) -> None:
-        """Take one case."""
+    def add(self, steps: CaseSteps) -> None:
+        """Add one case."""
         self._finished += self._head.needs_no_more(steps)
         errors = False
         opened: dict[int, dict[str, Any]] = {}
@@ -163,18 +161,22 @@ class ProgressFold:
                 counts = self._stages[stage] = [0, 0, 0]
             if event.kind is _DONE:
                 counts[0] += 1
-                counts[1] += event.reused
-                self._renewed += event.attempt == self._head.attempt and "renewed" in event.data
+                if event.reused:
+                    counts[1] += 1
+                if "renewed" in event.data and event.attempt == self._head.attempt:
+                    self._renewed += 1
                 if stage is _GENERATE:
                     self._date(event)
+                elif address.call is None:
+                    continue  # what follows is of answers alone
                 if event.artifact is not None and event.artifact.mentions(HINT):
                     opened[event.seq] = self._report(event, address)
-                if event.reused and (stage is _GENERATE or address.call is not None):
+                if event.reused:
                     found = _paid_for(event, address, opened)
                     self._tokens_reused.update(found.get("token_usage") or {})
             else:
                 counts[2] += 1
-                # A judge that is out is the aggregation's to judge: a panel may do without it.
+                # A failed judge call is no failed case: a panel may do without it.
                 errors = errors or address.call is None
                 if address.call is None and steps.index < self._first_failed:
                     self._first_failed = steps.index
@@ -182,7 +184,7 @@ class ProgressFold:
         self._with_errors += errors
         for event in steps.events:
             place = event.address
-            if place is None or event.reused or event.kind is not _DONE:
+            if event.kind is not _DONE or event.reused or place is None:
                 continue
             if place.stage is _GENERATE or place.call is not None:
                 self._work(event, _paid_for(event, place, opened))
@@ -197,19 +199,20 @@ class ProgressFold:
             self._oldest = at
 
     def _report(self, event: Event, address: StepAddress) -> dict[str, Any]:
-        """Take note of which model answered, and return the payload."""
+        """Add the model that an answer reports, and return the answer's payload."""
         assert event.artifact is not None
         payload = event.artifact.payload
-        if address.stage is Stage.GENERATE:
-            self._reported.take(payload, None)
-        elif address.call is not None:
-            self._reported.take(payload.get("response") or {}, payload["call"]["judge"])
+        if address.stage is _GENERATE:
+            self._reported.add(payload, None)
+        else:
+            self._reported.add(payload.get("response") or {}, payload["call"]["judge"])
         return payload
 
     def _work(self, event: Event, found: dict[str, Any]) -> None:
-        usage = found.get("token_usage") or {}
-        self._tokens.update(usage)
-        used = sum(usage.values())
+        used = 0
+        if usage := found.get("token_usage"):
+            self._tokens.update(usage)
+            used = sum(usage.values())
         cost = event.data.get("cost")
         if cost is not None:
             self._cost.add(float(cost))
@@ -252,22 +255,22 @@ class ProgressFold:
 
 
 def _is_duration(value: Any) -> TypeGuard[float]:
-    """Return whether an adapter's own artifact is a time; it may hold anything."""
+    """Return whether an artifact, which an adapter may set to anything, is a duration."""
     return type(value) in (int, float) and value >= 0
 
 
 def _paid_for(
     event: Event, address: StepAddress, opened: Mapping[int, dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return what a generation or a judge call says of tokens and time.
+    """Return the part of a generation or judge call that holds its tokens and times.
 
     Args:
-        event: its event.
-        address: its place.
-        opened: payloads that were decoded already, by the numbers of their events.
+        event: the step's event.
+        address: the step.
+        opened: payloads that are decoded already, by event number.
     """
     assert event.artifact is not None
-    if not any(map(event.artifact.mentions, _TELLING)):
+    if not event.artifact.mentions(*_TELLING):
         return {}
     payload = opened.get(event.seq) or event.artifact.payload
     if address.stage is Stage.GENERATE:
@@ -280,20 +283,5 @@ def run_head(store: RunStore, run_id: RunId) -> RunHead:
     """Read a run's attempts, status and notes; no case is read."""
     head = RunHead(later_attempts(store))
     for event in store.events(run_id, kinds=RUN_KINDS):
-        head.take(event)
+        head.add(event)
     return head
-
-
-def state_of(run_id: RunId, head: RunHead, progress: RunProgress) -> ExecutionState:
-    """Put together how a run stands."""
-    return ExecutionState(
-        run_id=run_id,
-        status=head.status,
-        attempt=head.attempt,
-        later_attempts=head.later,
-        attempts=[about for _, about in sorted(head.attempts.items())],
-        reason=head.reason,
-        completed_through_stage=head.through,
-        progress=progress,
-        notes=head.notes,
-    )

@@ -1,8 +1,8 @@
 """The statistics that a metric's scores carry, gathered over a run for its corpus-level value.
 
-Numbers only, in arrays: eight bytes each, and eight more a row. They are in the order in which
-cases were folded; whoever sums them puts the cases in their own order first, since sums of floats
-depend on it. What the numbers mean is their metric's to know.
+The numbers are kept in arrays: eight bytes each, and eight more a row. They are in the order in
+which cases were folded; to sum them, sort the rows by case first, since sums of floats depend on
+the order. What the numbers mean is known to the metric alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from struct import Struct
 from typing import Any
 
 KEY = "statistics"
-"""Where they stand in a score's details."""
+"""The key of the statistics in a score's details."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,8 +26,8 @@ class CaseStatistics:
         cases: the position of each row's case in the run.
         values: the rows, one after another.
         width: numbers a row.
-        n_without: rows that have none: errors, and values that were given by rule.
-        problem: why there are no statistics of one form, where there are not.
+        n_without: rows without statistics: errors, and values set for a failure of the model's.
+        problem: why the statistics cannot be used, such as rows of different lengths; else None.
     """
 
     cases: array[int] = field(default_factory=lambda: array("q"))
@@ -37,11 +37,11 @@ class CaseStatistics:
     problem: str | None = None
 
     def add(self, index: int, details: Mapping[str, Any]) -> None:
-        """Take a row; those of one case come one after another, in the order of its candidates.
+        """Add a row. The rows of one case must come together, in the order of its candidates.
 
         Args:
             index: position of the case in the run.
-            details: of the row's score; empty where it has none.
+            details: the score's details; empty for a row without a score.
         """
         found = _numbers(details.get(KEY))
         if not found:
@@ -54,7 +54,7 @@ class CaseStatistics:
             self.values.extend(found)
 
     def digest(self) -> str:
-        """Return a digest of the rows in the cases' order, and of what has none."""
+        """Return a digest of the rows in the cases' order, and of how many have none."""
         found = sha256(f"{self.width} {self.n_without} {self.problem}".encode())
         row = Struct(f"<q{self.width}d")
         for place in sorted(range(len(self.cases)), key=self.cases.__getitem__):
@@ -64,7 +64,7 @@ class CaseStatistics:
 
 
 def _numbers(found: Any) -> list[float]:
-    """Return what a score's details hold, if it is a list of numbers that floats can hold."""
+    """Return the value if it is a list of numbers that floats can hold, else None."""
     if not isinstance(found, list):
         return []
     try:

@@ -1,7 +1,4 @@
-"""When things happened and how long they took: by attempt, and by stage within it.
-
-It says what the clocks said and explains nothing.
-"""
+"""When a run's steps were done and how long they took: by attempt, and by stage within it."""
 
 from __future__ import annotations
 
@@ -11,11 +8,8 @@ from pydantic import Field
 
 from themis.core.base import Model
 from themis.core.events import Event, EventKind, Stage
-from themis.core.protocols import RunStore
-from themis.core.snapshot import RunSnapshot
-from themis.views.latencies import Latencies
-from themis.views.state import RUN_KINDS
-from themis.views.steps import CaseSteps, fold_cases
+from themis.views.accumulators import Latencies
+from themis.views.steps import CaseSteps
 
 _FAILED = EventKind.STEP_FAILED
 
@@ -25,13 +19,13 @@ class StageTiming(Model):
 
     stage: str
     made: int
-    """Steps whose work was done in this attempt; reused ones are not among them."""
+    """Steps that were done in this attempt; reused steps do not count."""
     reused: int
     failed: int
     retried: int
     """Steps that took more than one try."""
     work_ms: float
-    """Milliseconds of all steps together, waiting for limits included."""
+    """Milliseconds of all steps together, waits for rate limits and concurrency included."""
     p50_ms: float | None = None
     p90_ms: float | None = None
     p99_ms: float | None = None
@@ -49,7 +43,7 @@ class AttemptTiming(Model):
 
     @property
     def seconds(self) -> float:
-        """From first event to last. Where an attempt was gone on with, the pause is included."""
+        """Seconds from first event to last. For a resumed attempt the pause is included."""
         return self.last - self.first
 
 
@@ -60,7 +54,7 @@ class _StageFold:
         self.made = self.reused = self.failed = self.retried = 0
         self.latencies = Latencies()
 
-    def take(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
         if event.kind is _FAILED:
             self.failed += 1
             self.retried += bool(event.data["failure"].get("tries"))
@@ -70,7 +64,7 @@ class _StageFold:
             return
         self.made += 1
         artifact = event.artifact
-        # The quick look spares decoding every payload; a false alarm is sorted out by decoding.
+        # Searching the bytes spares decoding every payload; a match is checked by decoding.
         if artifact is not None and artifact.mentions(b'"tries"'):
             self.retried += bool(artifact.payload.get("tries"))
         if (ms := event.data.get("ms")) is not None:
@@ -92,62 +86,56 @@ class _StageFold:
         )
 
 
+class _AttemptFold:
+    __slots__ = ("first", "last", "stages")
+
+    def __init__(self, at: float) -> None:
+        self.first = self.last = at
+        self.stages: dict[Stage, _StageFold] = {}
+
+    def timing(self, attempt: int) -> AttemptTiming:
+        return AttemptTiming(
+            attempt=attempt,
+            first=self.first,
+            last=self.last,
+            stages=[
+                self.stages[stage].timing(stage)
+                for stage in sorted(self.stages, key=lambda stage: stage.order)
+            ],
+        )
+
+
 class TimelineFold:
     """Fold over a run's own events and over whole cases, in any order."""
 
     def __init__(self) -> None:
-        self._spans: dict[int, list[float]] = {}
-        self._stages: dict[tuple[int, Stage], _StageFold] = {}
+        self._attempts: dict[int, _AttemptFold] = {}
 
     def take_event(self, event: Event) -> None:
-        """Take one event."""
+        """Add one event."""
         self._take((event,))
 
-    def take(self, steps: CaseSteps) -> None:
-        """Take one case."""
+    def add(self, steps: CaseSteps) -> None:
+        """Add one case."""
         self._take(steps.events)
 
     def _take(self, events: Iterable[Event]) -> None:
-        spans, stages = self._spans, self._stages
+        attempts = self._attempts
         for event in events:
-            attempt, at, address = event.attempt, event.at, event.address
-            span = spans.get(attempt)
-            if span is None:
-                spans[attempt] = [at, at]
-            elif at > span[1]:
-                span[1] = at
-            elif at < span[0]:
-                span[0] = at
+            at, address = event.at, event.address
+            fold = attempts.get(event.attempt)
+            if fold is None:
+                fold = attempts[event.attempt] = _AttemptFold(at)
+            elif at > fold.last:
+                fold.last = at
+            elif at < fold.first:
+                fold.first = at
             if address is not None:
-                place = (attempt, address.stage)
-                fold = stages.get(place)
-                if fold is None:
-                    fold = stages[place] = _StageFold()
-                fold.take(event)
+                stage = fold.stages.get(address.stage)
+                if stage is None:
+                    stage = fold.stages[address.stage] = _StageFold()
+                stage.add(event)
 
     def timeline(self) -> list[AttemptTiming]:
         """Return the attempts so far, in order."""
-        return [
-            AttemptTiming(
-                attempt=attempt,
-                first=first,
-                last=last,
-                stages=[
-                    fold.timing(stage)
-                    for (number, stage), fold in sorted(
-                        self._stages.items(), key=lambda item: item[0][1].order
-                    )
-                    if number == attempt
-                ],
-            )
-            for attempt, (first, last) in sorted(self._spans.items())
-        ]
-
-
-def timeline(store: RunStore, snapshot: RunSnapshot) -> list[AttemptTiming]:
-    """Return the timings of a run's attempts, reading its whole journal page by page."""
-    fold = TimelineFold()
-    for event in store.events(snapshot.run_id, kinds=RUN_KINDS):
-        fold.take_event(event)
-    fold_cases(store, snapshot, fold)
-    return fold.timeline()
+        return [fold.timing(attempt) for attempt, fold in sorted(self._attempts.items())]

@@ -1,6 +1,6 @@
-"""The way to a candidate and to a judgment: traces, conversations, and all that judges were asked.
+"""Trajectories and judged evaluations, read from the journal: traces, conversations, judge calls.
 
-It shows what was journaled, in the types that components were given it in, and reads nothing else.
+They are returned in the types in which components were given them.
 """
 
 from __future__ import annotations
@@ -17,43 +17,14 @@ from themis.core.judging import (
     RenderedJudgePrompt,
     WorkflowFailure,
 )
-from themis.core.models import ConversationTrace, Message, Score, TraceStep, WorkflowTrace
+from themis.core.models import Score
 from themis.views.steps import CaseSteps
-
-
-def candidate_traces(steps: CaseSteps) -> dict[str, WorkflowTrace]:
-    """Return the traces of a case's samples, by candidate id; a sample without one has none."""
-    return {
-        name: WorkflowTrace(trace_id=name, steps=[TraceStep(**step) for step in payload["trace"]])
-        for name, payload in _candidates(steps)
-        if payload.get("trace") is not None
-    }
-
-
-def candidate_conversations(steps: CaseSteps) -> dict[str, ConversationTrace]:
-    """Return the conversations of a case's samples, by candidate id."""
-    return {
-        name: ConversationTrace(
-            trace_id=name, messages=[Message(**turn) for turn in payload["conversation"]]
-        )
-        for name, payload in _candidates(steps)
-        if payload.get("conversation") is not None
-    }
-
-
-def _candidates(steps: CaseSteps) -> list[tuple[str, dict[str, Any]]]:
-    found = []
-    for address, event in sorted(steps.newest.items(), key=lambda item: item[0].sample or 0):
-        if address.stage is Stage.GENERATE and event.artifact is not None:
-            payload = event.artifact.payload
-            found.append((event.candidate_id or payload["candidate_id"], payload))
-    return found
 
 
 def evaluation_execution(
     steps: CaseSteps, metric_id: str, sample: int | None
 ) -> EvaluationExecution | None:
-    """Return all that happened in a judged metric of one subject; None where nothing did.
+    """Return a judged metric's calls, verdicts and scores for one subject; None without any.
 
     Args:
         steps: the case.
@@ -68,7 +39,7 @@ def evaluation_execution(
     calls = [JudgeCall(**call) for call in told.get("calls", [])]
     failures = [WorkflowFailure(**failure) for failure in told.get("failures", [])]
     if told:
-        # Calls of a superseded workflow, if any, are no part of what was aggregated.
+        # Calls of a superseded workflow were not aggregated.
         asked = {call.call_id: asked[call.call_id] for call in calls if call.call_id in asked}
     else:
         failures = [_unanswered(name, event) for name, event in asked.items() if _failed(event)]
@@ -116,7 +87,7 @@ def _calls(steps: CaseSteps, metric_id: str, sample: int | None) -> dict[str, Ev
 
 
 def told_by(aggregated: Event | None) -> dict[str, Any]:
-    """Return what the aggregation, done or failed, tells of its calls."""
+    """Return the details of a metric's judge calls that its event, done or failed, holds."""
     if aggregated is None:
         return {}
     if aggregated.artifact is not None and not _failed(aggregated):

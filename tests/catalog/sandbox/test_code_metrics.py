@@ -1,7 +1,12 @@
-"""The metrics that run code: what program they make of an answer, and what its end counts as."""
+"""The metrics that run code: what program they make of an answer, and what its end counts as.
+
+Covers: themis.adapters.function, themis.catalog.metrics.code, themis.catalog.registry,
+themis.catalog.sandbox.local, themis.catalog.sandbox.program
+"""
 
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,9 +15,10 @@ import pytest
 
 from benchmarks.humaneval import by_the_package, problems, variants
 from tests.catalog.sandbox.endpoints import CodeServer
+from tests.support.lacking import lacking
 from themis import evaluate, use
 from themis.adapters import function
-from themis.catalog.code_metrics import CodeMetric, HumanEvalPassRate, completed
+from themis.catalog.metrics.code import CodeMetric, HumanEvalPassRate, completed
 from themis.catalog.registry import make
 from themis.catalog.sandbox.local import LocalSandbox
 from themis.catalog.sandbox.program import SandboxError
@@ -39,7 +45,10 @@ def works() -> None:
     try:
         assert LocalSandbox().isolation
     except SandboxError as error:
-        pytest.skip(str(error))
+        lacking(
+            "let this user make namespaces" if shutil.which("bwrap") else "install bubblewrap",
+            str(error),
+        )
 
 
 @pytest.fixture

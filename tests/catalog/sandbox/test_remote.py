@@ -1,4 +1,7 @@
-"""Sandboxes behind an address: what they say of a program, and what says nothing of it."""
+"""Sandboxes behind an address: what they say of a program, and what says nothing of it.
+
+Covers: themis.catalog.sandbox.program, themis.catalog.sandbox.remote
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from typing import Any
 import pytest
 
 from tests.catalog.sandbox.endpoints import CodeServer
-from themis.catalog.sandbox.program import MIB, Limits, Program, SandboxError
+from themis.catalog.sandbox.program import MIB, Program, ProgramLimits, SandboxError
 from themis.catalog.sandbox.remote import APIS, RemoteSandbox
 
 pytestmark = pytest.mark.network
 
-ROOMY = Limits(seconds=60)
+ROOMY = ProgramLimits(seconds=60)
 ENDS = {
     "right": ("assert 1", "passed", ""),
     "right, with words": ("print('{}')\nassert 1", "passed", ""),
@@ -59,13 +62,13 @@ def test_a_script_gets_its_standard_input_and_gives_its_output(api: str) -> None
 def test_a_program_that_is_ended_there_for_its_time_is_a_timeout(api: str) -> None:
     with CodeServer() as server:
         ended = RemoteSandbox(server.url, api=api).run(
-            Program(source="while True: pass"), Limits(seconds=1)
+            Program(source="while True: pass"), ProgramLimits(seconds=1)
         )
     assert ended.reason == "timeout"
 
 
 def test_the_endpoint_is_told_the_limits() -> None:
-    limits = Limits(seconds=7, memory=100 * MIB)
+    limits = ProgramLimits(seconds=7, memory=100 * MIB)
     with CodeServer() as server:
         for api in APIS:
             RemoteSandbox(server.url, api=api).run(Program(source="pass"), limits)
@@ -112,4 +115,4 @@ def test_an_endpoint_that_never_answers_is_an_outage() -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         sandbox = RemoteSandbox(url, api="sandbox_fusion", besides=0.2)
         with pytest.raises(SandboxError, match="Timeout"):
-            sandbox.run(Program(source="pass"), Limits(seconds=0.1))
+            sandbox.run(Program(source="pass"), ProgramLimits(seconds=0.1))

@@ -19,7 +19,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
 
-from themis.catalog.sandbox.program import Ended, Limits, Program, SandboxError, failure
+from themis.catalog.sandbox.program import (
+    Program,
+    ProgramLimits,
+    ProgramResult,
+    SandboxError,
+    failure,
+)
 
 STARTING = 120.0
 """Seconds that may pass until the program's first line is reached."""
@@ -33,11 +39,11 @@ _CHUNK = 1 << 16
 
 def follow(
     program: Program,
-    limits: Limits,
+    limits: ProgramLimits,
     command: list[str],
     config: dict[str, Any],
     given_up: threading.Event,
-) -> Ended:
+) -> ProgramResult:
     """Start a supervisor, and return how the program under it ended.
 
     Args:
@@ -137,7 +143,7 @@ class _Followed:
     def __init__(
         self,
         program: Program,
-        limits: Limits,
+        limits: ProgramLimits,
         process: subprocess.Popen[bytes],
         report: int,
         status: int,
@@ -208,7 +214,7 @@ class _Followed:
             self._deadline = time.monotonic() + ENDING
             self._tell_to_end()
 
-    def ended(self, token: str, isolation: str) -> Ended:
+    def ended(self, token: str, isolation: str) -> ProgramResult:
         """Return how the program ended, as far as that can be believed."""
         reports = _lines(self._heard[self._report])
         said: dict[str, Any] = {}
@@ -220,8 +226,8 @@ class _Followed:
         if not self._ready or "failed" in said or not (said or self._stopped_for):
             raise SandboxError(self._what_failed(said))
 
-        def end(reason: Any, message: str) -> Ended:
-            return Ended(reason=reason, message=message, isolation=isolation, stdout=stdout)
+        def end(reason: Any, message: str) -> ProgramResult:
+            return ProgramResult(reason=reason, message=message, isolation=isolation, stdout=stdout)
 
         if self._stopped_for == "output_limit":
             return end("output_limit", f"wrote more than {self._limits.output:,} bytes")
@@ -230,7 +236,9 @@ class _Followed:
         if (why := said.get("ended_for")) == "memory":
             return end("memory", f"took more than {self._limits.memory:,} bytes of memory")
         if why == "output_limit":
-            return end("output_limit", f"files of more than {self._limits.files:,} bytes")
+            return end(
+                "output_limit", f"files of more than {self._limits.files:,} bytes, or too many"
+            )
         told = [one for one in reports if "ended" in one]
         proven = [one for one in told if one.get("token") == token]
         if said.get("code") == 0 and proven and proven[0]["ended"] == "passed":
@@ -243,7 +251,9 @@ class _Followed:
             return end("passed", "")  # it left early, and its output says whether it was done
         return end("exit", f"exited before its end (code {said.get('code')})")
 
-    def _by_signal(self, number: int, seconds: float, end: Callable[[Any, str], Ended]) -> Ended:
+    def _by_signal(
+        self, number: int, seconds: float, end: Callable[[Any, str], ProgramResult]
+    ) -> ProgramResult:
         # The kernel sends SIGKILL to who does not hear SIGXCPU a second later.
         late = number == signal.SIGKILL and seconds > self._limits.seconds + 1
         if number == signal.SIGXCPU or late:

@@ -19,7 +19,7 @@ from typing import Any
 
 
 def said_of(error: BaseException) -> dict[str, str]:
-    """Return an exception as data, whatever its own methods do."""
+    """Return an exception's kind, name and message, even if its own ``__str__`` raises."""
     try:
         message = str(error)[:500]
     except BaseException:  # noqa: BLE001 - the program's own code

@@ -12,7 +12,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-from themis.catalog.sandbox.program import Ended, Limits, Program, Sandbox
+from themis.catalog.sandbox.program import Program, ProgramLimits, ProgramResult, Sandbox
 
 
 class Pool:
@@ -30,7 +30,7 @@ class Pool:
         self.peak = 0
         """The most programs that ran at once so far."""
 
-    async def run(self, sandbox: Sandbox, program: Program, limits: Limits) -> Ended:
+    async def run(self, sandbox: Sandbox, program: Program, limits: ProgramLimits) -> ProgramResult:
         """Run a program in a sandbox; see ``Sandbox.run``."""
         given_up = threading.Event()
         loop = asyncio.get_running_loop()
@@ -42,8 +42,8 @@ class Pool:
             given_up.set()
 
     def _counted(
-        self, sandbox: Sandbox, program: Program, limits: Limits, given_up: threading.Event
-    ) -> Ended:
+        self, sandbox: Sandbox, program: Program, limits: ProgramLimits, given_up: threading.Event
+    ) -> ProgramResult:
         with self._lock:
             self._running += 1
             self.peak = max(self.peak, self._running)

@@ -41,7 +41,7 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ProgramLimits:
     """What a program may use; each is enforced by the system, not by the program's goodwill."""
 
     seconds: float = 3.0
@@ -61,7 +61,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class ProgramResult:
     """How a program ended."""
 
     reason: Reason
@@ -81,8 +81,8 @@ class Sandbox(Protocol):
     """Runs programs, from any thread."""
 
     def run(
-        self, program: Program, limits: Limits, *, given_up: threading.Event | None = None
-    ) -> Ended:
+        self, program: Program, limits: ProgramLimits, *, given_up: threading.Event | None = None
+    ) -> ProgramResult:
         """Run a program to its end, which the limits bring about at the latest.
 
         Args:
@@ -103,20 +103,20 @@ _REASONS: Mapping[str, Reason] = {
 }
 
 
-def failure(report: dict[str, object], *, isolation: str, stdout: str = "") -> Ended:
+def failure(report: dict[str, object], *, isolation: str, stdout: str = "") -> ProgramResult:
     """Return how a program ended by what its harness says of the exception that ended it."""
     name, said = str(report.get("name", "")), str(report.get("message", ""))
     said = said.encode("utf-8", "backslashreplace").decode("utf-8")
     message = f"{name}: {said}" if said else name
     kind = report.get("ended")
     if kind == "exit":
-        return Ended(
+        return ProgramResult(
             reason="exit",
             message=f"exited before its end ({said or 'code 0'})",
             isolation=isolation,
             stdout=stdout,
         )
-    return Ended(
+    return ProgramResult(
         reason=_REASONS.get(str(kind), "exception"),
         message=message,
         isolation=isolation,

@@ -3,30 +3,34 @@
 What they shut programs in by is theirs to say. An endpoint that cannot be reached, refuses, or
 answers what its API does not know says nothing of the program: that is an error, never a result.
 The seconds that a program may take are those by the endpoint's clock, which is not this machine's.
-Needs the extra "http". Sources: https://github.com/engineer-man/piston (API v2),
+Sources: https://github.com/engineer-man/piston (API v2),
 https://github.com/bytedance/SandboxFusion (``/run_code``).
 """
 
 from __future__ import annotations
 
+import http.client
 import json
 import secrets
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from themis.catalog.sandbox.program import (
-    Ended,
-    Limits,
     Program,
+    ProgramLimits,
+    ProgramResult,
     Reason,
     SandboxError,
     failure,
 )
 
 APIS = ("piston", "sandbox_fusion")
+_MOST_BYTES = 64 * 2**20  # of an answer that are read
 _PISTON_STATUS: Mapping[str, Reason] = {"TO": "timeout", "OL": "output_limit", "EL": "output_limit"}
 
 
@@ -45,8 +49,8 @@ class RemoteSandbox:
         self._api = api
 
     def run(
-        self, program: Program, limits: Limits, *, given_up: threading.Event | None = None
-    ) -> Ended:
+        self, program: Program, limits: ProgramLimits, *, given_up: threading.Event | None = None
+    ) -> ProgramResult:
         """Run a program to its end; see ``Sandbox.run``."""
         del given_up  # a request that was sent is the endpoint's to end
         token = secrets.token_hex(32)
@@ -57,7 +61,7 @@ class RemoteSandbox:
             ended = self._by_fusion(source, program.stdin, limits)
         return ended if program.script else _by_report(ended, token)
 
-    def _by_piston(self, source: str, stdin: str, limits: Limits) -> Ended:
+    def _by_piston(self, source: str, stdin: str, limits: ProgramLimits) -> ProgramResult:
         body = {
             "language": "python",
             "version": "3",
@@ -75,7 +79,7 @@ class RemoteSandbox:
             run, status=status, message=str(run.get("message") or ""), code=run.get("code")
         )
 
-    def _by_fusion(self, source: str, stdin: str, limits: Limits) -> Ended:
+    def _by_fusion(self, source: str, stdin: str, limits: ProgramLimits) -> ProgramResult:
         body = {
             "code": source,
             "language": "python",
@@ -101,7 +105,7 @@ class RemoteSandbox:
 
     def _ended(
         self, run: Mapping[str, Any], *, status: Reason | None, message: str, code: Any
-    ) -> Ended:
+    ) -> ProgramResult:
         stdout = str(run.get("stdout") or "")
         reason: Reason
         if status is not None:
@@ -117,23 +121,29 @@ class RemoteSandbox:
             reason, message = "exit", f"code {code}: {last[0][:500] if last else ''}"
         else:
             raise SandboxError(f"{self._url} does not say how the program ended")
-        return Ended(reason=reason, message=message, isolation=self._api, stdout=stdout)
+        return ProgramResult(reason=reason, message=message, isolation=self._api, stdout=stdout)
 
-    def _ask(self, path: str, body: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
-        import httpx2
-
+    def _ask(self, path: str, body: Mapping[str, Any], limits: ProgramLimits) -> dict[str, Any]:
         url = self._url + path
+        request = urllib.request.Request(  # noqa: S310 - its scheme was checked where it was given
+            url, data=json.dumps(body).encode(), headers={"content-type": "application/json"}
+        )
         try:
-            answer = httpx2.post(url, json=body, timeout=limits.seconds + self._besides)
-        except httpx2.HTTPError as error:
+            with urllib.request.urlopen(request, timeout=limits.seconds + self._besides) as answer:  # noqa: S310
+                status, content = answer.status, answer.read(_MOST_BYTES)
+        except urllib.error.HTTPError as error:
+            with error:
+                status, content = error.code, error.read(_MOST_BYTES)
+        except (OSError, http.client.HTTPException) as error:
             raise SandboxError(f"no answer from {url}: {type(error).__name__}: {error}") from error
-        if answer.status_code != 200:
-            raise SandboxError(f"{url} answered {answer.status_code}: {answer.text[:200]}")
+        said = content[:200].decode("utf-8", "replace")
+        if status != 200:
+            raise SandboxError(f"{url} answered {status}: {said}")
         with suppress(ValueError):
-            found = answer.json()
+            found = json.loads(content)
             if isinstance(found, dict):
                 return found
-        raise SandboxError(f"{url} answered no JSON object: {answer.text[:200]}")
+        raise SandboxError(f"{url} answered no JSON object: {said}")
 
 
 def _under_the_harness(source: str, token: str) -> str:
@@ -141,7 +151,7 @@ def _under_the_harness(source: str, token: str) -> str:
     return f"{text}\n\nremote({source!r}, {token!r})\n"
 
 
-def _by_report(ended: Ended, token: str) -> Ended:
+def _by_report(ended: ProgramResult, token: str) -> ProgramResult:
     """Return how a program under the harness ended, by what the harness said of it at last."""
     if ended.reason in ("passed", "exit"):
         for line in reversed(ended.stdout.splitlines()):
@@ -151,7 +161,7 @@ def _by_report(ended: Ended, token: str) -> Ended:
                     if report["ended"] == "passed":
                         return ended
                     return failure(report, isolation=ended.isolation)
-        return Ended(
+        return ProgramResult(
             reason="exit",
             message=ended.message or "exited before its end (code 0)",
             isolation=ended.isolation,

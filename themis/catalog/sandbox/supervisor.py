@@ -13,7 +13,9 @@ with it, by the kernel's doing. Otherwise it adopts what the program leaves behi
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
 import select
 import signal
@@ -37,10 +39,14 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND = 1, 2, 4, 32, 4096
 MS_REC, MS_PRIVATE = 16384, 1 << 18
 MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 MOUNT_SETATTR = 442  # on every architecture
-SHARED, TEMPORARY = "/dev/shm", "/tmp"  # noqa: S108 - as programs know them
+TEMPORARY = "/tmp"  # noqa: S108 - as programs know it
 DEVICES = ("null", "zero", "full", "random", "urandom")
 TICK = 0.05
+FILES = 10_000
+"""As many files, directories and links a program may have, all together."""
+QUEUED_SIGNALS = 1024
 
 
 def libc() -> Any:
@@ -113,19 +119,20 @@ def new_root(config: Config) -> None:
     root = config["root"]
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")
-    for path in config["binds"]:
-        bind(path, root)
-        if not os.path.islink(root + path):
-            read_only(root + path)
     for name in DEVICES:
         bind("/dev/" + name, root)
     os.makedirs(root + "/proc")
     mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV)
-    options = f"size={config['files']},mode=1777,nr_inodes=10000"
-    for path in (config["scratch"], SHARED):
+    options = f"size={config['files']},mode=1777,nr_inodes={FILES}"
+    for path in config["writable"]:  # first, since the interpreter may lie below
         os.makedirs(root + path)
         mount("tmpfs", root + path, "tmpfs", MS_NOSUID | MS_NODEV, options)
-    os.symlink(config["scratch"], root + TEMPORARY)
+    if TEMPORARY not in config["writable"]:
+        os.symlink(config["scratch"], root + TEMPORARY)
+    for path in config["binds"]:
+        bind(path, root)
+        if not os.path.islink(path):
+            read_only(root + path)
     mount("none", root, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
     os.chdir(root)
     call("pivot_root", ".", ".")
@@ -161,6 +168,9 @@ def become_program(config: Config) -> None:
         "RLIMIT_FSIZE": config["files"],
         "RLIMIT_NOFILE": config["open_files"],
         "RLIMIT_NPROC": config["processes"],
+        "RLIMIT_MSGQUEUE": 0,
+        "RLIMIT_MEMLOCK": 0,
+        "RLIMIT_SIGPENDING": QUEUED_SIGNALS,
     }
     for name, most in limits.items():
         resource.setrlimit(getattr(resource, name), (most, most))
@@ -171,9 +181,21 @@ def become_program(config: Config) -> None:
     call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.chdir(config["scratch"])
+    install(bytes.fromhex(config["filter"]))
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     os.execve(config["argv"][0], config["argv"], config["env"])  # noqa: S606
+
+
+def install(program_filter: bytes) -> None:
+    """Let the kernel refuse from now on the calls that a filter refuses."""
+    import ctypes
+    import struct
+
+    lines = ctypes.create_string_buffer(program_filter)
+    given = struct.pack("HP", len(program_filter) // 8, ctypes.addressof(lines))
+    program = ctypes.create_string_buffer(given)  # struct sock_fprog
+    call("prctl", PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(program))
 
 
 def processes() -> Iterator[tuple[int, int]]:
@@ -227,25 +249,42 @@ def proportional(numbers: Iterable[int]) -> int:
     return total
 
 
-def files_in(folder: str) -> int:
-    """Return the bytes of the files in a folder."""
-    total = 0
-    for where, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(where, name)).st_blocks * 512
-            except OSError:
-                continue
-    return total
+def files_in(folder: str) -> tuple[float, float]:
+    """Return the bytes and the number of files in a folder, looking at no more than may be."""
+    total, number, ahead = 0, 0, [folder]
+    while ahead and number <= FILES:
+        try:
+            with os.scandir(ahead.pop()) as found:
+                for one in found:
+                    number += 1
+                    total += one.stat(follow_symlinks=False).st_blocks * 512
+                    if one.is_dir(follow_symlinks=False):
+                        ahead.append(one.path)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # deeper than a path can say
+                return math.inf, math.inf
+    return total, number
+
+
+def files_in_memory(places: Iterable[str]) -> tuple[float, float]:
+    """Return the bytes and the number of files in file systems made for the program."""
+    found = [os.statvfs(one) for one in places]
+    total = sum((one.f_blocks - one.f_bfree) * one.f_frsize for one in found)
+    return total, sum(one.f_files - one.f_ffree for one in found)
 
 
 def excess(config: Config) -> str | None:
     """Return what all of the program's processes together have too much of, or None."""
     all_of_them, most = below(os.getpid()), config["memory"]
+    if config["isolation"] == "rlimits":
+        written, number = files_in(config["scratch"])
+    else:
+        written, number = files_in_memory(config["writable"])
+        most -= written
+    if written > config["files"] or number > FILES:
+        return "output_limit"
     if memory_of(all_of_them) > most and proportional(all_of_them) > most:
         return "memory"
-    if config["isolation"] == "rlimits" and files_in(config["scratch"]) > config["files"]:
-        return "output_limit"
     return None
 
 
@@ -341,6 +380,7 @@ def tell(config: Config, **what: object) -> None:
 def main() -> None:
     """Do as the command line says."""
     config = json.loads(sys.argv[1])
+    os.umask(0o022)  # what is made here is there for programs, which are run as another user
     try:
         if config["isolation"] == "namespaces":
             enter_namespaces(config)

@@ -1,10 +1,10 @@
-"""A metric of one's own: any class with these three attributes and ``score`` will do."""
+"""An example of your own metric: any class with these three attributes and ``score``."""
 
 from themis.core.models import Case, ParsedOutput, Score
 
 
 class SameLength:
-    """1 where the answer is as long as the gold answer, else 0."""
+    """1 if the answer is as long as the gold answer, else 0."""
 
     component_id = "metric/same_length"
     version = "1"
@@ -12,7 +12,7 @@ class SameLength:
     value_range = (0.0, 1.0)
 
     def fingerprint(self) -> str:
-        """Say what the result depends on besides the code: nothing."""
+        """Return the settings that the score depends on: none."""
         return "same-length"
 
     def score(self, parsed: ParsedOutput, case: Case, ctx: object) -> Score:

@@ -10,69 +10,95 @@ from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, address_of
 from themis.core.models import GenerationResult
 from themis.core.results import StepFailure
-from themis.execution.flight import Candidate, CaseRun, check_id
-from themis.execution.stage import take
-from themis.execution.step import Payload, Step
+from themis.execution.candidates import Candidate, check_id
+from themis.execution.case_run import CaseRun
+from themis.execution.step import Payload, Step, StepResult
 from themis.planning.keys import output_digest, refused_digest
 
 
-async def generate(case: CaseRun, sample: int) -> Candidate | StepFailure:
-    """Return one sample's candidate, or why there is none."""
-    engine, bound = case.engine, case.engine.run.generator
-    address = address_of(Stage.GENERATE, sample)
-    component = bound.component
+class GenerateStep(Step):
+    """The step of one sample.
 
-    def context() -> GenerateContext:
-        common = case.common(bound)
-        common["seed"] = case.seeds[sample]
-        return GenerateContext(**common, prompt_spec=engine.run.prompt_spec, sample_index=sample)
+    Args:
+        case: the case.
+        sample: index of the sample.
+    """
 
-    content = b""
+    category = "generation"
+    paid = True
+    known_absent = True
 
-    def seal(value: Any) -> Payload:
-        nonlocal content
+    def __init__(self, case: CaseRun, sample: int) -> None:
+        bound = case.session.run.generator
+        address = address_of(Stage.GENERATE, sample)
+        super().__init__(case, address, case.generate_keys[sample], bound)
+        self.sample = sample
+        self.in_thread = case.session.runs_in_thread(bound, bound.component.generate)
+        self._content = b""
+        """Digest of the output, once there is one."""
+
+    def call(self) -> Any:
+        """Ask the generator."""
+        view = self.case.view_for(self.bound)
+        return self.bound.component.generate(view, self.context())
+
+    def context(self) -> GenerateContext:
+        """Return what the generator is told beside the case."""
+        common = self.case.common(self.bound)
+        common["seed"] = self.case.seeds[self.sample]
+        spec = self.case.session.run.prompt_spec
+        return GenerateContext(**common, prompt_spec=spec, sample_index=self.sample)
+
+    def to_payload(self, value: Any) -> Payload:
+        """Check a generation, and return it as it is stored."""
         if not isinstance(value, GenerationResult):
             raise InvalidResultError(f"generate() returned {_named(value)}, not a GenerationResult")
         check_id(value.candidate_id)
-        content = output_digest(value)
-        step.candidate_id = case.sample_id(value.candidate_id, sample)  # noqa: F821 - till deleted
+        self._content = output_digest(value)
+        self.candidate_id = self.case.sample_id(value.candidate_id, self.sample)
         return payload_of(value)
 
-    step = Step(
-        address=address,
-        key=case.generate_keys[sample],
-        bound=bound,
-        call=lambda: component.generate(case.view_for(bound), context()),
-        seal=seal,
-        category="generation",
-        away=engine.runs_away(bound, component.generate),
-        paid=True,
-        known_absent=True,
-        tokens=(lambda: int(component.estimate_tokens(case.view(bound.reads), context())))
-        if hasattr(component, "estimate_tokens")
-        else None,
-        bound_tokens=lambda: int(component.bound_tokens(case.view(bound.reads), context())),
-    )
-    taken = await take(case, step)
-    del step  # what it calls refers to it: a circle that would keep the case until it is collected
-    if taken.failure is not None:
-        if taken.failure.fatal:
-            engine.stop_for(taken.failure)
-        return taken.failure
-    result = taken.value
-    if result is None:
-        case.reusing = case.reusing or address not in case.prior
-        result = result_of(taken.payload)
-        content = output_digest(result)
-    candidate_id = case.sample_id(result.candidate_id, sample)
-    refused = refusal_in(result.artifacts)
-    return Candidate(
-        sample=sample,
-        candidate_id=candidate_id,
-        shown=_without_evidence(result, candidate_id),
-        content=content if refused is None else refused_digest(content, refused),
-        refused=refused,
-    )
+    def expected_tokens(self) -> int | None:
+        """Return about how many prompt tokens it uses; None where the generator cannot say."""
+        estimate = self.bound.capabilities.estimate_tokens
+        if estimate is None:
+            return None
+        return int(estimate(self.case.view(self.bound.reads), self.context()))
+
+    def max_prompt_tokens(self) -> int:
+        """Return how many prompt tokens it uses at most."""
+        view = self.case.view(self.bound.reads)
+        return int(self.bound.component.max_prompt_tokens(view, self.context()))
+
+    def failed(self, failure: StepFailure) -> None:
+        """Stop the run for a failure that every other case would share."""
+        if failure.fatal:
+            self.case.session.stop_for(failure)
+
+    def candidate_of(self, result: StepResult) -> str:
+        """Return the id of the sample that an artifact has."""
+        return self.case.sample_id(result.payload["candidate_id"], self.sample)
+
+    def candidate(self, result: StepResult) -> Candidate | None:
+        """Return the sample as later stages see it; None where there is none."""
+        if result.failure is not None:
+            return None
+        generation: GenerationResult | None = result.value
+        if generation is None:
+            self.case.reusing = self.case.reusing or self.address not in self.case.prior
+            generation = result_of(result.payload)
+            self._content = output_digest(generation)
+        name = self.candidate_id or self.case.sample_id(generation.candidate_id, self.sample)
+        self.case.session.note_answer(self.bound, generation.artifacts)
+        refused = refusal_in(generation.artifacts)
+        content = self._content
+        return Candidate(
+            sample=self.sample,
+            candidate_id=name,
+            shown=_without_evidence(generation, name),
+            content=content if refused is None else refused_digest(content, refused),
+            refused=refused,
+        )
 
 
 def payload_of(result: GenerationResult) -> Payload:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from themis.core.base import CandidateId
 from themis.core.contexts import EvalScoreContext
 from themis.core.errors import ComponentError, InvalidResultError, MissingJudgmentsError
-from themis.core.events import Event, EventKind, Stage, StepAddress
+from themis.core.events import EventKind, Stage, StepAddress
 from themis.core.hashing import canonical, digest, digest_parts
 from themis.core.judging import (
     UNREADABLE,
@@ -27,17 +26,24 @@ from themis.core.judging import (
 )
 from themis.core.models import Score
 from themis.core.results import StepFailure
-from themis.execution.calls import call_inline
-from themis.execution.engine import PASS_THROUGH
-from themis.execution.failures import ExplainedError, category_of, failure_of, said
-from themis.execution.flight import Candidate, CaseRun, gather, own_copy
-from themis.execution.stage import take
+from themis.execution.calls import call_inline, is_awaitable
+from themis.execution.candidates import Candidate, own_copy, trajectory_of
+from themis.execution.case_run import CaseRun
+from themis.execution.failures import (
+    PASS_THROUGH,
+    ExplainedError,
+    NotAskedError,
+    category_of,
+    failure_of,
+    is_settled,
+    said,
+)
+from themis.execution.gather import gather
 from themis.execution.stages.score import checked_number
-from themis.execution.stages.way import conversation_of, trace_of
-from themis.execution.step import Payload, Step
-from themis.planning.keys import aggregate_key, judge_call_key
-from themis.planning.seeds import derived_seed
-from themis.planning.work import Bound
+from themis.execution.step import Payload, RunStep, Step, StepResult
+from themis.planning.capabilities import min_judgments
+from themis.planning.compiled_run import BoundComponent
+from themis.planning.keys import aggregate_key, derived_seed, judge_call_key
 
 
 class JudgeFailedError(ComponentError):
@@ -46,8 +52,168 @@ class JudgeFailedError(ComponentError):
     retryable = False
 
 
+class JudgeCallStep(Step):
+    """The step of one judge call.
+
+    Args:
+        case: the case.
+        judge: the judge.
+        prompt: what it is asked.
+        seed: for its drawing.
+        call: the call of a judged metric; a selector's call has none.
+        address: the call's place; a selector's call stands under the digest of its key.
+        candidate_id: the candidate that it is about, if it is about one.
+    """
+
+    category = "judge"
+    paid = True
+
+    def __init__(
+        self,
+        case: CaseRun,
+        judge: BoundComponent,
+        prompt: RenderedJudgePrompt,
+        *,
+        seed: int | None,
+        call: JudgeCall | None = None,
+        address: StepAddress | None = None,
+        candidate_id: str | None = None,
+    ) -> None:
+        repeat = 0 if call is None else call.repeat
+        plain = prompt.plain()
+        duplicate_index = case.session.run.duplicate_index(judge)
+        key = judge_call_key(judge.digest, plain, seed, repeat, duplicate_index)
+        if address is None:
+            call_id = digest("call", key.encode()).hex()
+            address = StepAddress(Stage.SELECT, None, judge.name, call_id)
+        super().__init__(case, address, key, judge, candidate_id)
+        self.prompt = prompt
+        self._plain_prompt = plain
+        self._seed = seed
+        self._call = call
+        self.policy_stage = Stage.JUDGE  # also where a selector asks
+        self.in_thread = case.session.runs_in_thread(judge, judge.component.judge)
+
+    def check_allowed(self) -> None:
+        """Refuse to ask a judge whose every call would fail alike."""
+        why = self.case.session.closed_judges.get(self.bound.name)
+        if why is not None:
+            raise NotAskedError(why)
+
+    def call(self) -> Any:
+        """Ask the judge."""
+        return self.bound.component.judge(self.prompt, seed=self._seed)
+
+    def to_payload(self, value: Any) -> Payload:
+        """Check the answer, and return it with its question as it is stored."""
+        if not isinstance(value, JudgeResponse):
+            raise InvalidResultError(
+                f"judge() returned {type(value).__name__}, not a JudgeResponse"
+            )
+        call = self._call or JudgeCall(call_id=self.address.call or "", judge=self.bound.name)
+        return {"call": call.plain(), "prompt": self._plain_prompt, "response": value.plain()}
+
+    def expected_tokens(self) -> int | None:
+        """Return about how many prompt tokens it uses; None where the judge cannot say."""
+        estimate = self.bound.capabilities.estimate_tokens
+        return None if estimate is None else int(estimate(self.prompt))
+
+    def max_prompt_tokens(self) -> int:
+        """Return how many prompt tokens it uses at most."""
+        return int(self.bound.component.max_prompt_tokens(self.prompt))
+
+    def failed(self, failure: StepFailure) -> None:
+        """Count a judge's silence, and ask it no more where every call would fail alike."""
+        session, judge = self.case.session, self.bound.name
+        session.count_silence(judge)
+        if failure.fatal:
+            session.close_judge(judge, failure.message.removeprefix(f"{judge}: "))
+
+    def answer(self, result: StepResult) -> JudgeResponse | StepFailure:
+        """Return what the judge answered, or why it did not."""
+        if result.failure is not None:
+            return result.failure
+        response: JudgeResponse = result.value or JudgeResponse(**result.payload["response"])
+        self.case.session.note_answer(self.bound, response.artifacts)
+        return response
+
+
+class AggregateStep(Step):
+    """The step that makes one value of a judged metric's judgments.
+
+    Args:
+        judging: what was asked of the judges, and about what.
+        asked: what became of each call.
+    """
+
+    category = "judge"
+
+    def __init__(self, judging: _Judging, asked: Sequence[_Asked]) -> None:
+        case, metric = judging.case, judging.metric
+        self._judging = judging
+        self._judgments = [one.judgment for one in asked if one.judgment is not None]
+        self._scores = [one.score for one in asked if one.score is not None]
+        self._failures = [one.failure for one in asked if one.failure is not None]
+        self._execution: Payload = {
+            "calls": [call.plain() for call in judging.calls],
+            "judgments": [_plain(one) for one in self._judgments],
+            "scores": [one.model_dump(mode="json") for one in self._scores],
+            "failures": [one.plain() for one in self._failures],
+        }
+        key = aggregate_key(
+            metric.digest,
+            digest_parts("list", [one.content for one in judging.candidates]),
+            case.digests.read_by(metric.reads),
+            case.dataset_digest,
+            case.session.run.workflow,
+            [self._execution["judgments"], self._execution["failures"]],
+        )
+        candidate_id = judging.context.candidate_id
+        super().__init__(case, judging.address, key, metric, candidate_id)
+
+    async def call(self) -> Any:
+        """Let the metric take its judgments together, where there are enough of them."""
+        judging = self._judging
+        declared = min_judgments(judging.workflow)
+        needed = len(judging.calls) if declared is None else declared
+        if len(self._judgments) < needed or not self._judgments:
+            heard = f"{len(self._judgments)} of {len(judging.calls)} judgments, {needed} needed"
+            raise self._too_few(heard)
+        aggregate = judging.method("aggregate")
+        try:
+            value = aggregate(self._judgments, self._scores, judging.context)
+            return await value if is_awaitable(value) else value
+        except MissingJudgmentsError as error:
+            raise self._too_few(str(error)) from error
+
+    def to_payload(self, value: Any) -> Payload:
+        """Check the value, and return it with what it was made of as it is stored."""
+        if not isinstance(value, AggregationResult):
+            raise InvalidResultError(
+                f"aggregate() returned {type(value).__name__}, not an AggregationResult"
+            )
+        number = checked_number(value.value, self.bound.facts)
+        return {"value": number, "details": value.details, **self._execution}
+
+    def _too_few(self, heard: str) -> ExplainedError:
+        """Return why there is no value: judges were out, or answered what cannot be read."""
+        failures = self._failures
+        answered = bool(failures) and all(one.category == UNREADABLE for one in failures)
+        why = failures[0].reason if failures else "no judge was asked"
+        return ExplainedError(
+            f"{heard}: {why}",
+            category=UNREADABLE if answered else "judge",
+            outage=not answered,
+            execution=self._execution,
+        )
+
+
 async def judge(
-    case: CaseRun, metric: Bound, candidates: Sequence[Candidate], sample: int | None
+    case: CaseRun,
+    metric: BoundComponent,
+    candidates: Sequence[Candidate],
+    sample: int | None,
+    run_step: RunStep,
 ) -> None:
     """Take every step of one judged metric of one subject.
 
@@ -56,27 +222,59 @@ async def judge(
         metric: the judged metric.
         candidates: the one candidate it is about, or all of the case.
         sample: index of that sample; None for the reduced candidate or the whole case.
+        run_step: how each step is taken.
     """
-    one = candidates[0] if metric.facts.subject != "candidates" else None
-    candidate_id = None if one is None else one.candidate_id
-    engine = case.engine
-    context = _context(case, metric, candidate_id)
-    address = StepAddress(Stage.JUDGE, sample, metric.name)
+    together = case.session.run.pipeline.metrics[metric.name].is_together
+    judging = _Judging(
+        case,
+        metric,
+        candidates,
+        address=StepAddress(Stage.JUDGE, sample, metric.name),
+        context=_context(case, metric, None if together else candidates[0].candidate_id),
+    )
     try:
-        subject = subject_of(metric, candidates)
-        build = engine.method(metric, "build_workflow")
-        workflow = await call_inline(lambda: build(subject, context))
-        calls = list(await call_inline(engine.method(metric, "judge_calls", of=workflow)))
-        _check_calls(calls, case)
-        asked = await gather(
-            [_call(case, metric, workflow, call, subject, context, address) for call in calls]
-        )
+        await judging.prepare()
+        asked = await gather([_ask(judging, call, run_step) for call in judging.calls])
     except PASS_THROUGH:
         raise
     except Exception as error:  # noqa: BLE001 - the boundary to user code
-        _journal_broken(case, metric, address, candidate_id, error)
+        _journal_broken(judging, error)
         return
-    await _aggregate(case, metric, workflow, calls, asked, candidates, context, address)
+    await run_step(AggregateStep(judging, asked))
+
+
+class _Judging:
+    """One judged metric at work on one subject: its workflow, the calls, and what they are told."""
+
+    def __init__(
+        self,
+        case: CaseRun,
+        metric: BoundComponent,
+        candidates: Sequence[Candidate],
+        *,
+        address: StepAddress,
+        context: EvalScoreContext,
+    ) -> None:
+        self.case = case
+        self.metric = metric
+        self.candidates = candidates
+        self.address = address
+        self.context = context
+        self.subject: Any = None
+        self.workflow: Any = None
+        self.calls: list[JudgeCall] = []
+
+    async def prepare(self) -> None:
+        """Let the metric build its workflow, and the workflow name its calls."""
+        self.subject = subject_of(self.metric, self.candidates)
+        build = self.case.session.method(self.metric, "build_workflow")
+        self.workflow = await call_inline(partial(build, self.subject, self.context))
+        self.calls = list(await call_inline(self.method("judge_calls")))
+        _check_calls(self.calls, self.case)
+
+    def method(self, name: str) -> Callable[..., Any]:
+        """Return how a method of the workflow is called: as it is, or in a worker process."""
+        return self.case.session.method(self.metric, name, of=self.workflow)
 
 
 class _Asked:
@@ -95,159 +293,36 @@ class _Asked:
         self.failure = failure
 
 
-async def ask(
-    case: CaseRun,
-    judge: Bound,
-    prompt: RenderedJudgePrompt,
-    *,
-    seed: int | None,
-    call: JudgeCall | None = None,
-    address: StepAddress | None = None,
-    candidate_id: str | None = None,
-) -> JudgeResponse | StepFailure:
-    """Take one judge call as a step of its own.
-
-    A selector's call has no ``address`` of its own: it stands under the digest of its key.
-    """
-    engine = case.engine
-    repeat = 0 if call is None else call.repeat
-    plain = prompt.plain()
-    twin = engine.run.twin(judge)
-    key = judge_call_key(judge.digest, plain, seed, repeat, twin)
-    if address is None:
-        address = StepAddress(Stage.SELECT, None, judge.name, digest("call", key.encode()).hex())
-    component = judge.component
-
-    def seal(value: Any) -> Payload:
-        if not isinstance(value, JudgeResponse):
-            raise InvalidResultError(
-                f"judge() returned {type(value).__name__}, not a JudgeResponse"
-            )
-        asked = call or JudgeCall(call_id=address.call or "", judge=judge.name)
-        return {"call": asked.plain(), "prompt": plain, "response": value.plain()}
-
-    step = Step(
-        address=address,
-        key=key,
-        bound=judge,
-        call=lambda: component.judge(prompt, seed=seed),
-        barred=lambda: engine.closed_judges.get(judge.name),
-        seal=seal,
-        category="judge",
-        away=engine.runs_away(judge, component.judge),
-        paid=True,
-        tokens=(lambda: int(component.estimate_tokens(prompt)))
-        if hasattr(component, "estimate_tokens")
-        else None,
-        bound_tokens=lambda: int(component.bound_tokens(prompt)),
-        called_as=Stage.JUDGE,
-        candidate_id=candidate_id,
-    )
-    taken = await take(case, step)
-    if taken.failure is None:
-        return taken.value or JudgeResponse(**taken.payload["response"])
-    engine.count_silence(judge.name)
-    if taken.failure.fatal:
-        engine.close_judge(judge.name, taken.failure.message.removeprefix(f"{judge.name}: "))
-    return taken.failure
-
-
-async def _call(
-    case: CaseRun,
-    metric: Bound,
-    workflow: Any,
-    call: JudgeCall,
-    subject: Any,
-    context: EvalScoreContext,
-    address: StepAddress,
-) -> _Asked:
+async def _ask(judging: _Judging, call: JudgeCall, run_step: RunStep) -> _Asked:
     """Ask one question and read the answer."""
-    method = partial(case.engine.method, metric, of=workflow)
-    prompt = await call_inline(lambda: method("render_prompt")(call, subject, context))
-    judge = case.engine.run.judges[call.judge]
-    twin = case.engine.run.twin(judge)
-    draw = (call.repeat, twin) if twin else (call.repeat,)
-    response = await ask(
+    case, metric, context = judging.case, judging.metric, judging.context
+    render = judging.method("render_prompt")
+    prompt = await call_inline(partial(render, call, judging.subject, context))
+    judge = case.session.run.judges[call.judge]
+    duplicate_index = case.session.run.duplicate_index(judge)
+    draw = (call.repeat, duplicate_index)
+    step = JudgeCallStep(
         case,
         judge,
         prompt,
         seed=derived_seed(case.case.case_id, "judge", *draw),
         call=call,
-        address=address._replace(call=call.call_id),
+        address=judging.address._replace(call=call.call_id),
         candidate_id=context.candidate_id,
     )
+    response = step.answer(await run_step(step))
     if isinstance(response, StepFailure):
         return _Asked(failure=_failed(call, response.category, response.message))
     try:
-        judgment = await call_inline(lambda: method("parse_judgment")(call, response, context))
-        score = await call_inline(lambda: method("score_judgment")(call, judgment, context))
+        parse, score_of = judging.method("parse_judgment"), judging.method("score_judgment")
+        judgment = await call_inline(partial(parse, call, response, context))
+        score = await call_inline(partial(score_of, call, judgment, context))
         canonical([judgment.model_dump(mode="json"), score.model_dump(mode="json")])
     except Exception as error:  # noqa: BLE001 - the boundary to user code
         # A worker process that ended says nothing about the judge's answer.
-        category = category_of(error, UNREADABLE) if metric.cpu_bound else UNREADABLE
+        category = category_of(error, UNREADABLE) if metric.capabilities.cpu_bound else UNREADABLE
         return _Asked(failure=_failed(call, category, said(error)))
     return _Asked(judgment, score)
-
-
-async def _aggregate(
-    case: CaseRun,
-    metric: Bound,
-    workflow: Any,
-    calls: list[JudgeCall],
-    asked: Sequence[_Asked],
-    candidates: Sequence[Candidate],
-    context: EvalScoreContext,
-    address: StepAddress,
-) -> None:
-    judgments = [one.judgment for one in asked if one.judgment is not None]
-    scores = [one.score for one in asked if one.score is not None]
-    failures = [one.failure for one in asked if one.failure is not None]
-    execution: Payload = {
-        "calls": [call.plain() for call in calls],
-        "judgments": [_plain(one) for one in judgments],
-        "scores": [one.model_dump(mode="json") for one in scores],
-        "failures": [one.plain() for one in failures],
-    }
-    needed = getattr(workflow, "min_judgments", None)
-    needed = len(calls) if needed is None else needed
-
-    async def call() -> Any:
-        if len(judgments) < needed or not judgments:
-            heard = f"{len(judgments)} of {len(calls)} judgments, {needed} needed"
-            raise _too_few(heard, failures, execution)
-        aggregate = case.engine.method(metric, "aggregate", of=workflow)
-        try:
-            return await call_inline(lambda: aggregate(judgments, scores, context))
-        except MissingJudgmentsError as error:
-            raise _too_few(str(error), failures, execution) from error
-
-    def seal(value: Any) -> Payload:
-        if not isinstance(value, AggregationResult):
-            raise InvalidResultError(
-                f"aggregate() returned {type(value).__name__}, not an AggregationResult"
-            )
-        number = checked_number(value.value, metric.facts)
-        return {"value": number, "details": value.details, **execution}
-
-    await take(
-        case,
-        Step(
-            address=address,
-            key=aggregate_key(
-                metric.digest,
-                digest_parts("list", [one.content for one in candidates]),
-                case.digests.read_by(metric.reads),
-                case.dataset_digest,
-                case.engine.run.workflow,
-                [execution["judgments"], execution["failures"]],
-            ),
-            bound=metric,
-            call=call,
-            seal=seal,
-            category="judge",
-            candidate_id=context.candidate_id,
-        ),
-    )
 
 
 def _plain(judgment: ParsedJudgment) -> Payload:
@@ -257,28 +332,16 @@ def _plain(judgment: ParsedJudgment) -> Payload:
     return {**shown, **verdict}
 
 
-def _too_few(heard: str, failures: Sequence[WorkflowFailure], execution: Payload) -> ExplainedError:
-    """Return why there is no value: judges were out, or answered what cannot be read."""
-    answered = bool(failures) and all(one.category == UNREADABLE for one in failures)
-    why = failures[0].reason if failures else "no judge was asked"
-    return ExplainedError(
-        f"{heard}: {why}",
-        category=UNREADABLE if answered else "judge",
-        outage=not answered,
-        execution=execution,
-    )
-
-
-def _context(case: CaseRun, metric: Bound, candidate_id: str | None) -> EvalScoreContext:
-    identity = case.engine.run.snapshot.identity
+def _context(case: CaseRun, metric: BoundComponent, candidate_id: str | None) -> EvalScoreContext:
+    identity = case.session.run.snapshot.identity
     return EvalScoreContext(
         **case.common(metric),
         case=case.view_for(metric),
         parsed_output=None,
         dataset_metadata=own_copy(metric, case.dataset_metadata),
         candidate_id=None if candidate_id is None else CandidateId(candidate_id),
-        judge_model_refs=list(case.engine.run.judges),
-        judges_with_schemas=case.engine.run.judges_with_schemas,
+        judge_model_refs=list(case.session.run.judges),
+        judges_with_schemas=case.session.run.judges_with_schemas,
         judge_seed=derived_seed(case.case.case_id, "judge", 0),
         prompt_spec=identity.judge_prompt_spec,
         judge_config=own_copy(metric, identity.judge_config),
@@ -286,13 +349,14 @@ def _context(case: CaseRun, metric: Bound, candidate_id: str | None) -> EvalScor
     )
 
 
-def subject_of(metric: Bound, candidates: Sequence[Candidate]) -> Any:
+def subject_of(metric: BoundComponent, candidates: Sequence[Candidate]) -> Any:
     """Return what the metric is about, in the form its declared subject has."""
     first = candidates[0]
-    if (trace := trace_of(metric, first)) is not None:
-        return TraceSubject(candidate_id=first.candidate_id, trace=trace)
-    if (conversation := conversation_of(metric, first)) is not None:
-        return ConversationSubject(candidate_id=first.candidate_id, conversation=conversation)
+    trajectory = trajectory_of(metric, first)
+    if "trace" in trajectory:
+        return TraceSubject(candidate_id=first.candidate_id, **trajectory)
+    if "conversation" in trajectory:
+        return ConversationSubject(candidate_id=first.candidate_id, **trajectory)
     return CandidateSetSubject(
         candidates=[
             JudgedCandidate(candidate_id=one.candidate_id, final_output=one.shown.final_output)
@@ -302,7 +366,7 @@ def subject_of(metric: Bound, candidates: Sequence[Candidate]) -> Any:
 
 
 def _check_calls(calls: Sequence[JudgeCall], case: CaseRun) -> None:
-    judges = case.engine.run.judges
+    judges = case.session.run.judges
     seen: set[str] = set()
     for call in calls:
         if call.judge not in judges:
@@ -320,27 +384,21 @@ def _failed(call: JudgeCall, category: str, reason: str) -> WorkflowFailure:
     )
 
 
-def _journal_broken(
-    case: CaseRun, metric: Bound, address: StepAddress, candidate_id: str | None, error: Exception
-) -> None:
+def _journal_broken(judging: _Judging, error: Exception) -> None:
     """Journal that a metric's own code failed, or had no subject, before it came to a judgment."""
+    case, candidate_id = judging.case, judging.context.candidate_id
     failure = failure_of(
         error,
         stage=Stage.JUDGE.value,
         category="scoring",
-        component=metric.name,
+        component=judging.metric.name,
         candidate_id=candidate_id,
     )
-    settled = isinstance(error, ExplainedError) and not error.outage
+    settled = is_settled(error)
     case.outages += not settled
-    case.emit(
-        Event(
-            kind=EventKind.STEP_FAILED,
-            attempt=case.engine.attempt.number,
-            at=time.time(),
-            case_index=case.index,
-            address=address,
-            candidate_id=candidate_id,
-            data={"failure": failure.plain(), **({"settled": True} if settled else {})},
-        )
+    case.record(
+        EventKind.STEP_FAILED,
+        judging.address,
+        candidate_id=candidate_id,
+        data={"failure": failure.plain(), **({"settled": True} if settled else {})},
     )

@@ -11,70 +11,88 @@ from themis.core.contexts import ReduceContext
 from themis.core.errors import InvalidResultError
 from themis.core.events import Stage, StepAddress
 from themis.core.models import ReducedCandidate
-from themis.execution.flight import Candidate, CaseRun, Parsed, check_id, gather, shown_to
-from themis.execution.stage import take
-from themis.execution.stages.parse import parse
-from themis.execution.step import Payload, Step
+from themis.execution.candidates import Candidate, Parsed, check_id, shown_to
+from themis.execution.case_run import CaseRun
+from themis.execution.step import Payload, Step, StepResult
 from themis.planning.keys import content_digest, reduce_key, refused_digest
-from themis.planning.work import Bound
 
 
-async def reduce(case: CaseRun, candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the reduced candidate, or None where the reducer failed."""
-    engine, bound = case.engine, case.engine.run.reducer
-    assert bound is not None
-    parsed = await _parsed(case, bound, candidates)
-    ids = [CandidateId(one.candidate_id) for one in candidates]
-    context = ReduceContext(
-        **case.common(bound),
-        candidate_ids=ids,
-        parsed={name: one.output for name, one in zip(ids, parsed, strict=False)},
-    )
-    shown = [shown_to(bound, one) for one in candidates]
-    component = bound.component
+class ReduceStep(Step):
+    """The step that makes one candidate of a case's samples.
 
-    def seal(value: Any) -> Payload:
-        payload = _seal(value, ids)
-        step.candidate_id = value.candidate_id  # noqa: F821 - till deleted
-        return payload
+    Args:
+        case: the case.
+        candidates: the samples that go on.
+        parsed: they, as the run's parser read them, for a reducer that reads parsed values.
+    """
 
-    step = Step(
-        address=StepAddress(Stage.REDUCE),
-        key=reduce_key(
-            bound.digest,
+    category = "reduction"
+
+    def __init__(
+        self,
+        case: CaseRun,
+        candidates: Sequence[Candidate],
+        parsed: Sequence[Parsed],
+    ) -> None:
+        reducer = case.session.run.reducer
+        assert reducer is not None  # else there is no such step
+        key = reduce_key(
+            reducer.digest,
             [one.content for one in candidates],
             [one.content for one in parsed],
-            case.digests.read_by(bound.reads),
-        ),
-        bound=bound,
-        call=lambda: component.reduce(shown, context),
-        seal=seal,
-        category="reduction",
-        away=engine.runs_away(bound, component.reduce),
+            case.digests.read_by(reducer.reads),
+        )
+        super().__init__(case, StepAddress(Stage.REDUCE), key, reducer)
+        self._candidates = candidates
+        self._parsed = parsed
+        self._ids = [CandidateId(one.candidate_id) for one in candidates]
+        method = reducer.component.reduce
+        self.in_thread = case.session.runs_in_thread(reducer, method)
         # A reducer of the user's may call out; the shipped ones compute.
-        paid=bound.code is not None or inspect.iscoroutinefunction(component.reduce),
-        timeout=engine.runtime.generation_timeout,
-    )
-    taken = await take(case, step)
-    del step  # what it calls refers to it: a circle that would keep the case until it is collected
-    if taken.failure is not None:
-        return None
-    payload = taken.payload
-    reduced = ReducedCandidate(
-        candidate_id=payload["candidate_id"],
-        source_candidate_ids=[ids[place] for place in payload["sources"]],
-        final_output=payload["final_output"],
-        metadata=payload.get("metadata", {}),
-    )
-    content = content_digest(reduced.final_output)
-    refused = _refusal(content, [candidates[place] for place in payload["sources"]])
-    return Candidate(
-        sample=None,
-        candidate_id=reduced.candidate_id,
-        shown=reduced,
-        content=content if refused is None else refused_digest(content, refused),
-        refused=refused,
-    )
+        self.paid = reducer.code is not None or inspect.iscoroutinefunction(method)
+        self.timeout = case.session.runtime.generation_timeout
+
+    def call(self) -> Any:
+        """Call the reducer."""
+        outputs = [one.output for one in self._parsed]
+        context = ReduceContext(
+            **self.case.common(self.bound),
+            candidate_ids=self._ids,
+            parsed=dict(zip(self._ids, outputs, strict=False)),
+        )
+        shown = [shown_to(self.bound, one) for one in self._candidates]
+        return self.bound.component.reduce(shown, context)
+
+    def to_payload(self, value: Any) -> Payload:
+        """Check a reduced candidate, and return it as it is stored."""
+        payload = _to_payload(value, self._ids)
+        self.candidate_id = value.candidate_id
+        return payload
+
+    def candidate_of(self, result: StepResult) -> str:
+        """Return the id of the reduced candidate that an artifact has."""
+        return str(result.payload["candidate_id"])
+
+    def candidate(self, result: StepResult) -> Candidate | None:
+        """Return the reduced candidate as later stages see it; None where there is none."""
+        if result.failure is not None:
+            return None
+        payload = result.payload
+        reduced = ReducedCandidate(
+            candidate_id=payload["candidate_id"],
+            source_candidate_ids=[self._ids[place] for place in payload["sources"]],
+            final_output=payload["final_output"],
+            metadata=payload.get("metadata", {}),
+        )
+        content = content_digest(reduced.final_output)
+        refused = _refusal(content, [self._candidates[place] for place in payload["sources"]])
+        return Candidate(
+            sample=None,
+            candidate_id=reduced.candidate_id,
+            shown=reduced,
+            content=content if refused is None else refused_digest(content, refused),
+            refused=refused,
+        )
 
 
 def _refusal(content: bytes, sources: Sequence[Candidate]) -> str | None:
@@ -86,16 +104,7 @@ def _refusal(content: bytes, sources: Sequence[Candidate]) -> str | None:
     return None if None in refused else refused[0]
 
 
-async def _parsed(case: CaseRun, bound: Bound, candidates: Sequence[Candidate]) -> list[Parsed]:
-    """Parse the samples, for a reducer that reads their parsed values."""
-    name = case.engine.run.default_parser
-    if name is None or not getattr(bound.component, "reads_parsed", False):
-        return []
-    parser = case.engine.run.parsers[name]
-    return await gather([parse(case, parser, one) for one in candidates])
-
-
-def _seal(value: Any, ids: Sequence[str]) -> Payload:
+def _to_payload(value: Any, ids: Sequence[str]) -> Payload:
     """Store sources by position: ids may differ where the same content is reduced again."""
     if not isinstance(value, ReducedCandidate):
         raise InvalidResultError(

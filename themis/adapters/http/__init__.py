@@ -1,0 +1,1 @@
+"""Any JSON endpoint: the body by template, the answer by path."""

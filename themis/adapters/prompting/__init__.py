@@ -1,0 +1,1 @@
+"""The content of a request, made from a case and its prompt material."""

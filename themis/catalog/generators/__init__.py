@@ -1,0 +1,1 @@
+"""Generators that ask nobody: the demo, and answers that were made elsewhere."""

@@ -1,0 +1,1 @@
+"""What judges decide: rubric metrics, pairwise comparison, selection, and how verdicts are read."""

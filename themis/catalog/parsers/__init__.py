@@ -1,0 +1,1 @@
+"""Parsers: what reads an answer out of a model's output."""

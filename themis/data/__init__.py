@@ -1,0 +1,1 @@
+"""Reading cases: from JSONL, CSV and Parquet files, from the Hugging Face hub, from iterators."""

@@ -1,0 +1,1 @@
+"""Limits of endpoints: concurrency, rates, and the budget of a run."""

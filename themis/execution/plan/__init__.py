@@ -1,0 +1,1 @@
+"""A dry run: what a run would do, and why."""

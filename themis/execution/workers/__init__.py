@@ -1,0 +1,1 @@
+"""Worker processes for components with ``cpu_bound = True``."""

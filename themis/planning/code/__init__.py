@@ -1,0 +1,1 @@
+"""Digests of users' code: whether a component still behaves as it did."""
