@@ -345,7 +345,8 @@ def test_an_append_reads_no_artifact_where_nothing_collides(tmp_path: Path) -> N
     store = sqlite_store(tmp_path / "runs.db")
     statements: list[str] = []
     with store._database.reading() as db:
-        db.set_trace_callback(statements.append)
+        pass
+    db.set_trace_callback(statements.append)
     store.append(RUN, [done(n, artifact(f"{n}")) for n in range(1, 100)], epoch=0)
     assert not [text for text in statements if "SELECT" in text and "artifacts" in text]
     assert sum(text.startswith("COMMIT") for text in statements) == 1
@@ -370,7 +371,7 @@ def test_looking_up_many_keys_takes_few_statements(tmp_path: Path) -> None:
     with store._database.reading() as db:
         db.set_trace_callback(statements.append)
     store.lookup([key(f"{n}") for n in range(1000)])
-    assert len(statements) == 4
+    assert sum("SELECT" in text for text in statements) == 4
 
 
 @pytest.mark.parametrize(
@@ -385,15 +386,16 @@ def test_reading_one_page_never_scans_a_table(tmp_path: Path, statement: str) ->
     statements: list[str] = []
     with store._database.reading() as db:
         db.set_trace_callback(statements.append)
-        if statement == "events":
-            list(store.events(RUN, after=5, kinds=[EventKind.STEP_DONE]))
-        elif statement == "rare":
-            list(store.events(RUN, kinds=[EventKind.RUN_STARTED, EventKind.NOTE]))
-        elif statement == "case_events":
-            list(store.case_events(RUN, 3, 4))
-        else:
-            store.find_case("t1:data", "c")
-        db.set_trace_callback(None)
+    if statement == "events":
+        list(store.events(RUN, after=5, kinds=[EventKind.STEP_DONE]))
+    elif statement == "rare":
+        list(store.events(RUN, kinds=[EventKind.RUN_STARTED, EventKind.NOTE]))
+    elif statement == "case_events":
+        list(store.case_events(RUN, 3, 4))
+    else:
+        store.find_case("t1:data", "c")
+    db.set_trace_callback(None)
+    with store._database.reading() as db:
         plan = [
             row[3]
             for asked in statements

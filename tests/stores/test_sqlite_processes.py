@@ -11,14 +11,32 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from themis.core.errors import LeaseLostError, RunOwnedError, StoreUnavailableError
+from themis.core.base import RunId
+from themis.core.errors import (
+    LeaseLostError,
+    RunNotFoundError,
+    RunOwnedError,
+    StoreUnavailableError,
+)
 from themis.stores import SqliteRunStore, sqlite_holders, sqlite_store
-from themis.testing.store_samples import OTHER_RUN, RUN, artifact, done, key, note, owner
+from themis.testing.store_samples import (
+    OTHER_RUN,
+    RUN,
+    artifact,
+    done,
+    key,
+    note,
+    owner,
+    snapshot,
+    stored_case,
+)
 
 ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -233,3 +251,54 @@ store.append(RUN, [note(2)], epoch=0)
 print(len(list(store.events(RUN))), len(list(store.events(OTHER_RUN))))
 """
     assert _finish(_python(code, tmp_path / "runs.db")).split() == ["2", "1"]
+
+
+_READS: dict[str, Callable[[SqliteRunStore], object]] = {
+    "runs": lambda store: store.runs(),
+    "load_snapshot": lambda store: store.load_snapshot(snapshot("first").run_id),
+    "load_snapshot, before it is there": lambda store: _refused(store, snapshot("n 0").run_id),
+    "events": lambda store: list(store.events(RUN)),
+    "case_events": lambda store: list(store.case_events(RUN, 0, 9)),
+    "cases": lambda store: list(store.cases("t1:data", 0, 9)),
+    "cases, before they are there": lambda store: list(store.cases("t1:n 0", 0, 9)),
+    "damages": lambda store: list(store.damages()),
+}
+
+
+def _refused(store: SqliteRunStore, run_id: RunId) -> None:
+    with suppress(RunNotFoundError):
+        store.load_snapshot(run_id)
+
+
+@pytest.mark.parametrize("read", _READS)
+def test_what_others_write_between_two_statements_of_a_read_is_no_damage(
+    tmp_path: Path, read: str
+) -> None:
+    path = tmp_path / "runs.db"
+    writer = SqliteRunStore(path, synchronous="off")
+    writer.save_snapshot(snapshot("first"))
+    writer.save_cases("t1:data", 0, [stored_case("a")])
+    writer.append(RUN, [done(1, artifact("a"), case_index=0)], epoch=0)
+    written: list[int] = []
+
+    def write(_: str) -> None:
+        n = len(written)
+        if n == 40:  # else a look through everything would never end
+            return
+        written.append(n)
+        writer.save_snapshot(snapshot(f"n {n}"))
+        writer.save_cases(f"t1:n {n}", 0, [stored_case("b")])
+        writer.save_cases("t1:data", n + 1, [stored_case(f"c {n}")])
+        writer.append(RUN, [done(n + 2, artifact(f"b {n}"), case_index=n + 1)], epoch=0)
+
+    reader = SqliteRunStore(path)
+    with reader._database.reading() as db:
+        db.set_trace_callback(write)
+
+    found = _READS[read](reader)
+
+    db.set_trace_callback(None)
+    assert len(written) > 3
+    assert read != "damages" or found == []
+    reader.close()
+    writer.close()

@@ -51,7 +51,7 @@ from themis.stores.sqlite_journal import (
     unpacked,
     unshelve,
 )
-from themis.stores.sqlite_schema import RARE_KINDS, RARE_NUMBERS, transaction
+from themis.stores.sqlite_schema import RARE_KINDS, RARE_NUMBERS
 
 _PAGE_ROWS = 512
 _RARE = frozenset(kind for kind, number in KIND_NUMBERS.items() if number in RARE_NUMBERS)
@@ -118,8 +118,7 @@ class SqliteRunStore:
 
     def initialize(self) -> None:
         """Open the file; create or migrate it. See ``RunStore.initialize``."""
-        with self._database.reading():
-            pass
+        self._database.open()
 
     def close(self) -> None:
         """Close the file. See ``RunStore.close``."""
@@ -379,7 +378,7 @@ class SqliteRunStore:
             StoreDamagedError: some are missing.
         """
         kind = RARE_OF if counting is _COUNT_RARE else EVENTS_OF
-        with self._database.reading() as db, transaction(db, "BEGIN"):
+        with self._database.reading() as db:
             run = RUNS.number(db, run_id)
             if run is not None:
                 found = db.execute(counting, (run, *_span(*blocks))).fetchone()[0]

@@ -81,13 +81,38 @@ class Database:
         self._lock = RLock()
         self._pid = os.getpid()
 
+    def open(self) -> None:
+        """Open the file, if it is not open; raises as ``reading`` does."""
+        with self._held():
+            pass
+
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Hold the connection's lock for a few statements that read.
+        """Hold the connection's lock for statements that read; they all see the same moment.
 
         Raises:
             StoreUnavailableError: the file cannot be opened or read.
         """
+        with self._held() as db, transaction(db, "BEGIN"):
+            yield db
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold the connection's lock for one transaction; an error rolls it back.
+
+        Raises:
+            StoreUnavailableError: the file cannot be written, or is no longer at its path; nothing
+                was written.
+        """
+        with self._held() as db:
+            if self._read_only:
+                raise self._told(sqlite3.SQLITE_READONLY, "it is read-only")
+            with transaction(db, "BEGIN IMMEDIATE"):
+                yield db
+                self._check_in_place()
+
+    @contextmanager
+    def _held(self) -> Iterator[sqlite3.Connection]:
         self._leave_parent()
         with self._lock:
             try:
@@ -98,22 +123,6 @@ class Database:
                 raise self.damaged(damage) from None
             except sqlite3.Error as error:
                 raise self._failure(error) from error
-
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Hold the connection's lock for one transaction; an error rolls it back.
-
-        Raises:
-            StoreUnavailableError: the file cannot be written, or is no longer at its path; nothing
-                was written.
-        """
-        with self.reading():
-            pass
-        if self._read_only:
-            raise self._told(sqlite3.SQLITE_READONLY, "it is read-only")
-        with self.reading() as db, transaction(db, "BEGIN IMMEDIATE"):
-            yield db
-            self._check_in_place()
 
     def damaged(self, found: object) -> StoreDamagedError:
         """Return the error that says what of the file is not as it was written."""

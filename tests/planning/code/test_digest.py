@@ -6,6 +6,7 @@ themis.planning.code.digest, themis.planning.code.nondeterministic
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import types
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from themis.catalog.metrics.match import ExactMatch
+from themis.planning.code import digest
 from themis.planning.code.digest import code_digest
 from themis.testing.crash import CrashHarness
 
@@ -196,6 +198,7 @@ def test_functions_made_by_functions_differ_by_what_they_hold() -> None:
 SCRIPT = """
 import json, sys
 from pathlib import Path
+from themis.planning.code import digest
 from themis.planning.code.digest import code_digest
 {imports}
 Path(sys.argv[1]).write_text(json.dumps(code_digest(Mine())))
@@ -256,3 +259,27 @@ def test_a_class_attribute_that_is_set_anew_is_another_behaviour() -> None:
     before = code_digest(Mine())
     Mine.prompt = "Be long."
     assert code_digest(Mine()) != before
+
+
+class Table:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_values_that_are_collected_while_others_are_looked_through_do_no_harm() -> None:
+    before = gc.get_threshold()
+    gc.collect()
+    gc.disable()
+    try:
+        known = len(digest._FIRST)
+        for _ in range(200):
+            digest._first(Table(), "", lambda: ("", []))
+        assert len(digest._FIRST) == known + 200
+        gc.set_threshold(1)
+        gc.enable()
+        digest._forget_unused()
+    finally:
+        gc.set_threshold(*before)
+        gc.enable()
+    gc.collect()
+    assert len(digest._FIRST) <= known

@@ -462,8 +462,11 @@ def _first(holder: object, name: str, take: Callable[[], _Taken]) -> _Taken:
 
 def _forget_unused() -> None:
     """Let go of the values that nobody else holds any more: a notebook rebinds constants."""
-    for key, seen in list(_FIRST.items()):
-        if seen.held is not None and sys.getrefcount(seen.held) <= _OWN_REFERENCES:
+    for key in list(_FIRST):  # keys only: pairs would be objects, which the collector wakes at
+        seen = _FIRST.get(key)
+        if seen is None or seen.held is None:
+            continue
+        if sys.getrefcount(seen.held) <= _OWN_REFERENCES:
             _FIRST.pop(key, None)
 
 
