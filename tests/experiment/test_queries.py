@@ -197,10 +197,13 @@ def test_a_headline_in_a_file_is_read_without_touching_its_cases(
     snapshot = experiment(cases=40).run(store=store).snapshot
     statements: list[str] = []
     with store._database.reading() as db:
-        db.set_trace_callback(statements.append)
-        result = RunResult(store, snapshot)
-        assert (result.progress.cases_finished, len(result.metrics)) == (40, 1)
-        db.set_trace_callback(None)
-        plans = [db.execute(f"EXPLAIN QUERY PLAN {one}").fetchall() for one in statements]
-    assert 1 <= len(statements) <= 8
+        pass
+    db.set_trace_callback(statements.append)
+    result = RunResult(store, snapshot)
+    assert (result.progress.cases_finished, len(result.metrics)) == (40, 1)
+    db.set_trace_callback(None)
+    asked = [one for one in statements if one not in ("BEGIN", "COMMIT")]
+    with store._database.reading() as db:
+        plans = [db.execute(f"EXPLAIN QUERY PLAN {one}").fetchall() for one in asked]
+    assert 1 <= len(asked) <= 8
     assert not [row for plan in plans for row in plan if "SCAN" in row[3]]
