@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.namespaces import unshare
 from tests.support.runs import UnreliableStore, experiment
 from themis import InMemoryRunStore, SqliteRunStore, evaluate
 from themis.core.base import RunId
@@ -173,15 +173,6 @@ def test_another_process_is_gone_once_it_has_ended_and_no_sooner_whatever_the_cl
     assert is_alive(owner) is False
 
 
-def unshare(*kinds: str) -> list[str]:
-    """Return a command before another that gives it namespaces of its own."""
-    command = ["unshare", *kinds]
-    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no namespaces may be made here")
-    return command
-
-
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="there is no unshare")
 def test_a_process_with_another_host_name_is_asked_after_like_any_other() -> None:
     other, owner = started(*unshare("--uts"), "sh", "-c", 'hostname other-name; exec "$@"', "sh")
     assert owner.host == "other-name"
@@ -190,7 +181,6 @@ def test_a_process_with_another_host_name_is_asked_after_like_any_other() -> Non
     assert is_alive(owner) is False
 
 
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="there is no unshare")
 @pytest.mark.parametrize(
     ("kinds", "seen"),
     [
@@ -209,7 +199,6 @@ def test_a_process_in_another_namespace_is_alive_while_it_is_seen_and_never_sure
     assert is_alive(owner) is None
 
 
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="there is no unshare")
 @pytest.mark.parametrize(
     ("proc", "told"),
     [

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tests.support.namespaces import unshare
 from themis import SqliteRunStore, get_execution_state
 from themis.testing import CallLog
 
@@ -40,12 +41,6 @@ datasets:
 REFUSED, AT_ONCE, AFTER_SILENCE = "refused", "taken at once", "taken after silence"
 HERE, RENAMED = "same host", "other host name"
 INSIDE, BESIDE = "in a container", "in another container"
-NAMESPACES: dict[str, list[str]] = {
-    HERE: [],
-    RENAMED: ["unshare", "--uts", "sh", "-c", 'hostname renamed; exec "$@"', "sh"],
-    INSIDE: ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"],
-}
-"""What gives a process its namespaces. The second one has its own where the owner is BESIDE it."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +111,7 @@ class Trial:
         """Start the owner, do to it what the row says, and see what the second one does."""
         row = self._row
         beside = row.where == BESIDE
-        owner = self.start("owner", row.clock, NAMESPACES[INSIDE if beside else row.where])
+        owner = self.start("owner", row.clock, placed(INSIDE if beside else row.where))
         try:
             self.wait_for_calls(owner)
             if row.owner == "killed":
@@ -128,7 +123,7 @@ class Trial:
                 self.set_clock("owner", CLOCKS[row.clock] - 2 * HOUR)
             if row.expected != REFUSED:
                 (self.folder / "gate").touch()
-            second = self.start("second", row.second_clock, NAMESPACES[INSIDE] if beside else ())
+            second = self.start("second", row.second_clock, placed(INSIDE) if beside else ())
             self.judge(second)
             (self.folder / "gate").touch()
             if row.owner == "stopped":
@@ -250,7 +245,7 @@ touch gate
 exec {command} 2>second.said
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command_line = [*NAMESPACES[INSIDE], "bash", "-c", script]
+    command_line = [*placed(INSIDE), "bash", "-c", script]
     with (folder / "shell.said").open("wb") as said:
         trial.judge(
             subprocess.Popen(command_line, cwd=folder, env=environment, stdout=said, stderr=said)
@@ -258,13 +253,13 @@ exec {command} 2>second.said
     return trial.found
 
 
-@cache
-def can_unshare() -> bool:
-    """Return whether namespaces may be made here."""
-    if shutil.which("unshare") is None:
-        return False
-    tried = [subprocess.run([*NAMESPACES[kind], "true"], check=False) for kind in (RENAMED, INSIDE)]
-    return not any(one.returncode for one in tried)
+def placed(where: str) -> list[str]:
+    """Return what puts a command into a place; skips the test where that cannot be made."""
+    if where == RENAMED:
+        return [*unshare("--uts"), "sh", "-c", 'hostname renamed; exec "$@"', "sh"]
+    if where == INSIDE:
+        return unshare("--pid", "--fork", "--kill-child", "--mount-proc")
+    return []
 
 
 @cache
