@@ -74,7 +74,8 @@ class MissingExtraError(DefinitionError, ImportError):
 
     def __init__(self, *, extra: str, needed_for: str) -> None:
         super().__init__(
-            f"{needed_for} needs the extra '{extra}': pip install 'themis-eval[{extra}]'",
+            f"{needed_for} needs the extra '{extra}': pip install 'themis-eval[{extra}]' "
+            f"(in a checkout of Themis: pip install '.[{extra}]')",
             field="extra",
             value=extra,
         )
