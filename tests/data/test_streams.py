@@ -14,6 +14,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +133,22 @@ def test_only_the_columns_that_are_named_are_read(
     assert read == [["id", "question", "answer", "level"]]
 
 
-def test_a_column_that_is_not_json_is_refused_and_can_be_left_out(tmp_path: Path) -> None:
-    path = _parquet(tmp_path / "d.parquet", [{**ROWS[0], "raw": b"\xff"}])
+def test_metadata_that_is_no_json_stops_a_file_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    row = {**ROWS[0], "raw": b"\xff", "day": date(2026, 2, 28), "at": datetime(2026, 2, 28, 7)}
+    path = _parquet(tmp_path / "d.parquet", [row])
+    (case,) = Dataset.from_parquet(path, **KEYS)
+    assert case.metadata == {
+        "context": "sums",
+        "level": 1,
+        "day": "2026-02-28",
+        "at": "2026-02-28T07:00:00",
+    }
     said = r"d.parquet row 1: Case.metadata.raw is bytes, not a JSON value; decode it"
     with pytest.raises(DefinitionError, match=said):
-        list(Dataset.from_parquet(path, **KEYS))
+        list(Dataset.from_parquet(path, **KEYS, metadata_keys=["raw", "day"]))
+
+
+def test_an_input_that_is_no_json_is_refused(tmp_path: Path) -> None:
     numbers = _parquet(tmp_path / "n.parquet", [{"input": 1.0}, {"input": float("nan")}])
     with pytest.raises(DefinitionError, match=r"n\.parquet row 2: Case.input is nan; JSON has"):
         list(Dataset.from_parquet(numbers))

@@ -68,7 +68,7 @@ def inline(
 
 @quick.command("file")
 def from_file(
-    path: Annotated[Path, typer.Argument(help="A .jsonl, .csv or .parquet file.")],
+    path: Annotated[Path, typer.Argument(help="A .jsonl, .json, .csv, .tsv or .parquet file.")],
     model: Model,
     metric: Metrics = None,
     parser: Parser = None,
@@ -76,6 +76,12 @@ def from_file(
     given: InputField = "input",
     expected_output: GoldField = "expected_output",
     case_id: CaseIdField = "case_id",
+    delimiter: Annotated[
+        str | None, typer.Option(help="What stands between the cells of a CSV file.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="A CSV file's encoding, such as latin-1.")
+    ] = None,
     take: Take = None,
     samples: Samples = 1,
     fresh: Fresh = False,
@@ -89,6 +95,8 @@ def from_file(
 
     reuse = reuse_asked(rerun=False, fresh=fresh, max_age=max_age)
     fields = {"input": given, "expected_output": expected_output, "case_id": case_id}
+    of_csv = {"delimiter": delimiter, "encoding": encoding}
+    fields |= {key: text for key, text in of_csv.items() if text is not None}
     data = read_dataset({"path": str(path), "take": take, **fields}, "PATH")
     _evaluate(model, data, metric, parser, judge, samples, reuse, store, progress, as_json=as_json)
 

@@ -52,8 +52,8 @@ class Dataset(Model):
     """An ordered set of cases under one name.
 
     Cases are given as a list, or come lazily from a file or another source (``from_jsonl``,
-    ``from_csv``, ``from_parquet``, ``from_huggingface``, ``from_source``): then they are read again
-    in each pass and not kept in memory. Iterating a dataset yields its cases either way.
+    ``from_json``, ``from_csv``, ``from_parquet``, ``from_huggingface``, ``from_source``): then they
+    are read again in each pass and not kept in memory. Iterating yields them either way.
     """
 
     dataset_id: str
@@ -121,7 +121,8 @@ class Dataset(Model):
             case_id: the case id: a key or a function. A record without it is named by a digest of
                 its input, with "#2" appended for the second of equal inputs.
             metadata_keys: the keys that become the case's metadata; None for all that are neither
-                input, gold answer nor id.
+                input, gold answer nor id, without values that are no JSON (bytes, NaN). Dates and
+                times become ISO 8601 text.
             dataset_id: name of the dataset; by default the file's name without its extension.
             revision: version of the data.
 
@@ -131,6 +132,26 @@ class Dataset(Model):
         """
         mapping = _mapping(input, expected_output, case_id, metadata_keys)
         source = _sources().file_source(path, "jsonl", **mapping)
+        return cls._over(source, dataset_id or source.name, revision)
+
+    @classmethod
+    def from_json(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        input: KeyOf = "input",  # noqa: A002 - the field's own name
+        expected_output: KeyOf | None = "expected_output",
+        case_id: str | FromRecord | None = "case_id",
+        metadata_keys: Sequence[str] | None = None,
+        dataset_id: str | None = None,
+        revision: str | None = None,
+    ) -> Self:
+        """Return a dataset over a JSON file that holds one array of objects, read whole each time.
+
+        Arguments are those of ``from_jsonl``, which is the form for what is larger than memory.
+        """
+        mapping = _mapping(input, expected_output, case_id, metadata_keys)
+        source = _sources().file_source(path, "json", **mapping)
         return cls._over(source, dataset_id or source.name, revision)
 
     @classmethod
@@ -144,13 +165,19 @@ class Dataset(Model):
         metadata_keys: Sequence[str] | None = None,
         dataset_id: str | None = None,
         revision: str | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
     ) -> Self:
         """Return a dataset over a CSV file with a header line, read lazily.
 
-        Every value is text; an empty cell is an empty text. Arguments are those of ``from_jsonl``.
+        Every value is text; an empty cell is an empty text. Arguments are those of ``from_jsonl``,
+        and ``delimiter``, the one character between two cells (by default a tab in a file whose
+        name ends in ".tsv", else a comma), and ``encoding``, the text's encoding by Python's name,
+        such as "latin-1" (UTF-8 by default).
         """
         mapping = _mapping(input, expected_output, case_id, metadata_keys)
-        source = _sources().file_source(path, "csv", **mapping)
+        options = {"delimiter": delimiter, "encoding": encoding}
+        source = _sources().file_source(path, "csv", options, **mapping)
         return cls._over(source, dataset_id or source.name, revision)
 
     @classmethod
@@ -168,8 +195,7 @@ class Dataset(Model):
         """Return a dataset over a Parquet file, read lazily, a batch of rows at a time.
 
         Arguments are those of ``from_jsonl``. With ``metadata_keys`` and without functions, only
-        the named columns are read. Use this to leave out columns of dates or bytes: they are not
-        JSON and are refused.
+        the named columns are read.
 
         Raises:
             MissingExtraError: pyarrow is not installed (extra "parquet").

@@ -1,4 +1,4 @@
-"""Reading a JSON object exactly: integers of any size, and duplicate keys refused.
+"""Reading JSON objects and arrays exactly: integers of any size, and duplicate keys refused.
 
 orjson is quick, but silently keeps the last of two equal keys and rounds integers past 64 bits. If
 its result may have lost something, the standard library reads the text again and reports
@@ -23,6 +23,21 @@ def read_object(text: str) -> dict[str, Any]:
     Raises:
         ValueError: the text is no JSON, no object, has a key twice, or is nested too deep.
     """
+    value = _read(text)
+    if type(value) is not dict:
+        raise ValueError(f"a JSON object is wanted, not a {type(value).__name__}")
+    return value
+
+
+def read_array(text: str) -> list[Any]:
+    """Return the JSON array in a text; raises as ``read_object`` does."""
+    value = _read(text)
+    if type(value) is not list:
+        raise ValueError(f"a JSON array is wanted, not a {type(value).__name__}")
+    return value
+
+
+def _read(text: str) -> Any:
     try:
         value = orjson.loads(text)
         exact = _colons(value, 0) == text.count(":")
@@ -31,8 +46,6 @@ def read_object(text: str) -> dict[str, Any]:
     # A colon that is written as an escape is not counted.
     if not exact or "\\u003a" in text or "\\u003A" in text:
         value = _read_slowly(text)
-    if type(value) is not dict:
-        raise ValueError(f"a JSON object is wanted, not a {type(value).__name__}")
     return value
 
 

@@ -1,11 +1,12 @@
-"""Reading the records of JSON Lines, CSV and Parquet files.
+"""Reading the records of JSON, JSON Lines, CSV and Parquet files.
 
-Each pass opens the file again and keeps one line, or a batch of rows, in memory. A duplicate JSON
-key is refused, and a CSV cell is always text.
+Each pass opens the file again and keeps one line, or a batch of rows, in memory; a JSON file is one
+array, and is read whole. A duplicate JSON key is refused, and a CSV cell is always text.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -17,13 +18,14 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from themis.core.errors import DefinitionError, MissingExtraError
-from themis.data.exact_json import read_object
+from themis.data.exact_json import read_array, read_object
 
 Record = dict[str, Any]
 _BATCH = 512
 _BUFFER = 1 << 20
 _LONGEST_CELL = (1 << 31) - 1
 _PACKED = (".gz", ".zst")
+_OTHER_DELIMITERS = (";", "\t", "|", ",")
 
 
 class Records(Protocol):
@@ -44,13 +46,14 @@ class Records(Protocol):
 class _File:
     """Base of the readers of files."""
 
+    encoding = "utf-8"
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             what = "a folder" if self.path.is_dir() else "not there"
             raise DefinitionError(f"data file '{path}' is {what}", field="path", value=str(path))
-        bare = self.path.with_suffix("") if self.path.suffix.lower() in _PACKED else self.path
-        self.name = bare.stem
+        self.name = _bare(self.path).stem
 
     def _refusal(self, place: str, what: str) -> DefinitionError:
         return DefinitionError(f"{self.path} {place}: {what}")
@@ -61,16 +64,36 @@ class _File:
         try:
             with (
                 self._bytes() as raw,
-                io.TextIOWrapper(raw, encoding="utf-8-sig", newline=newline) as lines,
+                io.TextIOWrapper(raw, encoding=self._codec, newline=newline) as lines,
             ):
                 yield lines
         except UnicodeDecodeError as error:
-            raise DefinitionError(f"{self.path} is not UTF-8 text: {error.reason}") from None
+            raise self._misread(error) from None
         except (EOFError, zlib.error) as error:
             raise DefinitionError(f"{self.path} is broken: {error}") from None
         except OSError as error:
             said = error.strerror or str(error)
             raise DefinitionError(f"{self.path} cannot be read: {said}") from None
+
+    @property
+    def _codec(self) -> str:
+        """The codec of the text, which leaves out a byte order mark."""
+        return "utf-8-sig" if codecs.lookup(self.encoding).name == "utf-8" else self.encoding
+
+    def _misread(self, error: UnicodeError) -> DefinitionError:
+        """Return the error that names the first line that is no text in the encoding."""
+        place = ""
+        with self._bytes() as raw:
+            for number, line in enumerate(raw, start=1):
+                try:
+                    line.decode(self._codec)
+                except UnicodeDecodeError as found:
+                    place, error = f" line {number}", found
+                    break
+        said = f"{self.path}{place} is not {self.encoding.upper()} text: {error}"
+        return DefinitionError(f"{said}; {self._way_out}")
+
+    _way_out = "save it as UTF-8"
 
     def _bytes(self) -> Any:
         match self.path.suffix.lower():
@@ -98,8 +121,60 @@ class JsonLines(_File):
                 yield f"line {number}", number, record
 
 
+class JsonArray(_File):
+    """A JSON file that holds one array of objects; it is read whole."""
+
+    def read(self, keys: Sequence[str] | None) -> Iterator[tuple[str, int, Record]]:
+        """Yield the objects. See ``Records.read``."""
+        with self._text() as text:
+            whole = text.read()
+        try:
+            records = read_array(whole)
+        except ValueError as error:
+            raise DefinitionError(f"{self.path}: {error}") from None
+        for number, record in enumerate(records, start=1):
+            if type(record) is not dict:
+                what = f"a JSON object is wanted, not a {type(record).__name__}"
+                raise self._refusal(f"item {number}", what)
+            yield f"item {number}", number, record
+
+
 class CsvRows(_File):
-    """A CSV file with a header. Every value is text; an empty cell is an empty text."""
+    """A CSV file with a header. Every value is text; an empty cell is an empty text.
+
+    Args:
+        path: the file.
+        delimiter: what stands between two cells; None for a tab in a .tsv file, else a comma.
+        encoding: the text's encoding, by Python's name; UTF-8 by default.
+
+    Raises:
+        DefinitionError: there is no such file, or no such encoding, or the delimiter is not one
+            character.
+    """
+
+    _way_out = "give its encoding, such as encoding='latin-1' or 'cp1252', or save it as UTF-8"
+
+    def __init__(
+        self, path: str | Path, delimiter: str | None = None, encoding: str | None = None
+    ) -> None:
+        super().__init__(path)
+        try:
+            "".encode(encoding or self.encoding)
+        except (LookupError, ValueError):
+            raise DefinitionError(
+                f"encoding = {encoding!r}: there is no such encoding; try 'latin-1' or 'cp1252'",
+                field="encoding",
+                value=encoding,
+            ) from None
+        self.encoding = encoding or self.encoding
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+            raise DefinitionError(
+                f"delimiter = {delimiter!r}: must be one character, such as ';' or a tab",
+                field="delimiter",
+                value=delimiter,
+            )
+        self._asked = delimiter
+        self._delimiter = delimiter or ("\t" if _bare(self.path).suffix.lower() == ".tsv" else ",")
 
     def read(self, keys: Sequence[str] | None) -> Iterator[tuple[str, int, Record]]:
         """Yield the rows. See ``Records.read``."""
@@ -107,13 +182,12 @@ class CsvRows(_File):
         # process.
         csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
         with self._text(newline="") as lines:
-            rows = csv.reader(lines, strict=True)
+            rows = csv.reader(lines, strict=True, delimiter=self._delimiter)
             try:
                 header = next(rows, None)
                 if header is None:
                     return
-                if len(set(header)) != len(header):
-                    raise self._refusal("line 1", "the header names a column twice")
+                self._check_header(header)
                 number = rows.line_num + 1
                 for row in rows:
                     if row:
@@ -126,6 +200,17 @@ class CsvRows(_File):
                     number = rows.line_num + 1
             except csv.Error as error:
                 raise self._refusal(f"line {rows.line_num}", f"not CSV: {error}") from None
+
+    def _check_header(self, header: list[str]) -> None:
+        if len(set(header)) != len(header):
+            raise self._refusal("line 1", "the header names a column twice")
+        if self._asked is None and len(header) == 1:
+            for other in _OTHER_DELIMITERS:
+                if other in header[0]:
+                    what = f"the header is one column, {header[0][:80]!r}"
+                    raise self._refusal(
+                        "line 1", f"{what}; if {other!r} divides it, give delimiter={other!r}"
+                    )
 
 
 class ParquetRows(_File):
@@ -162,24 +247,36 @@ class ParquetRows(_File):
             raise DefinitionError(f"{self.path} cannot be read: {said}") from None
 
 
-FORMS: dict[str, Callable[[str | Path], Records]] = {
+FORMS: dict[str, Callable[..., Records]] = {
     "jsonl": JsonLines,
+    "json": JsonArray,
     "csv": CsvRows,
     "parquet": ParquetRows,
 }
-_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+_SUFFIXES = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+}
 KNOWN_SUFFIXES = (
     *_SUFFIXES,
-    *(f"{one}{packed}" for one in (".jsonl", ".csv") for packed in _PACKED),
+    *(f"{one}{packed}" for one in (".jsonl", ".json", ".csv", ".tsv") for packed in _PACKED),
 )
 
 
 def form_of(path: str | Path) -> str | None:
-    """Return a file's form by its extension: "jsonl", "csv" or "parquet"; None for others."""
+    """Return a file's form by its extension, a key of ``FORMS``; None for others."""
     path = Path(path)
-    is_packed = path.suffix.lower() in _PACKED
-    form = _SUFFIXES.get((path.with_suffix("") if is_packed else path).suffix.lower())
-    return None if is_packed and form == "parquet" else form
+    form = _SUFFIXES.get(_bare(path).suffix.lower())
+    return None if form == "parquet" and _bare(path) != path else form
+
+
+def _bare(path: Path) -> Path:
+    """Return a path without the extension of a compressed file."""
+    return path.with_suffix("") if path.suffix.lower() in _PACKED else path
 
 
 def _arrow(module: str, needed_for: str) -> Any:

@@ -10,11 +10,13 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import date, time
 from pathlib import Path
 from typing import Any, NoReturn
 
 from themis.core.errors import DefinitionError, did_you_mean
-from themis.core.hashing import digest_value
+from themis.core.hashing import check_json, digest_value
 from themis.core.models import Case, CaseSource
 from themis.data.files import FORMS, Record, Records
 from themis.data.hub import HubRows
@@ -33,7 +35,8 @@ class RecordSource:
     the record. The other keys become the case's metadata, or those of them that ``metadata_keys``
     names. The id of a record without the id key is its input's digest, so that rows can be added,
     removed and reordered without changing the other cases; the second of equal inputs has "#2"
-    appended. A key other than the default must be in the first record.
+    appended. A key other than the default must be in the first record. Dates and times in metadata
+    become ISO 8601 text; what else is no JSON is left out of it, unless ``metadata_keys`` names it.
 
     Args:
         records: the source of the records.
@@ -119,7 +122,12 @@ class RecordSource:
             named = f"'{self._id}'" if isinstance(self._id, str) else "case_id"
             self._refuse(place, f"{named} is {case_id!r}: an id is text or an integer", "case_id")
         try:
-            return Case(case_id=str(case_id), **fields)
+            try:
+                return Case(case_id=str(case_id), **fields)
+            except DefinitionError:
+                if self._metadata is None:  # nobody asked for it by name
+                    fields["metadata"] = _only_json(fields["metadata"])
+                return Case(case_id=str(case_id), **fields)
         except DefinitionError as error:
             keys = {"input": self._given, "expected_output": self._expected}
             key = keys.get(error.field or "")
@@ -149,8 +157,8 @@ class RecordSource:
 
     def _rest(self, record: Record) -> Record:
         if self._metadata is not None:
-            return {key: record[key] for key in self._metadata if key in record}
-        return {key: value for key, value in record.items() if key not in self._used}
+            return {key: _dated(record[key]) for key in self._metadata if key in record}
+        return {key: _dated(value) for key, value in record.items() if key not in self._used}
 
     def _refuse_missing(self, place: str, key: str, record: Record) -> NoReturn:
         self._refuse(place, f"no key '{key}'{did_you_mean(key, record)}", key)
@@ -162,19 +170,36 @@ class RecordSource:
         return f"{getattr(self._records, 'path', self._records.name)} {place}"
 
 
-def file_source(path: str | Path, form: str, **mapping: Any) -> RecordSource:
+def _dated(value: Any) -> Any:
+    """Return a date or a time as ISO 8601 text, and any other value as it is."""
+    return value.isoformat() if isinstance(value, (date, time)) else value
+
+
+def _only_json(metadata: Record) -> Record:
+    """Return the metadata without what is no JSON, such as bytes."""
+    kept = {}
+    for key, value in metadata.items():
+        with suppress(TypeError, ValueError):
+            kept[key] = check_json(value)
+    return kept
+
+
+def file_source(
+    path: str | Path, form: str, options: Mapping[str, Any] | None = None, **mapping: Any
+) -> RecordSource:
     """Return the cases of a data file.
 
     Args:
-        path: the file; "jsonl" and "csv" may be compressed (.gz, .zst).
-        form: "jsonl", "csv" or "parquet".
+        path: the file; all but "parquet" may be compressed (.gz, .zst).
+        form: a key of ``FORMS``.
+        options: the reader's own, such as a CSV file's delimiter.
         **mapping: see ``RecordSource``.
 
     Raises:
         DefinitionError: there is no such file.
         MissingExtraError: pyarrow is needed and not installed.
     """
-    return RecordSource(FORMS[form](path), **mapping)
+    return RecordSource(FORMS[form](path, **options or {}), **mapping)
 
 
 def hub_source(path: Any, options: Mapping[str, Any], **mapping: Any) -> RecordSource:

@@ -40,13 +40,16 @@ _NEEDED = {
     "datasets": "datasets: [{path: data.jsonl}]",
 }
 _DATASET_KEYS = ("dataset_id", "revision", "metadata", "take", "sample")
-_FILE_KEYS = ("input", "expected_output", "case_id", "metadata_keys")
+_FIELD_KEYS = ("input", "expected_output", "case_id", "metadata_keys")
+_CSV_KEYS = ("delimiter", "encoding")
+_FILE_KEYS = (*_FIELD_KEYS, *_CSV_KEYS)
 _KEY_LISTS = ("input", "expected_output", "metadata_keys")
 """Keys of a data file that may be several."""
 _SAMPLE_KEYS = ("n", "seed")
 _PATH_PARAMETERS = ("path", "root")
 _FORMS = {
     "jsonl": Dataset.from_jsonl,
+    "json": Dataset.from_json,
     "csv": Dataset.from_csv,
     "parquet": Dataset.from_parquet,
 }
@@ -221,6 +224,9 @@ class _ExperimentReader(ConfigReader):
         if form is None:
             known = ", ".join(KNOWN_SUFFIXES)
             self.refuse(f"{where}.path '{fields['path']}' must end in one of {known}", where)
+        for key in _CSV_KEYS:
+            if key in fields and form != "csv":
+                self.refuse(f"{where}.{key} is for .csv and .tsv files", f"{where}.{key}")
         for key in ("dataset_id", "revision", *_FILE_KEYS):
             if key not in _KEY_LISTS or not isinstance(fields.get(key), list):
                 kind = list if key == "metadata_keys" else str
