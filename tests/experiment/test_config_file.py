@@ -325,7 +325,11 @@ def test_a_key_that_is_not_set_is_said_by_name(
         ("datasets.0.sample", {"n": 5}, "datasets[0].sample.seed is missing"),
         ("datasets.0.sample", {"n": 5, "seed": 1}, "sample(5) of 1 cases"),
         ("datasets", [{"path": "none.jsonl"}], "is not there"),
-        ("datasets", [{"path": "data.txt"}], "must end in one of .jsonl, .ndjson, .json, .csv, .tsv"),
+        (
+            "datasets",
+            [{"path": "data.txt"}],
+            "must end in one of .jsonl, .ndjson, .json, .csv, .tsv",
+        ),
         ("datasets", None, "'datasets' is missing"),
         ("storage", None, "'storage' is missing; write, say, storage:"),
         ("generation", None, "'generation' is missing"),

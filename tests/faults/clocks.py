@@ -138,6 +138,8 @@ class Trial:
         """Stop a process outside of its transactions: within one it would lock the file."""
         while True:
             os.kill(pid, signal.SIGSTOP)
+            while not _has_stopped(pid):  # what is in the kernel goes on until it leaves it
+                time.sleep(0.01)
             store = sqlite3.connect(self.folder / "runs.db", timeout=0.1, isolation_level=None)
             try:
                 store.execute("BEGIN IMMEDIATE")
@@ -275,6 +277,12 @@ def _innermost(pid: int) -> int:
     """Return the process that an ``unshare`` has started, or the process itself."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return int(children[0]) if children else pid
+
+
+def _has_stopped(pid: int) -> bool:
+    """Return whether every thread of a process has stopped."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(one.read_text().rpartition(")")[2].split()[0] == "T" for one in threads)
 
 
 def _last_line(file: Path) -> str:

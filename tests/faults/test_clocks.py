@@ -27,7 +27,7 @@ KINDS = {(row.where, row.expected): row for row in ROWS}
 """The last row of each kind: in those the clocks are wrong, go back, or the owner is stopped."""
 
 
-@pytest.mark.parametrize(("where", "expected"), KINDS, ids=", ".join)
+@pytest.mark.parametrize(("where", "expected"), KINDS)
 def test_nobody_alive_is_put_out_and_nobody_waits_for_a_wrong_clock(
     where: str, expected: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
