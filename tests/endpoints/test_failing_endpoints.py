@@ -45,7 +45,7 @@ FAULTS: list[tuple[Callable[[], Reply], int | None]] = [
 @pytest.mark.parametrize(
     ("api_mode", "stream", "cases"),
     [
-        ("chat_completions", False, 1000),
+        ("chat_completions", False, 400),
         ("responses", False, 200),
         ("chat_completions", True, 200),
         ("responses", True, 200),
@@ -58,7 +58,7 @@ def test_one_first_try_in_five_fails_and_every_case_still_ends_right(
         return number // 5 % len(FAULTS) if number % 5 == 0 else None
 
     def slow(number: int) -> bool:
-        return cases == 1000 and number in (1, 2, 3, 4)
+        return cases == 400 and number in (1, 2, 3, 4)
 
     def script(asked: Asked) -> Reply | None:
         number = number_of(asked.question)
