@@ -272,7 +272,7 @@ def _peak_of_a_move(folder: Path, n_cases: int) -> int:
 
 
 def test_a_run_of_three_times_the_size_moves_in_the_same_memory(tmp_path: Path) -> None:
-    small, large = (_peak_of_a_move(tmp_path / str(n), n) for n in (256, 768))
+    small, large = (_peak_of_a_move(tmp_path / str(n), n) for n in (512, 1536))
     assert large < 1.3 * small
 
 
