@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from tests.cli.conftest import command, environment
@@ -634,3 +635,16 @@ def test_every_verb_explains_itself(words: list[str]) -> None:
     shown = CliRunner().invoke(app, [*words, "--help"])
     assert shown.exit_code == 0
     assert "Usage:" in shown.output
+
+
+def test_no_verb_is_cut_short_where_all_are_listed() -> None:
+    verbs: Any = get_command(app)
+    groups = [words for words in ([], *([name] for name in verbs.commands)) if is_group(words)]
+    assert len(groups) > 3
+    for words in groups:
+        listed = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*words, "--help"]).output
+        assert "..." not in listed.partition("Commands:")[2], words
+
+
+def is_group(words: list[str]) -> bool:
+    return "Commands:" in CliRunner().invoke(app, [*words, "--help"]).output

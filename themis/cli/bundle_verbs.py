@@ -87,7 +87,7 @@ def import_generation(
     store: TargetPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Import a bundle's candidates, or outputs made elsewhere as those of an experiment."""
+    """Import a bundle's candidates, or outputs made elsewhere."""
     from themis.core.errors import DefinitionError
 
     if (path is None) == (outputs is None):

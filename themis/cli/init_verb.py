@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder.")],
 ) -> None:
-    """Write a project that can be run unchanged; overwrites nothing."""
+    """Write a project to run as it is; overwrites nothing."""
     from importlib.resources import files
 
     from themis.core.errors import DefinitionError

@@ -48,7 +48,7 @@ def plan(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how many steps a run would do, how many it would reuse, and why the rest would run."""
+    """Show how many steps a run would do or reuse, and why."""
     reuse = reuse_asked(rerun=rerun, fresh=fresh, max_age=max_age)
     found = named_experiment(config, overrides, experiment)
     policy = {"existing_run_policy": "rerun"} if rerun else {}
@@ -73,7 +73,7 @@ def explain(
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how two runs differ, or a run and the experiment as it is now."""
+    """Show how two runs differ, or a run and its experiment now."""
     from themis.core.errors import DefinitionError
     from themis.planning.compare.explain import explain as explained
 

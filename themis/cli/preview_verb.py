@@ -34,7 +34,7 @@ def preview(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the exact requests of the first cases without sending them."""
+    """Show the requests of the first cases without sending them."""
     from themis.core.errors import DefinitionError
 
     if output is not None and outputs is not None:

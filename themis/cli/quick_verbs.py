@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 quick = typer.Typer(
     name="quick-eval",
-    help="Evaluate a model on one input, a file, or a data set of the Hugging Face hub.",
+    help="Evaluate a model on one input, a file, or a hub data set.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -77,7 +77,7 @@ def quickcheck(
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run's headline: status, counts, and each metric's figures."""
+    """Show a run's headline: status, counts, metrics."""
     from themis.cli.shell import say
     from themis.core.errors import StoreDamagedError
     from themis.experiment import queries
@@ -99,7 +99,7 @@ def quickcheck(
 
 
 def verify(run_id: RunName, store: StorePath = None, as_json: AsJson = False) -> None:
-    """Derive a run's reported numbers again from its steps; exit with 1 where they differ."""
+    """Derive a run's numbers again; exit with 1 if they differ."""
     from themis.views.attempts import as_of
     from themis.views.verification import verify_run
 
@@ -139,7 +139,7 @@ def evaluation(
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a judged metric's work on a case: prompts, answers, judgments."""
+    """Show a judged metric's prompts and judgments of a case."""
     from themis.experiment.queries import get_evaluation_execution
 
     kept = opened(store)
@@ -154,7 +154,7 @@ def evaluation(
 def judges(
     run_id: RunName, metric_id: str, store: StorePath = None, as_json: AsJson = False
 ) -> None:
-    """Show a judged metric's judges: agreement, consistency, position bias."""
+    """Show how judges agree, how consistent and biased they are."""
     from dataclasses import asdict
 
     from themis.experiment.result import RunResult
@@ -172,7 +172,7 @@ def case(
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the results of a case: candidates, parsed outputs, scores, failures."""
+    """Show a case: candidates, parsed outputs, scores, failures."""
     from themis.views.attempts import as_of
     from themis.views.case_results import case_result
     from themis.views.cases import find_case

@@ -104,7 +104,7 @@ def resume(
     take_over: TakeOver = False,
     as_json: AsJson = False,
 ) -> None:
-    """Resume a run that was interrupted, or try its failed steps again."""
+    """Resume an interrupted run, or try its failed steps again."""
     found = named_experiment(config, overrides, experiment)
     how = shlex.quote(str(experiment)) if config is None else config_options(config, overrides)
     _check_same(found, run_id)
