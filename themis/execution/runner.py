@@ -295,7 +295,7 @@ class _OpenRun:
         return True
 
     async def _walk_lost(self) -> None:
-        """Go again through cases of which another process committed a step first."""
+        """Walk cases again, from the steps that another process committed before this one did."""
         lost, self._lost = self._lost, {}
         for index, case in lost.items():
             events = await self._journal.run_after_commits(partial(self._events_of, index))

@@ -33,9 +33,9 @@ class AskOptions(TypedDict, total=False):
             they began; False by default, no part of identity.
         model_id: what is served there; stands in identity in place of ``base_url``.
         client_options: of the connections. ``headers``, a secret in them as ``env:NAME`` or
-            ``Bearer env:NAME``; ``proxy``, a URL, its password as ``env:NAME``, or the
-            environment's proxies by default; ``verify``, True, False or a CA file; ``timeout``,
-            seconds between two bytes of an answer, none by default.
+            ``Bearer env:NAME``; ``proxy``, a URL, in which ``env:NAME`` may stand for the
+            password (by default the environment's proxies are used); ``verify``, True, False or a
+            CA file; ``timeout``, seconds between two bytes of an answer, none by default.
         fingerprint: a name for what ``input_builder`` does, where its source cannot say it.
     """
 

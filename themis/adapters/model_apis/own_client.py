@@ -1,4 +1,4 @@
-"""The endpoint asked by Themis itself: bodies as they are, answers as bytes.
+"""A model API asked by Themis itself and by no SDK: JSON bodies in, the answer's bytes out.
 
 What a status other than 2xx means is not said here: it is raised with all that came.
 """
